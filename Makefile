@@ -1,0 +1,68 @@
+# neap: make help
+BUILD    ?= build
+CFLAGS   ?= -O2 -g
+SSH2     := $(BUILD)/vendor/libssh2
+LUA      := $(shell find lua -name '*.lua' -not -path 'lua/types/*')
+ARGPARSE := $(firstword $(wildcard /usr/share/lua/5.4/argparse.lua /usr/share/lua/5.3/argparse.lua /usr/share/lua/5.1/argparse.lua))
+
+# SAN=1: sanitizers; FAULTS=1: fail points (NEAP_FAULT), which a release does not have
+ifdef SAN
+OUT   := $(BUILD)/san
+EXTRA := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1
+else
+OUT   := $(BUILD)
+endif
+ifdef FAULTS
+OUT   := $(OUT)/fault
+EXTRA += -DFAULTS
+endif
+NEAP := $(OUT)/neap
+
+# The core is linked statically: most of a dynamic start-up goes into relocations. libcrypto stays shared, because curl
+# brings it along later and two copies in one process are one too many.
+STATIC   := lua5.4 uv_a sqlite3 yaml jansson zstd utf8proc
+INCLUDES := -I/usr/include/lua5.4 -I$(SSH2)/include
+LIBS     := $(foreach l,$(STATIC),-l:lib$(l).a) $(SSH2)/lib/libssh2.a -lcrypto -lm -ldl -lpthread
+WARN     := -std=gnu11 -Wall -Wextra -Werror
+SOURCES  := $(wildcard src/*.c)
+OBJECTS  := $(SOURCES:src/%.c=$(OUT)/o/%.o) $(OUT)/o/lua_files.o
+
+.PHONY: all help deps demo test lab-test check bench soak fault clean lint
+all: $(NEAP) ## build build/neap
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+
+$(NEAP): $(OBJECTS)
+	$(CC) $(CFLAGS) $(EXTRA) -Wl,-E -o $@ $(OBJECTS) $(LIBS)
+
+$(OUT)/o/%.o: src/%.c $(SSH2)/lib/libssh2.a Makefile
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(EXTRA) $(WARN) -D_GNU_SOURCE $(INCLUDES) -MMD -MP -c -o $@ $<
+
+$(SSH2)/lib/libssh2.a: vendor/libssh2.sh
+	sh vendor/libssh2.sh $(SSH2)
+
+# All Lua as text in the binary: an assembler file of .incbin, and a table {path, text, length}.
+$(OUT)/o/lua_files.S: $(LUA) $(ARGPARSE) Makefile
+	@mkdir -p $(@D)
+	@{ echo '.section .rodata'; n=0; \
+	  for f in $(LUA) $(ARGPARSE); do n=$$((n+1)); p=$${f#lua/}; [ "$$f" = "$(ARGPARSE)" ] && p=argparse.lua; \
+	    printf 'n%d: .asciz "%s"\nt%d: .incbin "%s"\ne%d:\n' $$n "$$p" $$n "$$f" $$n; done; \
+	  echo '.section .data.rel.ro,"aw"'; echo '.balign 8'; echo '.global lua_files'; echo 'lua_files:'; \
+	  for i in $$(seq $$n); do echo ".quad n$$i, t$$i, e$$i - t$$i"; done; echo '.quad 0, 0, 0'; \
+	  echo '.section .note.GNU-stack,"",@progbits'; } > $@
+
+$(OUT)/o/lua_files.o: $(OUT)/o/lua_files.S
+	$(CC) -c -o $@ $<
+
+test: $(NEAP) ## the tests that need no lab
+	$(NEAP) test $(or $(T),$(wildcard tests/native tests/engine tests/targets tests/cli tests/*_test.lua))
+
+fault: ## build/fault/neap, with fail points
+	$(MAKE) FAULTS=1
+
+clean: ## remove what was built
+	rm -rf $(BUILD)
+
+-include $(OBJECTS:.o=.d)

@@ -1,0 +1,194 @@
+--- `neap test`: runs test files, each `it` in a task of its own.
+local clock = require "native.clock"
+local fault = require "native.error"
+local task  = require "native.task"
+
+local test = {}
+
+local function show(value, depth)
+  if type(value) == "string" then return ("%q"):format(value) end
+  if type(value) ~= "table" or (depth or 0) > 4 then return tostring(value) end
+  local keys, parts = {}, {}
+  for key in pairs(value) do keys[#keys + 1] = key end
+  table.sort(keys, function(a, b) return tostring(a) < tostring(b) end)
+  for _, key in ipairs(keys) do parts[#parts + 1] = ("%s = %s"):format(key, show(value[key], (depth or 0) + 1)) end
+  return "{ " .. table.concat(parts, ", ") .. " }"
+end
+
+local function same(a, b)
+  if a == b then return true end
+  if type(a) ~= "table" or type(b) ~= "table" then return false end
+  for key, value in pairs(a) do
+    if not same(value, b[key]) then return false end
+  end
+  for key in pairs(b) do
+    if a[key] == nil then return false end
+  end
+  return true
+end
+
+local words = {}
+
+--- Fails unless the two are the same, tables by their contents.
+function words.equal(actual, expected)
+  if not same(actual, expected) then
+    error(("expected %s\n     got %s"):format(show(expected), show(actual)), 2)
+  end
+end
+
+--- Fails unless the text matches the Lua pattern.
+function words.matches(text, pattern)
+  if type(text) ~= "string" or not text:find(pattern) then
+    error(("expected something like %q\n     got %s"):format(pattern, show(text)), 2)
+  end
+end
+
+function words.truthy(value)
+  if not value then error("expected something true, got " .. tostring(value), 2) end
+end
+
+--- Calls fn and returns the error it raises; fails if it raises none.
+function words.raises(fn, ...)
+  local results = table.pack(pcall(fn, ...))
+  if results[1] then error("expected an error, got " .. show(table.pack(table.unpack(results, 2, results.n))), 2) end
+  return results[2]
+end
+
+--- Leaves a test out, loudly: it is counted and named at the end.
+function words.skip(why) error({ skip = why }, 0) end
+
+local function remove_tree(path) require("native.fs").remove_tree(path) end
+
+--- A fresh folder for the test that runs; removed after it.
+function words.scratch()
+  local fs = require "native.fs"
+  local branch = task.context()
+  local path = fs.mkdtemp((os.getenv("TMPDIR") or "/tmp") .. "/neap-test-")
+  table.insert(branch.scratch, path)
+  return path
+end
+
+local function collect(path, report)
+  local cases, prefix, before, after = {}, {}, {}, {}
+  local env = setmetatable({}, { __index = _G })
+  for name, word in pairs(words) do env[name] = word end
+  env.changing = test.change
+
+  function env.describe(name, fn)
+    local levels = { #prefix, #before, #after }
+    prefix[#prefix + 1] = name
+    fn()
+    for i, list in ipairs { prefix, before, after } do
+      for j = #list, levels[i] + 1, -1 do list[j] = nil end
+    end
+  end
+
+  function env.it(name, fn)
+    cases[#cases + 1] = {
+      name = table.concat({ table.concat(prefix, " "), name }, " "), fn = fn,
+      before = { table.unpack(before) }, after = { table.unpack(after) },
+    }
+  end
+
+  function env.before_each(fn) before[#before + 1] = fn end
+
+  function env.after_each(fn) after[#after + 1] = fn end
+
+  local chunk, message = loadfile(path, "t", env)
+  if not chunk then
+    report("FAIL", path, message)
+    return {}
+  end
+  chunk()
+  return cases
+end
+
+local function attempt(case)
+  for _, fn in ipairs(case.before) do fn() end
+  case.fn()
+end
+
+local function traced(failure)
+  if type(failure) == "table" then return failure end
+  return debug.traceback(tostring(failure), 2)
+end
+
+local function describe_failure(failure)
+  if not fault.is(failure) then return tostring(failure) end
+  local lines = { ("%s: %s"):format(failure.kind, tostring(failure)) }
+  for _, key in ipairs { "host", "code", "output", "hint" } do
+    if failure[key] then lines[#lines + 1] = ("  %s: %s"):format(key, tostring(failure[key])) end
+  end
+  return table.concat(lines, "\n")
+end
+
+--- Runs one case; returns nil, or what went wrong, or { skip = why }.
+local function run_case(case)
+  local alive = task.count()
+  local branch = { scratch = {} }
+  local running = task.spawn(task.with_context, branch, function()
+    local ok, failure = xpcall(attempt, traced, case)
+    for i = #case.after, 1, -1 do
+      local closed, problem = pcall(case.after[i])
+      if not closed and ok then ok, failure = closed, problem end
+    end
+    for _, path in ipairs(branch.scratch) do remove_tree(path) end
+    if not ok then error(failure, 0) end
+  end)
+  local ok, failure = running:wait()
+  clock.virtual(false)
+  if not ok then return failure end
+  task.yield()
+  if task.count() > alive then return "a task is still alive after the test" end
+end
+
+--- The test files among paths: a file as it is named, of a folder all that end in _test.lua, at any depth.
+local function files_of(paths)
+  local files = {}
+  local function visit(path)
+    if path:find("%.lua$") then
+      files[#files + 1] = path
+      return
+    end
+    local fs = require "native.fs"
+    for _, name in ipairs(fs.list(path)) do
+      local inner = path .. "/" .. name
+      if name:find("_test%.lua$") or fs.stat(inner).type == "directory" then visit(inner) end
+    end
+  end
+  for _, path in ipairs(paths) do visit(path) end
+  return files
+end
+
+--- Runs the test files (and those in the folders) that are named; prints what fails and `N passed, N failed`.
+--- @param paths string[]
+--- @return integer status  0, or 9 when a test failed
+function test.main(paths)
+  package.path = "./?.lua;./?/init.lua"
+  test.change = test.change or task.take_change()
+  package.loaded["neap.test.change"] = test.change -- the engine takes it from here: it is given out once
+  local counts = { ok = 0, FAIL = 0, skip = 0 }
+  local function report(result, name, detail)
+    counts[result] = counts[result] + 1
+    if result ~= "ok" then print(("%-4s  %s\n      %s"):format(result, name, (detail:gsub("\n", "\n      ")))) end
+  end
+  for _, path in ipairs(files_of(paths)) do
+    local started, before = task.now(), counts.ok
+    for _, case in ipairs(collect(path, report)) do
+      local failure = run_case(case)
+      if type(failure) == "table" and failure.skip then
+        report("skip", path .. ": " .. case.name, failure.skip)
+      elseif failure then
+        report("FAIL", path .. ": " .. case.name, describe_failure(failure))
+      else
+        report("ok")
+      end
+    end
+    print(("%-50s %3d ok  %6.2f s"):format(path, counts.ok - before, task.now() - started))
+  end
+  print(("%d passed, %d failed"):format(counts.ok, counts.FAIL) ..
+    (counts.skip > 0 and (", %d skipped"):format(counts.skip) or ""))
+  return counts.FAIL == 0 and 0 or 9
+end
+
+return test

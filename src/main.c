@@ -1,0 +1,69 @@
+/* neap: opens Lua, runs neap.cli as the first task, and exits with the status it returns. */
+#include "modules.h"
+#include "task.h"
+
+#include <lauxlib.h>
+#include <locale.h>
+#include <lualib.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define INTERNAL_ERROR 70 /* EX_SOFTWARE: neap.cli itself could not be run */
+
+static int report(lua_State *L)
+{
+	fprintf(stderr, "neap: internal error: %s\n", luaL_tolstring(L, -1, NULL));
+	return INTERNAL_ERROR;
+}
+
+static int cli_returned(lua_State *L, int status, lua_KContext context)
+{
+	(void)L, (void)status, (void)context;
+	return 1;
+}
+
+/* In the task: require "neap.cli"(arguments). */
+static int call_cli(lua_State *L)
+{
+	lua_getglobal(L, "require");
+	lua_pushliteral(L, "neap.cli");
+	lua_call(L, 1, 1);
+	lua_insert(L, 1);
+	lua_callk(L, 1, 1, 0, cli_returned);
+	return 1;
+}
+
+static int run(lua_State *L, int argc, char **argv)
+{
+	lua_pushcfunction(L, call_cli);
+	lua_createtable(L, argc, 0);
+	for (int i = 0; i < argc; i++) {
+		lua_pushstring(L, argv[i]);
+		lua_rawseti(L, -2, i);
+	}
+	if (task_run_main(L, 1) != LUA_OK)
+		return report(L);
+	return (int)lua_tointeger(L, -1);
+}
+
+int main(int argc, char **argv)
+{
+	lua_State *L = luaL_newstate();
+	int status;
+
+	if (!L)
+		return INTERNAL_ERROR;
+	setlocale(LC_ALL, "");
+	setlocale(LC_NUMERIC, "C"); /* numbers in the journal have a point in every country */
+	signal(SIGPIPE, SIG_IGN);
+	*(void **)lua_getextraspace(L) = NULL;
+	luaL_openlibs(L);
+	modules_open(L);
+	lua_settop(L, 0);
+	luaL_requiref(L, "native.task", luaopen_task, 0);
+	lua_pop(L, 1);
+	status = run(L, argc, argv);
+	lua_close(L);
+	return status;
+}

@@ -1,0 +1,96 @@
+/* The list of native modules, and the search for neap's own Lua, which is embedded as text. */
+#include "modules.h"
+
+#include <lauxlib.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MODULES(X) \
+	X(clock) X(crypto) X(diff) X(error) X(fault) X(fs) X(json) X(process) X(sftp) X(sqlite) X(ssh) X(task) X(terminal) \
+	X(yaml) X(zstd)
+
+#define DECLARE(name) int luaopen_##name(lua_State *L) __attribute__((weak));
+#define ENTRY(name) {"native." #name, luaopen_##name},
+
+MODULES(DECLARE)
+
+static const luaL_Reg natives[] = {MODULES(ENTRY){NULL, NULL}};
+
+/* Made by the Makefile from lua/: path below lua/, text, length; ended by a NULL path. */
+struct lua_file {
+	const char *path, *text;
+	size_t length;
+};
+extern const struct lua_file lua_files[];
+
+static const struct lua_file *find(const char *path)
+{
+	for (const struct lua_file *file = lua_files; file->path; file++)
+		if (!strcmp(file->path, path))
+			return file;
+	return NULL;
+}
+
+/* Loads lua/PATH under the chunk name "=PATH", by which errors know neap's own code. Returns whether it is there. */
+static int load_file(lua_State *L, const char *path)
+{
+	const char *folder = getenv("NEAP_LUA");
+	const struct lua_file *file;
+	int status;
+
+	if (folder) {
+		luaL_Buffer text;
+		FILE *in = fopen(lua_pushfstring(L, "%s/%s", folder, path), "re");
+		size_t count;
+
+		if (!in)
+			return 0;
+		luaL_buffinit(L, &text);
+		while ((count = fread(luaL_prepbuffer(&text), 1, LUAL_BUFFERSIZE, in)) > 0)
+			luaL_addsize(&text, count);
+		fclose(in);
+		luaL_pushresult(&text);
+		status = luaL_loadbufferx(L, lua_tostring(L, -1), lua_rawlen(L, -1), lua_pushfstring(L, "=%s", path), "t");
+	} else {
+		file = find(path);
+		if (!file)
+			return 0;
+		status = luaL_loadbufferx(L, file->text, file->length, lua_pushfstring(L, "=%s", path), "t");
+	}
+	if (status != LUA_OK)
+		lua_error(L);
+	return 1;
+}
+
+/* A package searcher: "neap.engine.run" is neap/engine/run.lua, or neap/engine/run/init.lua. */
+static int search(lua_State *L)
+{
+	const char *name = luaL_gsub(L, luaL_checkstring(L, 1), ".", "/");
+
+	if (load_file(L, lua_pushfstring(L, "%s.lua", name)) || load_file(L, lua_pushfstring(L, "%s/init.lua", name)))
+		return 1;
+	lua_pushfstring(L, "no %s in neap", name);
+	return 1;
+}
+
+/* package is kept for neap's own Lua; its paths are emptied, so that nothing is loaded from outside. */
+void modules_open(lua_State *L)
+{
+	lua_getglobal(L, "package");
+	lua_getfield(L, -1, "preload");
+	for (const luaL_Reg *native = natives; native->name; native++) {
+		if (!native->func)
+			continue;
+		lua_pushcfunction(L, native->func);
+		lua_setfield(L, -2, native->name);
+	}
+	lua_pop(L, 1);
+	lua_pushliteral(L, "");
+	lua_setfield(L, -2, "path");
+	lua_pushliteral(L, "");
+	lua_setfield(L, -2, "cpath");
+	lua_getfield(L, -1, "searchers");
+	lua_pushcfunction(L, search);
+	lua_rawseti(L, -2, 2);
+	lua_pop(L, 2);
+}
