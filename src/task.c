@@ -358,6 +358,21 @@ int task_wait(lua_State *L, int fd, int events, lua_CFunction step)
 	return park(L, t, step);
 }
 
+int task_yield(lua_State *L, lua_CFunction step)
+{
+	struct task *t = task_current(L);
+	double limit = earlier(t->deadline, t->limit);
+
+	raise_if_cancelled(L, t);
+	if (limit && limit <= task_now())
+		t->timed_out = 1;
+	if (t->timed_out || !lua_isyieldable(L))
+		return park(L, t, step); /* which raises */
+	t->step = step;
+	enqueue(t);
+	return lua_yieldk(L, 0, (lua_KContext)t, resumed);
+}
+
 void task_deadline(lua_State *L, int arg, int default_ms)
 {
 	struct task *t = task_current(L);
@@ -706,12 +721,8 @@ static int yield_step(lua_State *L)
 /* task.yield(): lets all that are ready run first. */
 static int l_yield(lua_State *L)
 {
-	struct task *t = task_current(L);
-
-	raise_if_cancelled(L, t);
-	t->step = yield_step;
-	enqueue(t);
-	return lua_yieldk(L, 0, (lua_KContext)t, resumed);
+	task_current(L)->deadline = 0;
+	return task_yield(L, yield_step);
 }
 
 /* task.park(): waits until task:wake(); a wake that came before counts. */

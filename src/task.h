@@ -21,6 +21,9 @@ void task_deadline(lua_State *L, int arg, int default_ms);
 int task_wait(lua_State *L, int fd, int events, lua_CFunction step);
 int task_park(lua_State *L, lua_CFunction step);
 
+/* Lets all that are ready run first: for a step that still finds work after many rounds. */
+int task_yield(lua_State *L, lua_CFunction step);
+
 /* Wakes all that wait for fd: for a session whose one reader took bytes that are another's. */
 void task_wake_fd(int fd);
 
