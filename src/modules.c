@@ -40,6 +40,7 @@ static int load_file(lua_State *L, const char *path)
 
 	if (folder) {
 		luaL_Buffer text;
+		const char *chunk = lua_pushfstring(L, "=%s", path);
 		FILE *in = fopen(lua_pushfstring(L, "%s/%s", folder, path), "re");
 		size_t count;
 
@@ -50,7 +51,7 @@ static int load_file(lua_State *L, const char *path)
 			luaL_addsize(&text, count);
 		fclose(in);
 		luaL_pushresult(&text);
-		status = luaL_loadbufferx(L, lua_tostring(L, -1), lua_rawlen(L, -1), lua_pushfstring(L, "=%s", path), "t");
+		status = luaL_loadbufferx(L, lua_tostring(L, -1), lua_rawlen(L, -1), chunk, "t");
 	} else {
 		file = find(path);
 		if (!file)
