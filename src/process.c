@@ -214,7 +214,8 @@ static int child_wait(lua_State *L, struct stream *s, int events, lua_CFunction 
 	if (events & TASK_READ) {
 		arm(child, child->out[0], EPOLLIN);
 		arm(child, child->out[1], EPOLLIN);
-		arm(child, child->pidfd, EPOLLIN);
+		if (!child->leader->exited)
+			arm(child, child->pidfd, EPOLLIN);
 	}
 	if (events & TASK_WRITE)
 		arm(child, child->in, EPOLLOUT);
