@@ -328,11 +328,21 @@ static int park(lua_State *L, struct task *t, lua_CFunction step)
 	return lua_yieldk(L, 0, (lua_KContext)t, resumed);
 }
 
+/* A task that is woken again and again has no timer when its deadline comes: it notes that itself. */
+static void note_deadline(struct task *t)
+{
+	double at = earlier(t->deadline, t->limit);
+
+	if (at && at <= task_now())
+		t->timed_out = 1;
+}
+
 int task_park(lua_State *L, lua_CFunction step)
 {
 	struct task *t = task_current(L);
 
 	raise_if_cancelled(L, t);
+	note_deadline(t);
 	if (t->woken) {
 		t->woken = 0;
 		return step(L);
@@ -346,6 +356,7 @@ int task_wait(lua_State *L, int fd, int events, lua_CFunction step)
 	struct watch *w;
 
 	raise_if_cancelled(L, t);
+	note_deadline(t);
 	if (t->timed_out || !lua_isyieldable(L))
 		return park(L, t, step); /* which raises */
 	w = watch_make(L, fd);
@@ -361,11 +372,9 @@ int task_wait(lua_State *L, int fd, int events, lua_CFunction step)
 int task_yield(lua_State *L, lua_CFunction step)
 {
 	struct task *t = task_current(L);
-	double limit = earlier(t->deadline, t->limit);
 
 	raise_if_cancelled(L, t);
-	if (limit && limit <= task_now())
-		t->timed_out = 1;
+	note_deadline(t);
 	if (t->timed_out || !lua_isyieldable(L))
 		return park(L, t, step); /* which raises */
 	t->step = step;
