@@ -1,0 +1,65 @@
+--- @meta native.crypto
+
+--- Digests, random bytes and text forms of bytes.
+--- @class native.crypto
+local crypto = {}
+
+--- A SHA-256 over what comes in pieces.
+--- @class native.crypto.hasher
+local hasher = {}
+
+--- SHA-256 as 64 hexadecimal digits.
+--- @param bytes string
+--- @return string
+function crypto.sha256(bytes) end
+
+--- @return native.crypto.hasher
+function crypto.hasher() end
+
+--- @param bytes string
+--- @return native.crypto.hasher hasher  the same
+function hasher:update(bytes) end
+
+--- The digest of all bytes so far, as 64 hexadecimal digits; more may follow.
+--- @return string
+function hasher:hex() end
+
+--- HMAC with SHA-256 as 64 hexadecimal digits.
+--- @param key string
+--- @param bytes string
+--- @return string
+function crypto.hmac_sha256(key, bytes) end
+
+--- HMAC with SHA-1 as 20 bytes, for formats that ask for it.
+--- @param key string
+--- @param bytes string
+--- @return string
+function crypto.hmac_sha1(key, bytes) end
+
+--- Unpredictable bytes.
+--- @param count integer  0 to 65536
+--- @return string
+function crypto.random(count) end
+
+--- One line, padded.
+--- @param bytes string
+--- @return string
+function crypto.base64(bytes) end
+
+--- Raises `protocol` on what `base64` would not have written: spaces, line breaks, missing padding.
+--- @param text string
+--- @return string
+function crypto.unbase64(text) end
+
+--- Two lower-case hexadecimal digits a byte.
+--- @param bytes string
+--- @return string
+function crypto.hex(bytes) end
+
+--- Compares in a time that tells nothing of where the two differ.
+--- @param a string
+--- @param b string
+--- @return boolean
+function crypto.equal(a, b) end
+
+return crypto
