@@ -1,0 +1,39 @@
+#!/bin/sh
+# The first process of the lab, and the jump server's machine: mounts and a bridge in its own namespaces, then sleep.
+# When it ends the kernel ends everything in the lab and takes its mounts and interfaces away.
+#   network.sh STATE UID       STATE: folder of this lab; UID: whose home `lab run` replaces
+set -eu
+state=$1 uid=$2 fs=$1/fs
+
+mount -t proc proc /proc
+mount -t tmpfs -o mode=755 lab "$fs"
+hostname jump
+
+mkdir -p "$fs/etc" "$fs/home" "$fs/log" "$fs/disk"
+chown "$uid" "$fs/home"
+chmod 700 "$fs/home"
+
+# ssh asks the password database for the home folder, not $HOME
+{ getent passwd "$uid" || echo "lab:x:$uid:$uid::$fs/home:/bin/sh"; } | awk -F: -v OFS=: -v home="$fs/home" '{ $6 = home; print }' >"$fs/etc/passwd"
+awk -F: -v uid="$uid" '$3 != uid' /etc/passwd >>"$fs/etc/passwd"
+printf 'passwd: files\ngroup: files\nshadow: files\nhosts: files\nservices: files\nprotocols: files\n' >"$fs/etc/nsswitch.conf"
+cat >"$fs/etc/hosts" <<HOSTS
+127.0.0.1   localhost
+10.77.0.1   jump
+10.77.0.11  proxy1 www.encode.lab
+10.77.0.12  proxy2
+10.77.0.21  old v87.production.lab v87.test.lab
+10.77.0.22  new v88.production.lab v88.test.lab
+HOSTS
+for file in passwd nsswitch.conf hosts; do mount --bind "$fs/etc/$file" "/etc/$file"; done
+
+ip link set lo up
+ip link add lab0 type bridge
+ip addr add 10.77.0.1/24 dev lab0
+ip link set lab0 up
+
+touch "$fs/inside" "$state/network"
+while :; do
+	sleep infinity &
+	wait "$!"
+done
