@@ -59,6 +59,24 @@ $(OUT)/o/lua_files.o: $(OUT)/o/lua_files.S
 test: $(NEAP) ## the tests that need no lab
 	$(NEAP) test $(or $(T),$(wildcard tests/native tests/engine tests/targets tests/cli tests/*_test.lua))
 
+deps: ## install what vendor/ declares (root or sudo), once
+	@vendor/install.sh
+	@$(MAKE) --no-print-directory $(SSH2)/lib/libssh2.a
+
+lab-test: all fault $(BUILD)/client ## the tests against real servers; the lab stays up (tests/lab/lab down)
+	tests/lab/lab up
+	tests/lab/lab run $(NEAP) test $(or $(T),tests/lab)
+
+soak: export NEAP_SOAK = 1
+soak: lab-test ## the same at full length: every fail point on real servers
+
+check: deps ## all the set-up, every test
+	tests/check.sh $(SUITES)
+
+$(BUILD)/client: tests/lab/client.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(WARN) -D_GNU_SOURCE -o $@ $<
+
 fault: ## build/fault/neap, with fail points
 	$(MAKE) FAULTS=1
 

@@ -48,7 +48,8 @@ power_on() {
 	pid=$(in_new_namespaces "$fs/log/$host" --propagation private -- \
 		"$here/host.sh" "$host" "$disk/root" "$(layers_of "$host")" "$disk/up" "$disk/work")
 	echo "$pid" >"$disk/pid"
-	ip link add "v-$host" type veth peer name eth0 netns "$pid"
+	# always the same hardware address, as a real machine has: others still know it after a boot
+	ip link add "v-$host" type veth peer name eth0 address "02:00:0a:4d:00:${octet[$host]}" netns "$pid"
 	ip link set "v-$host" master lab0 up
 	in_network_of "$host" ip link set eth0 up
 	in_network_of "$host" ip addr add "10.77.0.${octet[$host]}/24" dev eth0
@@ -68,7 +69,7 @@ power_off() {
 # sshd starts last, so a host that answers there has started everything.
 answers() {
 	for _ in $(seq 600); do
-		(exec 3<>"/dev/tcp/10.77.0.${octet[$1]}/22") 2>/dev/null && return
+		timeout 0.5 bash -c ": </dev/tcp/10.77.0.${octet[$1]}/22" 2>/dev/null && return
 		is_on "$1" || break
 		sleep 0.05
 	done
@@ -229,7 +230,7 @@ lab_unfill() { each empty_disk "$@"; }
 new_host_keys() {
 	must_be_on "$1"
 	# shellcheck disable=SC2016 # the host's own shell expands
-	(lab_sh "$1" sh -ec 'rm -f /etc/ssh/ssh_host_*; ssh-keygen -q -A; kill -HUP "$(cat /run/sshd.pid)"')
+	(lab_sh "$1" sh -ec 'rm -f /etc/ssh/ssh_host_*; ssh-keygen -A >/dev/null; kill -HUP "$(cat /run/sshd.pid)"')
 	answers "$1"
 }
 lab_rekey() { each new_host_keys "$@"; }

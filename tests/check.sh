@@ -1,0 +1,83 @@
+#!/bin/bash
+# Runs every suite, one after the other, and adds up what they print. A suite ends with "N passed, N failed"; one that
+# does not, or whose exit status is not 0, has failed. Output and the last line go to build/check/.
+#   tests/check.sh [SUITE…]             suites: lint unit sanitizers lab; default all
+set -u
+cd "$(dirname "$(readlink -f "$0")")/.." || exit
+out=build/check
+mkdir -p "$out"
+export LAB=${LAB:-check-$$}
+passed=0 failed=0 table=
+
+count() { echo "$1 passed, $2 failed"; }
+
+check_one() { # NAME CMD…: counts one thing that passes or fails
+	local name=$1
+	shift
+	if "$@"; then good=$((good + 1)); else
+		bad=$((bad + 1))
+		echo "FAIL  $name"
+	fi
+}
+
+in_tree() { git ls-files -co --exclude-standard -- "$@" | while read -r file; do [ ! -e "$file" ] || echo "$file"; done; }
+
+shell_scripts() { in_tree | grep -v '\.lua$' | while read -r file; do ! head -n 1 "$file" | grep -q '^#!.*sh$' || echo "$file"; done; }
+
+short_lines() { in_tree '*.c' '*.h' '*.lua' | xargs awk 'length > 120 { print FILENAME ":" FNR ": longer than 120 columns"; n++ } END { exit n > 0 }'; }
+
+lint() {
+	local good=0 bad=0 scripts
+	mapfile -t scripts < <(shell_scripts)
+	check_one "make, without warnings" make --no-print-directory
+	check_one luacheck luacheck --quiet --no-color .
+	check_one shellcheck shellcheck --external-sources --source-path=. "${scripts[@]}"
+	check_one "lines of at most 120 columns" short_lines
+	count "$good" "$bad"
+}
+
+unit() { make --no-print-directory test; }
+
+sanitizers() { make --no-print-directory SAN=1 test; }
+
+lab() {
+	make --no-print-directory fault build/client && tests/lab/lab up && tests/lab/lab run build/neap test tests/lab
+	local status=$?
+	tests/lab/lab down
+	return "$status"
+}
+
+suite() {
+	local name=$1 begun=$SECONDS status line good bad
+	echo "== $name"
+	"$name" 2>&1 | tee "$out/$name.log"
+	status=${PIPESTATUS[0]}
+	line=$(grep -E '^[0-9]+ passed, [0-9]+ failed' "$out/$name.log" | tail -n 1)
+	read -r good _ bad _ <<<"${line:-0 passed, 0 failed}"
+	if [ -z "$line" ]; then
+		bad=1
+		echo "$name came to no end: exit status $status"
+	elif [ "$status" != 0 ] && [ "$bad" = 0 ]; then
+		bad=1
+		echo "$name failed: exit status $status"
+	fi
+	passed=$((passed + good)) failed=$((failed + bad))
+	table+=$(printf '%-12s %6d passed %6d failed %6d s' "$name" "$good" "$bad" "$((SECONDS - begun))")$'\n'
+}
+
+trap 'tests/lab/lab down 2>/dev/null' EXIT
+trap 'exit 130' INT TERM
+[ $# -gt 0 ] || set -- lint unit sanitizers lab
+for name in "$@"; do
+	case $name in
+	lint | unit | sanitizers | lab) suite "$name" ;;
+	*)
+		sed -n '4s/^# *//p' "$0" >&2
+		exit 2
+		;;
+	esac
+done
+[ -n "${NEAP_GUIDES:-}" ] || echo "NEAP_GUIDES is not set: the tests against the guides did not run"
+printf '\n%s' "$table"
+count "$passed" "$failed" | tee "$out/result"
+[ "$failed" = 0 ]
