@@ -4,8 +4,8 @@
  *   client [-r PER_SECOND] [-t SECONDS] [-o LOG] [-H HOST_HEADER] HOST[:PORT][/PATH]...
  *
  * Asks every page PER_SECOND (20) times a second, until SECONDS have passed or SIGINT or SIGTERM comes. LOG (standard
- * output) gets one line a request: seconds since the start, page, status, milliseconds, first word of the body or what went wrong;
- * status 0 is a request without a whole reply. At the end standard output gets, for each page, a line
+ * output) gets one line a request: seconds since the start, page, status, milliseconds, first word of the body or what
+ * went wrong; status 0 is a request without a whole reply. At the end standard output gets, for each page, a line
  * "PAGE requests N failed N WORD N WORD N"; the exit status is 1 if any request failed (status other than 200).
  */
 #include <errno.h>
@@ -124,9 +124,9 @@ static void start(struct page *p)
 /* The request fits any socket buffer, so that one write sends it whole. */
 static void ask(struct request *r)
 {
+	const char *host = host_header ? host_header : r->page->host;
 	char text[1024];
-	int length = snprintf(text, sizeof(text), "GET %s HTTP/1.0\r\nHost: %s\r\nUser-Agent: client\r\n\r\n", r->page->path,
-			      host_header ? host_header : r->page->host);
+	int length = snprintf(text, sizeof(text), "GET %s HTTP/1.0\r\nHost: %s\r\n\r\n", r->page->path, host);
 
 	if (send(r->fd, text, length, MSG_NOSIGNAL) == length)
 		r->sent = 1;
