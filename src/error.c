@@ -113,6 +113,7 @@ static int error_is(lua_State *L)
 {
 	int is = 0;
 
+	lua_settop(L, 2);
 	if (lua_istable(L, 1) && lua_getmetatable(L, 1)) {
 		luaL_getmetatable(L, TYPE);
 		is = lua_rawequal(L, -1, -2);

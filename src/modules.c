@@ -31,34 +31,41 @@ static const struct lua_file *find(const char *path)
 	return NULL;
 }
 
-/* Loads lua/PATH under the chunk name "=PATH", by which errors know neap's own code. Returns whether it is there. */
+/* Reads folder/path and pushes its text; returns 0 and pushes nothing where it is not there. */
+static int push_file(lua_State *L, const char *folder, const char *path)
+{
+	FILE *in = fopen(lua_pushfstring(L, "%s/%s", folder, path), "re");
+	luaL_Buffer text;
+	size_t count;
+
+	lua_pop(L, 1);
+	if (!in)
+		return 0;
+	luaL_buffinit(L, &text);
+	while ((count = fread(luaL_prepbuffer(&text), 1, LUAL_BUFFERSIZE, in)) > 0)
+		luaL_addsize(&text, count);
+	fclose(in);
+	luaL_pushresult(&text);
+	return 1;
+}
+
+/*
+ * Loads lua/PATH under the chunk name "=PATH", by which errors know neap's own code. Returns whether it is there. What
+ * the folder of NEAP_LUA lacks (argparse, another's file) is taken from the binary.
+ */
 static int load_file(lua_State *L, const char *path)
 {
 	const char *folder = getenv("NEAP_LUA");
+	const char *chunk = lua_pushfstring(L, "=%s", path);
 	const struct lua_file *file;
-	int status;
 
-	if (folder) {
-		luaL_Buffer text;
-		const char *chunk = lua_pushfstring(L, "=%s", path);
-		FILE *in = fopen(lua_pushfstring(L, "%s/%s", folder, path), "re");
-		size_t count;
-
-		if (!in)
-			return 0;
-		luaL_buffinit(L, &text);
-		while ((count = fread(luaL_prepbuffer(&text), 1, LUAL_BUFFERSIZE, in)) > 0)
-			luaL_addsize(&text, count);
-		fclose(in);
-		luaL_pushresult(&text);
-		status = luaL_loadbufferx(L, lua_tostring(L, -1), lua_rawlen(L, -1), chunk, "t");
-	} else {
+	if (!folder || !push_file(L, folder, path)) {
 		file = find(path);
 		if (!file)
 			return 0;
-		status = luaL_loadbufferx(L, file->text, file->length, lua_pushfstring(L, "=%s", path), "t");
+		lua_pushlstring(L, file->text, file->length);
 	}
-	if (status != LUA_OK)
+	if (luaL_loadbufferx(L, lua_tostring(L, -1), lua_rawlen(L, -1), chunk, "t") != LUA_OK)
 		lua_error(L);
 	return 1;
 }
