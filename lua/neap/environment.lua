@@ -1,0 +1,369 @@
+--- Environments: YAML files that inherit from one another, merged into plain tables. Every value knows the line that
+--- gave it, and what it replaced.
+local fault      = require "native.error"
+local fs         = require "native.fs"
+local json       = require "native.json"
+local yaml       = require "native.yaml"
+local near       = require "neap.near"
+local repository = require "neap.repository"
+
+local environment = {}
+
+local SECTIONS = { "extends", "hosts", "databases", "clusters", "aws", "repositories", "values", "secrets", "policy",
+                   "notify" }
+local HOST_KEYS = { "name", "ssh", "address", "user", "port", "become" }
+local POLICY_KEYS = { "allow_exec", "approvals", "cloudformation", "colour", "freeze", "guard", "lease", "on_conflict",
+                      "on_failure", "opaque", "rehearsed_within", "window" }
+local CHOICES = {
+  on_failure  = { "stop", "rollback" },
+  on_conflict = { "stop", "keep", "overwrite" },
+  guard       = { "none", "production" },
+}
+local REFERENCE = "%$%(([%w_.%-]+)%)"
+
+--- @class neap.origin
+--- @field file string  below the repository
+--- @field line integer
+--- @field value any  as the file has it
+--- @field overrode? neap.origin  what a file it extends had said
+
+--- @class neap.environment
+--- @field name string  `<group>/<name>`
+--- @field group string
+--- @field hosts table<string, table>  a host, or a list of hosts; members of lists also under their own names
+--- @field databases table
+--- @field clusters table
+--- @field aws table
+--- @field repositories table
+--- @field values table
+--- @field secrets table<string, string>  references only
+--- @field policy table
+--- @field notify table
+--- @field files table<string, string>  bytes of each file it was made from, by path below the repository
+--- @field origins table<string, neap.origin>  by dotted key, as in "hosts.proxies.1.ssh"
+--- @field sections table<string, table>  as the files have them, references resolved as far as known
+--- @field tree table  the same before that
+
+local function complain(origin, message, ...)
+  fault.raise {
+    kind = "protocol", message = message:format(...),
+    where = origin and ("%s:%d"):format(origin.file, origin.line) or nil,
+  }
+end
+
+local function is_map(value) return type(value) == "table" and #value == 0 end
+
+local function sorted_keys(map)
+  local keys = {}
+  for key in pairs(map) do keys[#keys + 1] = key end
+  table.sort(keys, function(a, b)
+    if math.type(a) == math.type(b) then return a < b end
+    return math.type(a) == "integer"
+  end)
+  return keys
+end
+
+local function join(path, key) return path == "" and tostring(key) or path .. "." .. tostring(key) end
+
+-- Reading: a file and those it extends, the outermost first.
+
+local function check_rights(path)
+  local found = fs.stat(path)
+  if not found then fault.raise { kind = "missing", message = "no file " .. path } end
+  if tonumber(found.mode, 8) & 2 ~= 0 then
+    fault.raise {
+      kind = "denied", message = ("everybody may write to %s (mode %s)"):format(path, found.mode),
+      hint = "chmod o-w " .. path,
+    }
+  end
+end
+
+local function below(root, path)
+  if path:sub(1, #root + 1) ~= root .. "/" then
+    fault.raise { kind = "denied", message = ("%s lies outside the repository %s"):format(path, root) }
+  end
+  return path:sub(#root + 2)
+end
+
+local function extended_file(layer, path)
+  local base = layer.tree.extends
+  if base == nil then return nil end
+  local line = { file = layer.file, line = layer.lines.extends or 1 }
+  if type(base) ~= "string" then complain(line, "extends names one file, as in base.yml") end
+  local file = path:match("^(.*)/[^/]*$") .. "/" .. base
+  if not fs.exists(file) then complain(line, "it extends %s, which is not there", base) end
+  return fs.realpath(file), line
+end
+
+--- Adds the layers of `path` to the list, those it extends first.
+local function read_layers(root, path, layers, above)
+  check_rights(path)
+  local layer = { file = below(root, path), text = fs.read(path) }
+  layer.tree, layer.lines = yaml.parse(layer.text, { name = layer.file, typed = false })
+  if layer.tree == nil or layer.tree == json.null then layer.tree = {} end
+  if not is_map(layer.tree) then complain({ file = layer.file, line = 1 }, "an environment is a map of sections") end
+  above[path] = true
+  local base, line = extended_file(layer, path)
+  if base and above[base] then complain(line, "these files extend one another in a circle") end
+  if base then read_layers(root, base, layers, above) end
+  layers[#layers + 1] = layer
+  return layers
+end
+
+-- Merging: maps deeply, lists and texts as a whole; an empty value takes away what was inherited.
+
+local function forget(origins, path)
+  local prefix = path .. "."
+  for key in pairs(origins) do
+    if key:sub(1, #prefix) == prefix then origins[key] = nil end
+  end
+end
+
+local merge
+
+--- Keeps a list or text, and where it and each of its parts came from.
+local function place(layer, value, path, origins)
+  local before = origins[path]
+  forget(origins, path)
+  origins[path] = { file = layer.file, line = layer.lines[path] or 1, value = value, overrode = before }
+  if type(value) ~= "table" then return value end
+  local copy = {}
+  for _, key in ipairs(sorted_keys(value)) do copy[key] = place(layer, value[key], join(path, key), origins) end
+  return copy
+end
+
+function merge(into, layer, map, path, origins)
+  for _, key in ipairs(sorted_keys(map)) do
+    local value, here = map[key], join(path, key)
+    if value == json.null then
+      into[key], origins[here] = nil, nil
+      forget(origins, here)
+    elseif is_map(value) and is_map(into[key]) then
+      merge(into[key], layer, value, here, origins)
+    elseif is_map(value) then
+      into[key] = {}
+      origins[here] = { file = layer.file, line = layer.lines[here] or 1, value = value, overrode = origins[here] }
+      merge(into[key], layer, value, here, origins)
+    else
+      into[key] = place(layer, value, here, origins)
+    end
+  end
+end
+
+-- Checking: a wrong key in a file that is read at night must not pass as nothing.
+
+local function check_key(env, path, key, known, what)
+  for _, name in ipairs(known) do
+    if name == key then return end
+  end
+  complain(env.origins[path], "%s has no key '%s'.%s Keys are %s", what, key, near.question(tostring(key), known),
+    table.concat(known, ", "))
+end
+
+local function is_reference(text) return type(text) == "string" and text:find(REFERENCE) ~= nil end
+
+local function check_policy(env)
+  for _, key in ipairs(sorted_keys(env.policy)) do
+    local path, value = "policy." .. key, env.policy[key]
+    check_key(env, path, key, POLICY_KEYS, "policy")
+    local allowed = CHOICES[key] and table.concat(CHOICES[key], ", ")
+    if allowed and not (", " .. allowed .. ","):find(", " .. tostring(value) .. ",", 1, true) then
+      complain(env.origins[path], "policy.%s is '%s'; it may be %s", key, tostring(value), allowed)
+    end
+  end
+end
+
+local function check_sections(env)
+  for _, key in ipairs(sorted_keys(env.tree)) do
+    check_key(env, key, key, SECTIONS, "an environment")
+    local section = env.tree[key]
+    if key ~= "extends" and type(section) ~= "table" then complain(env.origins[key], "%s is a map", key) end
+  end
+end
+
+-- References: $(name) is a value, else an argument of the run.
+
+local resolve_text
+
+local function lookup(values, name)
+  local value = values
+  for part in name:gmatch("[^.]+") do
+    if type(value) ~= "table" then return nil end
+    value = value[part] or value[tonumber(part)]
+  end
+  return value
+end
+
+--- What `$(name)` stands for, itself resolved; nil where nothing has that name.
+local function resolve_name(state, name, path)
+  local value, origin = lookup(state.env.tree.values or {}, name), state.env.origins[path]
+  if value == nil then
+    if state.arguments[name] ~= nil then return state.arguments[name] end
+    if state.partial then return nil end
+    local known = sorted_keys(state.env.tree.values or {})
+    for argument in pairs(state.arguments) do known[#known + 1] = argument end
+    return complain(origin, "$(%s) is neither a value nor an argument of the run.%s", name, near.question(name, known))
+  end
+  if state.within[name] then complain(origin, "$(%s) refers to itself", name) end
+  state.within[name] = true
+  value = resolve_text(state, value, "values." .. name)
+  state.within[name] = nil
+  return value
+end
+
+local function resolve_part(state, name, path)
+  local value = resolve_name(state, name, path)
+  if type(value) == "table" then
+    complain(state.env.origins[path], "$(%s) is a list or a map, and stands within a text", name)
+  end
+  return value and tostring(value)
+end
+
+--- Resolves every reference within a text, list or map. A text that is one reference and nothing else takes the
+--- value as it is, list or map included.
+function resolve_text(state, value, path)
+  if type(value) == "table" then
+    local copy = {}
+    for _, key in ipairs(sorted_keys(value)) do copy[key] = resolve_text(state, value[key], join(path, key)) end
+    return copy
+  end
+  if type(value) ~= "string" then return value end
+  local whole = value:match("^" .. REFERENCE .. "$")
+  if whole then
+    local resolved = resolve_name(state, whole, path)
+    if resolved == nil then return value end
+    return resolved
+  end
+  return (value:gsub(REFERENCE, function(name) return resolve_part(state, name, path) end))
+end
+
+-- Hosts: one, or a list of some; each known by its name.
+
+local function checked_host(env, entry, path, name)
+  if not is_map(entry) then complain(env.origins[path], "host '%s' is a map, as in { ssh: ADDRESS }", name) end
+  local host = { name = name }
+  for _, key in ipairs(sorted_keys(entry)) do
+    check_key(env, join(path, key), key, HOST_KEYS, ("host '%s'"):format(name))
+    host[key] = entry[key]
+  end
+  local port = host.port
+  if port and not is_reference(port) then
+    host.port = math.tointeger(tonumber(port))
+    if not host.port then complain(env.origins[path .. ".port"], "port of host '%s' is no number: %s", name, port) end
+  end
+  if not host.ssh then complain(env.origins[path], "host '%s' has no ssh: an address or an alias of ssh_config", name) end
+  return host
+end
+
+local function add_host(env, hosts, host, path)
+  local name = host.name
+  if name == "local" then complain(env.origins[path], "'local' is this machine and always there") end
+  if hosts[name] then complain(env.origins[path], "two hosts or groups are called '%s'", name) end
+  hosts[name] = host
+  return host
+end
+
+local function add_member(env, hosts, entry, path)
+  if type(entry) == "string" then
+    if not is_map(hosts[entry]) then
+      local names = sorted_keys(hosts)
+      complain(env.origins[path], "no host '%s'.%s", entry, near.question(entry, names))
+    end
+    return hosts[entry]
+  end
+  if not is_map(entry) or not entry.name then
+    complain(env.origins[path], "a host of a group needs a name, as in { name: proxy1, ssh: ADDRESS }")
+  end
+  return add_host(env, hosts, checked_host(env, entry, path, entry.name), path)
+end
+
+--- Single hosts first, since groups may name them.
+local function build_hosts(env, tree)
+  local hosts = {}
+  for _, name in ipairs(sorted_keys(tree)) do
+    if is_map(tree[name]) then
+      local path = "hosts." .. name
+      add_host(env, hosts, checked_host(env, tree[name], path, name), path)
+    end
+  end
+  for _, name in ipairs(sorted_keys(tree)) do
+    local entry, path, group = tree[name], "hosts." .. name, {}
+    if not is_map(entry) then
+      if type(entry) ~= "table" then complain(env.origins[path], "'%s' is a host or a list of hosts", name) end
+      for index, member in ipairs(entry) do group[index] = add_member(env, hosts, member, join(path, index)) end
+      add_host(env, hosts, { name = name }, path)
+      hosts[name] = group
+    end
+  end
+  hosts["local"] = { name = "local" }
+  return hosts
+end
+
+local function build(env, arguments, partial)
+  local state = { env = env, arguments = arguments, partial = partial, within = {} }
+  env.sections = {}
+  for _, section in ipairs(SECTIONS) do
+    if section ~= "extends" then env.sections[section] = resolve_text(state, env.tree[section] or {}, section) end
+    env[section] = env.sections[section]
+  end
+  check_policy(env)
+  env.hosts = build_hosts(env, env.sections.hosts)
+  return env
+end
+
+--- Reads an environment and those it extends. References to values are resolved; those to arguments of a run, and to
+--- nothing, stay as they are until `resolve`.
+--- Raises `missing`, `denied` (a file that everybody may write to), `protocol` with the file's line for what is wrong in it.
+--- @param path string  `…/procedures/<group>/environments/<name>.yml`
+--- @return neap.environment
+function environment.load(path)
+  path = fs.exists(path) and fs.realpath(path) or path
+  local root, group, name = path:match("^(.*)/procedures/([^/]+)/environments/([^/]+)%.ya?ml$")
+  if not root then
+    fault.raise {
+      kind = "missing", hint = "neap env list",
+      message = ("%s is no environment: they lie in procedures/<group>/environments/<name>.yml"):format(path),
+    }
+  end
+  local env = { name = group .. "/" .. name, group = group, tree = {}, origins = {}, files = {} }
+  for _, layer in ipairs(read_layers(root, path, {}, {})) do
+    env.files[layer.file] = layer.text
+    merge(env.tree, layer, layer.tree, "", env.origins)
+  end
+  check_sections(env)
+  return build(env, {}, true)
+end
+
+--- The same environment with every reference resolved, now that the arguments of the run are known. Raises `protocol`
+--- for a name that is nothing.
+--- @param env neap.environment
+--- @param arguments table<string, string|number|boolean>
+--- @return neap.environment
+function environment.resolve(env, arguments)
+  local resolved = { name = env.name, group = env.group, tree = env.tree, origins = env.origins, files = env.files }
+  return build(resolved, arguments, false)
+end
+
+--- Reads the environment that a person means; see `repository.environment`.
+--- @param name string  `<group>/<name>`, or `<name>`
+--- @param group? string
+--- @return neap.environment
+function environment.find(name, group)
+  return environment.load(repository.environment(name, group).file)
+end
+
+--- Where a value came from. Raises `missing`, with the nearest key.
+--- @param env neap.environment
+--- @param key string  dotted, as in "hosts.old.ssh"; a section may be left out for values
+--- @return neap.origin
+function environment.origin(env, key)
+  local origin = env.origins[key] or env.origins["values." .. key]
+  if origin then return origin end
+  local guess = near.find(key, sorted_keys(env.origins)) or near.find("values." .. key, sorted_keys(env.origins))
+  return fault.raise {
+    kind = "missing", hint = "neap env show " .. env.name,
+    message = ("%s has no '%s'.%s"):format(env.name, key, guess and (" Did you mean '%s'?"):format(guess) or ""),
+  }
+end
+
+return environment
