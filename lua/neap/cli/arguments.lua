@@ -1,0 +1,55 @@
+--- The words after a verb: parsed by argparse, which is loaded here and nowhere else.
+local failure = require "neap.cli.failure"
+
+local arguments = {}
+
+--- Options that every verb takes.
+local function add_everywhere(parser)
+  parser:flag("--json", "one JSON document (run, resume, rollback: one event a line)")
+  parser:flag("--no-input", "ask nothing; what would be asked ends with exit status 8")
+  parser:option("--color", "colour: auto, always, never"):choices { "auto", "always", "never" }:argname "WHEN"
+  parser:flag("-h --help", "this text")
+end
+
+local function new_parser(name, verb)
+  local parser = require "argparse"("neap " .. name, verb.summary):add_help(false)
+  verb.arguments(parser)
+  add_everywhere(parser)
+  return parser
+end
+
+--- @param name string  the verb's
+--- @param verb table
+--- @param words string[]
+--- @return table options
+function arguments.parse(name, verb, words)
+  local ok, result = new_parser(name, verb):pparse(words)
+  if not ok then failure.wrong_use(("%s: %s"):format(name, (result:gsub("\n", ". "))), ("neap %s --help"):format(name)) end
+  return result
+end
+
+--- @param name string
+--- @param verb table
+--- @return string text
+function arguments.help(name, verb)
+  local text = new_parser(name, verb):get_help():gsub("\n*$", "\n")
+  local examples = {}
+  for _, example in ipairs(verb.examples or {}) do examples[#examples + 1] = "  " .. example end
+  return ("%s\n\nExamples:\n%s\n\n%s"):format("neap " .. name .. ": " .. verb.summary, table.concat(examples, "\n"), text)
+end
+
+--- The arguments of a procedure, from `-p name=value`, given any number of times.
+--- @param list string[]?
+--- @return table<string, string>
+function arguments.pairs(list)
+  local given = {}
+  for _, text in ipairs(list or {}) do
+    local name, value = text:match "^([%a_][%w_]*)=(.*)$"
+    if not name then failure.wrong_use(("-p takes name=value, not '%s'"):format(text), "neap show PROCEDURE") end
+    if given[name] then failure.wrong_use(("-p gives '%s' twice"):format(name), "neap show PROCEDURE") end
+    given[name] = value
+  end
+  return given
+end
+
+return arguments

@@ -1,0 +1,102 @@
+--- `neap check`: reads every procedure for every environment of its group, without network.
+local environment = require "neap.environment"
+local failure     = require "neap.cli.failure"
+local fault       = require "native.error"
+local repository  = require "neap.repository"
+local view        = require "neap.cli.view.check"
+
+local check = {
+  summary = "read procedures for their environments and say what is wrong, without network",
+  examples = { "neap check", "neap check encode/release" },
+}
+
+local FOUND_PROBLEMS = 9
+
+function check.arguments(parser)
+  parser:argument("procedure", "only this one"):args "?"
+end
+
+--- A failure as `file:line: message`, whether it was raised by the world or is a mistake in the file.
+local function problem_of(raised)
+  if fault.is(raised) then
+    return { where = (raised.where or ""):gsub(":%s*$", ""), message = raised.message, hint = raised.hint }
+  end
+  local where, message = tostring(raised):match "^([^\n]-:%d+): ([^\n]*)"
+  return { where = where or "", message = message or tostring(raised) }
+end
+
+local function attempt(fn, ...)
+  local ok, result = pcall(fn, ...)
+  if ok then return result end
+  return nil, problem_of(result)
+end
+
+--- Arguments that a person would give: each required parameter with a text that stands for it.
+local function check_pair(entry, env)
+  local files, path = repository.snapshot(entry)
+  local _, problem = attempt(require "neap.engine.procedure".load, {
+    files = files, path = path, environment = env, arguments = {}, checking = true,
+  })
+  return problem
+end
+
+local function environments_of(group, problems)
+  local loaded = {}
+  for _, entry in ipairs(repository.environments()) do
+    if entry.group == group then
+      local env, problem = attempt(environment.load, entry.file)
+      loaded[#loaded + 1] = { name = entry.name, env = env }
+      if problem then
+        problem.blocks = entry.name
+        problems[#problems + 1] = problem
+      end
+    end
+  end
+  return loaded
+end
+
+--- The same mistake shows in every environment; it is named once.
+local function add_problem(problems, seen, problem, pair)
+  local key = problem.where .. "\0" .. problem.message
+  if not seen[key] then
+    seen[key] = problem
+    problem.pairs = {}
+    problems[#problems + 1] = problem
+  end
+  table.insert(seen[key].pairs, pair)
+end
+
+local function model(entries)
+  local problems, seen, good, all, by_group = {}, {}, 0, 0, {}
+  for _, entry in ipairs(entries) do
+    by_group[entry.group] = by_group[entry.group] or environments_of(entry.group, problems)
+    for _, place in ipairs(by_group[entry.group]) do
+      all = all + 1
+      local problem = place.env and check_pair(entry, place.env)
+      if problem then add_problem(problems, seen, problem, { procedure = entry.name, environment = place.name }) end
+      if place.env and not problem then good = good + 1 end
+    end
+  end
+  return { procedures = #entries, pairs = all, good = good, problems = problems }
+end
+
+local function without_environment(entries)
+  local names, has = {}, {}
+  for _, entry in ipairs(repository.environments()) do has[entry.group] = true end
+  for _, entry in ipairs(entries) do
+    if not has[entry.group] then names[#names + 1] = entry.name end
+  end
+  return names
+end
+
+function check.run(options)
+  local console = options.console
+  local entries = options.procedure and { failure.named(repository.procedure, options.procedure) }
+    or repository.procedures()
+  local found = model(entries)
+  found.without_environment = without_environment(entries)
+  if console.json then console:answer_json(found) else console:answer(view.text(found, console.out)) end
+  return #found.problems > 0 and FOUND_PROBLEMS or 0
+end
+
+return check

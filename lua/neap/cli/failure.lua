@@ -1,0 +1,65 @@
+--- What went wrong, as a text for the person and a status for the shell.
+local fault = require "native.error"
+local view  = require "neap.cli.view.failure"
+
+local failure = {}
+
+local FAILED, WRONG_USE, LEASED, NEEDS_PERSON, INTERNAL = 1, 2, 7, 8, 70
+
+--- Raises: the command was given wrongly. Exit status 2.
+--- @param message string  one line
+--- @param next_command string
+function failure.wrong_use(message, next_command)
+  fault.raise { kind = "protocol", message = message, where = "", exit = WRONG_USE, next = { next_command } }
+end
+
+--- Raises: somebody must decide, and nobody can be asked. Exit status 8.
+--- @param message string
+--- @param next_command string
+function failure.needs_person(message, next_command)
+  fault.raise { kind = "denied", message = message, where = "", exit = NEEDS_PERSON, next = { next_command } }
+end
+
+--- Calls a search for what the command line names; that it is not there is wrong use.
+--- @generic T
+--- @param find fun(...): T
+--- @return T
+function failure.named(find, ...)
+  local ok, found, more = pcall(find, ...)
+  if ok then return found, more end
+  if fault.is(found) and (found.kind == "missing" or found.kind == "conflict") then
+    failure.wrong_use(found.message, found.hint)
+  end
+  error(found, 0)
+end
+
+local function status_of(problem)
+  if problem.exit then return problem.exit end
+  return problem.code == "leased" and LEASED or FAILED
+end
+
+--- Neap's own chunks are named neap/…; a string error from elsewhere is a mistake in a procedure.
+local function is_internal(text) return text:find "^neap/" ~= nil or not text:find "^[^\n]-:%d+: " end
+
+local function from_text(text, trace)
+  local internal = is_internal(text)
+  return {
+    message = internal and "a mistake in neap itself: " .. text or text, exit = internal and INTERNAL or FAILED,
+    trace = os.getenv "NEAP_DEBUG" and trace or nil, hint = internal and not os.getenv "NEAP_DEBUG"
+      and "NEAP_DEBUG=1 before the command shows where" or nil,
+  }
+end
+
+--- Prints what was raised.
+--- @param raised any
+--- @param trace? string
+--- @param console neap.console
+--- @return integer status
+function failure.report(raised, trace, console)
+  local problem = fault.is(raised) and raised or from_text(tostring(raised), trace)
+  console:tell(view.problem(problem, console.err))
+  if problem.trace then console:tell(problem.trace) end
+  return status_of(problem)
+end
+
+return failure

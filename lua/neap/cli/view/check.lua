@@ -1,0 +1,32 @@
+--- The text of `neap check`: `file:line: error: what`, as editors read it.
+local view = {}
+
+local function add_problem(lines, problem, page)
+  local place = problem.where ~= "" and page:clean(problem.where) .. ": " or ""
+  for i, line in ipairs(page:lines(problem.message)) do
+    lines[#lines + 1] = i == 1 and place .. page:paint("red", "error: ") .. line or "    " .. line
+  end
+  if problem.hint then lines[#lines + 1] = "    " .. page:clean(problem.hint) end
+  local pairs_of = {}
+  for i, pair in ipairs(problem.pairs or {}) do pairs_of[i] = ("%s on %s"):format(pair.procedure, pair.environment) end
+  if problem.blocks then pairs_of[1] = "everything on " .. problem.blocks end
+  lines[#lines + 1] = page:paint("dim", "    blocks " .. page:clean(page.series(pairs_of)))
+end
+
+--- @param model { procedures: integer, pairs: integer, good: integer, problems: table[], without_environment: string[] }
+--- @param page neap.page
+--- @return string
+function view.text(model, page)
+  local lines = {}
+  for _, problem in ipairs(model.problems) do add_problem(lines, problem, page) end
+  if #model.without_environment > 0 then
+    lines[#lines + 1] = "Not checked, for want of an environment: "
+      .. page:clean(page.series(model.without_environment))
+  end
+  local verdict = ("%s, %s. %d of %s can run."):format(page.count(model.procedures, "procedure"),
+    page.count(#model.problems, "error"), model.good, page.count(model.pairs, "pair"))
+  lines[#lines + 1] = page:paint(#model.problems == 0 and "green" or "bold", verdict)
+  return table.concat(lines, "\n")
+end
+
+return view

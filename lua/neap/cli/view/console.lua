@@ -1,0 +1,68 @@
+--- Where neap prints: answers to the standard output; progress, questions and errors to the error output.
+local json     = require "native.json"
+local page     = require "neap.cli.view.page"
+local terminal = require "native.terminal"
+
+local console = {}
+console.__index = console
+
+local OUT, ERR = 1, 2
+
+--- Whether colour is wanted there: --color, NO_COLOR, CLICOLOR_FORCE, TERM=dumb, a terminal; the first that speaks.
+local function wants_colour(choice, fd)
+  if choice == "always" or choice == "never" then return choice == "always" end
+  if (os.getenv "NO_COLOR" or "") ~= "" then return false end
+  if (os.getenv "CLICOLOR_FORCE" or "0") ~= "0" then return true end
+  if (os.getenv "TERM" or "dumb") == "dumb" then return false end
+  return terminal.is_terminal(fd)
+end
+
+local function columns() return math.tointeger(tonumber(os.getenv "COLUMNS" or "")) or terminal.size() or 80 end
+
+local function set_page(options, fd)
+  return page.new { width = columns(), utf8 = terminal.utf8(), colour = wants_colour(options.color, fd) }
+end
+
+--- @class neap.console
+--- @field out neap.page  what answers are set on
+--- @field err neap.page  what progress, questions and errors are set on
+--- @field json boolean  the answer is one JSON document, or one event a line
+--- @field live boolean  a block of lines may be redrawn in place
+--- @field may_ask boolean
+
+--- @param options { color?: string, json?: boolean, no_input?: boolean }
+--- @return neap.console
+function console.new(options)
+  local reads, shows = terminal.is_terminal(0), terminal.is_terminal(ERR)
+  return setmetatable({
+    out = set_page(options, OUT), err = set_page(options, ERR), json = options.json or false,
+    live = shows and not options.json and (os.getenv "TERM" or "dumb") ~= "dumb" and os.getenv "CI" == nil,
+    may_ask = reads and shows and not options.no_input,
+  }, console)
+end
+
+--- @param text string  lines; an end is added where it lacks one
+local function print_to(fd, text)
+  if text:sub(-1) ~= "\n" then text = text .. "\n" end
+  return terminal.write(fd, text)
+end
+
+--- Prints the answer.
+function console:answer(text) return print_to(OUT, text) end
+
+--- Prints the answer as JSON, on one line.
+function console:answer_json(value) return print_to(OUT, json.encode(value)) end
+
+--- Prints beside the answer.
+function console:tell(text) return print_to(ERR, text) end
+
+--- Writes to the error output without a line end: what is redrawn.
+function console:draw(text) return terminal.write(ERR, text) end
+
+--- Asks for a line; nil at the end of input.
+--- @param prompt string
+--- @param options? { secret?: boolean }
+--- @return string?
+function console:ask(prompt, options) return terminal.read_line(prompt, options) end
+
+return console

@@ -1,0 +1,128 @@
+--- The texts of `neap env`.
+local view = {}
+
+local SECTIONS = { "hosts", "databases", "clusters", "aws", "repositories", "values", "secrets", "policy", "notify" }
+
+local function sorted_keys(map)
+  local keys = {}
+  for key in pairs(map) do keys[#keys + 1] = key end
+  table.sort(keys, function(a, b) return tostring(a) < tostring(b) end)
+  return keys
+end
+
+local function nothing(model, page)
+  return ("No environments in %s.\nThey lie in procedures/<group>/environments/<name>.yml."):format(
+    page:clean(model.looked_in))
+end
+
+--- @param model { environments: table[], looked_in: string }
+--- @param page neap.page
+--- @return string
+function view.list(model, page)
+  if #model.environments == 0 then return nothing(model, page) end
+  local rows = {}
+  for i, entry in ipairs(model.environments) do
+    local hosts = entry.problem and "-" or tostring(entry.hosts)
+    local guard = entry.problem and page:paint("red", "cannot be read: neap env check " .. page:clean(entry.name))
+      or page:clean(entry.guard)
+    rows[i] = { page:clean(entry.name), hosts, guard }
+  end
+  return table.concat(page:table({ "ENVIRONMENT", ">HOSTS", "GUARD" }, rows), "\n")
+end
+
+--- @param model { environments: table[], looked_in: string }
+--- @param page neap.page
+--- @return string
+function view.check(model, page)
+  if #model.environments == 0 then return nothing(model, page) end
+  local lines, wrong = {}, 0
+  for _, entry in ipairs(model.environments) do
+    if entry.problem then
+      wrong = wrong + 1
+      local place = page:clean(entry.problem.where or "")
+      lines[#lines + 1] = page:paint("red", ("%serror: %s"):format(place, page:clean(entry.problem.message)))
+      if entry.problem.hint then lines[#lines + 1] = "    " .. page:clean(entry.problem.hint) end
+    else
+      lines[#lines + 1] = ("%s: ok, %s"):format(page:clean(entry.name), page.count(entry.hosts, "host"))
+    end
+  end
+  lines[#lines + 1] = ("%s, %d wrong"):format(page.count(#model.environments, "environment"), wrong)
+  return table.concat(lines, "\n")
+end
+
+local function inline(value, page)
+  if type(value) ~= "table" then return page:clean(value) end
+  local parts = {}
+  for _, item in ipairs(value) do parts[#parts + 1] = inline(item, page) end
+  if #parts > 0 then return "[" .. table.concat(parts, ", ") .. "]" end
+  for _, key in ipairs(sorted_keys(value)) do
+    parts[#parts + 1] = ("%s: %s"):format(page:clean(key), inline(value[key], page))
+  end
+  return #parts > 0 and "{ " .. table.concat(parts, ", ") .. " }" or "{}"
+end
+
+local function origin_of(model, path)
+  local origin = model.origins[path]
+  return origin and ("%s:%d"):format(origin.file:match "[^/]*$", origin.line) or ""
+end
+
+--- A value on a line of its own, or, where it is a map or too wide, its parts below it.
+local function add_value(lines, page, model, path, key, value, depth)
+  local margin = (" "):rep(depth * 2)
+  local text = inline(value, page)
+  local origin = page:paint("dim", origin_of(model, path))
+  local head = margin .. page:clean(key) .. ":"
+  if type(value) ~= "table" or page:columns(head .. " " .. text .. "  " .. origin) <= page.width then
+    lines[#lines + 1] = page:edges(head .. " " .. text, origin)
+    return
+  end
+  lines[#lines + 1] = page:edges(head, origin)
+  for _, name in ipairs(#value > 0 and value or {}) do
+    lines[#lines + 1] = ("%s  - %s"):format(margin, inline(name, page))
+  end
+  if #value > 0 then return end
+  for _, name in ipairs(sorted_keys(value)) do
+    add_value(lines, page, model, path .. "." .. name, name, value[name], depth + 1)
+  end
+end
+
+--- The merged environment, each value with the file and line that gave it. References to arguments of a run stand as
+--- they are written; secrets are references anyway.
+--- @param model neap.environment
+--- @param page neap.page
+--- @return string
+function view.show(model, page)
+  local files = sorted_keys(model.files)
+  local lines = { page:paint("bold", page:clean(model.name)) .. page:paint("dim", "   from " ..
+    page:clean(table.concat(files, ", "))) }
+  for _, section in ipairs(SECTIONS) do
+    local content = model.sections[section]
+    if content and next(content) ~= nil then
+      lines[#lines + 1] = page:paint("bold", section .. ":")
+      for i, item in ipairs(content) do
+        add_value(lines, page, model, section .. "." .. i, "- " .. i, item, 1)
+      end
+      for _, key in ipairs(#content == 0 and sorted_keys(content) or {}) do
+        add_value(lines, page, model, section .. "." .. key, key, content[key], 1)
+      end
+    end
+  end
+  return table.concat(lines, "\n")
+end
+
+--- @param model { key: string, origin: neap.origin }
+--- @param page neap.page
+--- @return string
+function view.explain(model, page)
+  local origin = model.origin
+  local lines = { ("%s = %s"):format(page:clean(model.key), inline(origin.value, page)),
+                  ("  %s:%d"):format(page:clean(origin.file), origin.line) }
+  local before = origin.overrode
+  while before do
+    lines[#lines + 1] = ("  instead of %s   %s:%d"):format(inline(before.value, page), page:clean(before.file), before.line)
+    before = before.overrode
+  end
+  return table.concat(lines, "\n")
+end
+
+return view

@@ -1,0 +1,151 @@
+--- What a text is set on: so many columns, with or without UTF-8 and colour. Views ask it for everything that differs.
+local terminal = require "native.terminal"
+
+local page = {}
+page.__index = page
+
+local COLOURS = { bold = "1", dim = "2", red = "31", green = "32", yellow = "33", blue = "34", cyan = "36",
+                  alarm = "1;31" }
+
+--- @class neap.page
+--- @field width integer  columns
+--- @field utf8 boolean
+--- @field colour boolean
+
+--- @param properties { width?: integer, utf8?: boolean, colour?: boolean }
+--- @return neap.page
+function page.new(properties)
+  return setmetatable({
+    width = math.max(properties.width or 80, 40), utf8 = properties.utf8 or false, colour = properties.colour or false,
+  }, page)
+end
+
+--- Foreign text in one line.
+function page:clean(text) return terminal.clean(tostring(text), { ascii = not self.utf8 }) end
+
+--- Foreign text as a list of clean lines; a line end at its very end adds no line.
+--- @return string[]
+function page:lines(text)
+  local lines = {}
+  local cleaned = terminal.clean(tostring(text), { newline = true, ascii = not self.utf8 })
+  for line in (cleaned:gsub("\n$", "") .. "\n"):gmatch "([^\n]*)\n" do lines[#lines + 1] = line end
+  return lines
+end
+
+--- Colour, where there is any: bold dim red green yellow blue cyan alarm.
+function page:paint(colour, text)
+  if not self.colour or text == "" then return text end
+  return ("\27[%sm%s\27[0m"):format(COLOURS[colour], text)
+end
+
+local function bare(text) return (text:gsub("\27%[[%d;]*m", "")) end
+
+--- Columns that a text takes, colours not counted.
+function page:columns(text) return terminal.width(bare(text)) end
+
+--- The text with spaces behind it, up to so many columns.
+function page:left(text, columns) return text .. (" "):rep(columns - self:columns(text)) end
+
+--- The text with spaces before it.
+function page:right(text, columns) return (" "):rep(columns - self:columns(text)) .. text end
+
+--- Two texts at the two edges of a line; where they do not fit, two spaces apart.
+function page:edges(left, right, width)
+  if right == "" then return left end
+  local gap = (width or self.width) - self:columns(left) - self:columns(right)
+  return left .. (" "):rep(math.max(gap, 2)) .. right
+end
+
+--- Clean, uncoloured text, cut to so many columns with its end shown as missing.
+function page:cut(text, columns)
+  if terminal.width(text) <= columns then return text end
+  local mark = self.utf8 and "…" or "..."
+  local room, kept = columns - terminal.width(mark), 0
+  for at, point in utf8.codes(text) do
+    local width = terminal.width(utf8.char(point))
+    if room < width then return text:sub(1, at - 1) .. mark end
+    room, kept = room - width, at
+  end
+  return text:sub(1, kept)
+end
+
+--- Words set into lines of at most `width` columns; lines after the first begin with `indent` spaces.
+--- @return string[]
+function page:wrap(text, width, indent)
+  local lines, line = {}, nil
+  local margin = (" "):rep(indent or 0)
+  for word in text:gmatch "%S+" do
+    if not line then
+      line = word
+    elseif self:columns(line) + 1 + self:columns(word) <= width then
+      line = line .. " " .. word
+    else
+      lines[#lines + 1] = line
+      line = margin .. word
+    end
+  end
+  lines[#lines + 1] = line
+  return lines
+end
+
+--- Rows of clean text under headings, in columns as wide as they need; the last one is cut at the page's edge.
+--- A column whose heading begins with ">" stands to the right.
+--- @param headings string[]
+--- @param rows string[][]
+--- @return string[] lines
+function page:table(headings, rows)
+  local widths, to_right, head = {}, {}, {}
+  for i, heading in ipairs(headings) do
+    to_right[i] = heading:sub(1, 1) == ">"
+    head[i] = to_right[i] and heading:sub(2) or heading
+  end
+  for i in ipairs(head) do
+    widths[i] = self:columns(head[i])
+    for _, row in ipairs(rows) do widths[i] = math.max(widths[i], self:columns(row[i])) end
+  end
+  local function set(row)
+    local cells, used = {}, 0
+    for i = 1, #head - 1 do
+      cells[i] = to_right[i] and self:right(row[i], widths[i]) or self:left(row[i], widths[i])
+      used = used + widths[i] + 2
+    end
+    local last = row[#head]
+    if not last:find "\27" then last = self:cut(last, math.max(self.width - used, 8)) end
+    cells[#head] = to_right[#head] and self:right(last, widths[#head]) or last
+    return (table.concat(cells, "  "):gsub("%s+$", ""))
+  end
+  local lines = { self:paint("bold", set(head)) }
+  for _, row in ipairs(rows) do lines[#lines + 1] = set(row) end
+  return lines
+end
+
+--- A line across the page, with a text in its middle.
+function page:rule(mark, text)
+  if not text then return mark:rep(self.width) end
+  local room = self.width - self:columns(text) - 2
+  return ("%s %s %s"):format(mark:rep(room // 2), text, mark:rep(room - room // 2))
+end
+
+--- 0.4s, 12s, 2m41s, 1h12m, 3d4h: as much as a person needs.
+--- @param seconds number
+--- @return string
+function page.duration(seconds)
+  if seconds < 9.95 then return ("%.1fs"):format(seconds) end
+  local whole = math.floor(seconds + 0.5)
+  if whole < 60 then return ("%ds"):format(whole) end
+  if whole < 3600 then return ("%dm%02ds"):format(whole // 60, whole % 60) end
+  if whole < 86400 then return ("%dh%02dm"):format(whole // 3600, whole % 3600 // 60) end
+  return ("%dd%dh"):format(whole // 86400, whole % 86400 // 3600)
+end
+
+--- "1 step", "3 steps".
+function page.count(number, noun) return ("%d %s%s"):format(number, noun, number == 1 and "" or "s") end
+
+--- "a", "a and b", "a, b and c".
+--- @param items string[]
+function page.series(items)
+  if #items < 2 then return items[1] or "" end
+  return table.concat(items, ", ", 1, #items - 1) .. " and " .. items[#items]
+end
+
+return page

@@ -1,0 +1,244 @@
+--- The plan: what a run would change, what could be taken back, and where it could not be turned back any more.
+local change = require "neap.cli.view.change"
+
+local plan = {}
+
+local LEGEND = "+ create  ~ change  - delete  > action  = as wanted  ? known later"
+local SIGNS = { { "+", "create" }, { "~", "change" }, { "-", "delete" }, { ">", "act" } }
+
+local function changing(step)
+  for _, effect in ipairs(step.effects or {}) do
+    if effect.sign ~= "=" then return true end
+  end
+  return false
+end
+
+--- A step of which nothing need be said: neap acts, it was asked, and all is as wanted.
+local function is_as_wanted(step)
+  return step.kind == "step" and not step.listed and not step.ended and not changing(step)
+end
+
+local function all_as_wanted(phase)
+  for _, step in ipairs(phase.steps) do
+    if not is_as_wanted(step) then return false end
+  end
+  return #phase.steps > 0
+end
+
+local function arguments_of(model, page)
+  local names, parts = {}, {}
+  for name in pairs(model.arguments or {}) do names[#names + 1] = name end
+  table.sort(names)
+  for i, name in ipairs(names) do parts[i] = ("%s=%s"):format(name, tostring(model.arguments[name])) end
+  return page:clean(table.concat(parts, " "))
+end
+
+local function header(model, page)
+  local title = ("%s on %s"):format(page:clean(model.procedure), page:clean(model.environment))
+  local head = page:paint("bold", title) .. "   " .. arguments_of(model, page)
+  if model.guard == "production" then head = page:edges(head, page:paint("alarm", "** PROD **")) end
+  return (head:gsub("%s+$", ""))
+end
+
+local KINDS = { manual = "HUMAN", await = "wait until", step = "" }
+
+local function step_head(step, page)
+  local kind = KINDS[step.kind] or ""
+  local title = page:clean(step.title)
+  local text = (" %s %s%s"):format(page:left(step.number, 4), kind == "" and "" or page:paint("cyan", kind) .. "  ", title)
+  return page:edges(text, page:paint("dim", page:clean(step.where or "")))
+end
+
+local function add_step(lines, step, page, options)
+  lines[#lines + 1] = step_head(step, page)
+  if is_as_wanted(step) then lines[#lines] = lines[#lines] .. page:paint("dim", "  = as wanted") end
+  for _, effect in ipairs(step.effects or {}) do
+    if effect.sign ~= "=" or options.full then
+      for _, line in ipairs(change.lines(effect, page, { full = options.full, indent = 5 })) do
+        lines[#lines + 1] = line
+      end
+    end
+  end
+  if step.ended then
+    for i, line in ipairs(page:wrap("? the plan of this step ends here: " .. page:clean(step.ended), page.width - 5, 2)) do
+      lines[#lines + 1] = "     " .. (i == 1 and page:paint("yellow", line) or line)
+    end
+  end
+end
+
+local function add_point(lines, step, page)
+  lines[#lines + 1] = page:paint("alarm", page:rule("=", "POINT OF NO RETURN"))
+  for _, line in ipairs(page:wrap("why: " .. page:clean(step.why), page.width - 2, 5)) do
+    lines[#lines + 1] = "  " .. line
+  end
+end
+
+local function point_at(model, number)
+  for _, point in ipairs(model.points or {}) do
+    if point.number == number then return point end
+  end
+end
+
+--- Neighbours that need no word share a line.
+local function add_quiet(lines, quiet, page)
+  if #quiet == 0 then return end
+  local first, last = quiet[1].number, quiet[#quiet].number
+  local numbers = first == last and first or ("%s to %s"):format(first, last)
+  lines[#lines + 1] = page:paint("dim", (" = %s  as wanted"):format(numbers))
+end
+
+local function add_steps(lines, phase, model, page, options)
+  local quiet = {}
+  for _, step in ipairs(phase.steps) do
+    local point = point_at(model, step.number)
+    if is_as_wanted(step) and not point and not options.full then
+      quiet[#quiet + 1] = step
+    else
+      add_quiet(lines, quiet, page)
+      quiet = {}
+      if point then add_point(lines, point, page) end
+      add_step(lines, step, page, options)
+    end
+  end
+  add_quiet(lines, quiet, page)
+end
+
+local function add_phase(lines, phase, model, page, options)
+  lines[#lines + 1] = ""
+  local title = page:paint("bold", ("PHASE %d  %s"):format(phase.number, page:clean(phase.title)))
+  local wanted = all_as_wanted(phase) and (page.count(#phase.steps, "step") .. ", all as wanted") or ""
+  lines[#lines + 1] = page:edges(title, page:paint("dim", wanted))
+  add_steps(lines, phase, model, page, options)
+end
+
+-- Figures
+
+local function tally(model)
+  local sums = { steps = 0, wanted = 0, changing = 0, waits = 0, humans = 0, unknown = 0, effects = 0, signs = {},
+                 certainty = {}, undo = {} }
+  for _, phase in ipairs(model.phases) do
+    for _, step in ipairs(phase.steps) do
+      sums.steps = sums.steps + 1
+      local slot = step.kind == "await" and "waits" or step.kind == "manual" and "humans" or step.ended and "unknown"
+        or changing(step) and "changing" or step.listed and "unknown" or "wanted"
+      sums[slot] = sums[slot] + 1
+      for _, effect in ipairs(step.effects or {}) do
+        if effect.sign ~= "=" then
+          sums.effects = sums.effects + 1
+          for name, key in pairs { signs = effect.sign, certainty = effect.certainty or "exact", undo = effect.undo or "undo" } do
+            sums[name][key] = (sums[name][key] or 0) + 1
+          end
+        end
+      end
+    end
+  end
+  return sums
+end
+
+local function listed(counts, names)
+  local parts = {}
+  for _, entry in ipairs(names) do
+    if (counts[entry[1]] or 0) > 0 then parts[#parts + 1] = ("%d %s"):format(counts[entry[1]], entry[2]) end
+  end
+  return table.concat(parts, ", ")
+end
+
+local function figures(model, page)
+  local sums = tally(model)
+  local steps = listed(sums, { { "wanted", "as wanted" }, { "changing", "change" }, { "waits", "wait" },
+                               { "humans", "human" }, { "unknown", "known later" } })
+  local lines = { ("%s: %s."):format(page.count(sums.steps, "step"), steps) }
+  if sums.effects == 0 then
+    lines[2] = "No change that is known now."
+    return lines
+  end
+  lines[2] = ("%s: %s."):format(page.count(sums.effects, "effect"), listed(sums.signs, SIGNS))
+  lines[3] = ("  certainty: %s."):format(listed(sums.certainty, { { "exact", "exact" },
+    { "conditional", "with values known later" }, { "opaque", "opaque" } }))
+  lines[4] = ("  undo: %s."):format(listed(sums.undo, { { "undo", "automatic" }, { "keep", "keep" },
+    { "NO UNDO", "NO UNDO" } }))
+  return lines
+end
+
+local function add_undo(lines, model, page)
+  local point = model.points and model.points[1]
+  local numbers = table.concat(model.undo or {}, " ")
+  if numbers == "" and not point then return end
+  lines[#lines + 1] = ""
+  local until_when = point and (" if stopped before %s"):format(point.number) or ""
+  local text = numbers == "" and "nothing to undo" or numbers
+  for _, line in ipairs(page:wrap(("UNDO%s:  %s"):format(until_when, text), page.width, 6)) do lines[#lines + 1] = line end
+  if point then
+    lines[#lines + 1] = page:paint("red", ("After %s nothing before it is rolled back by itself: roll forward."):format(point.number))
+  end
+end
+
+local function next_commands(model, page)
+  local parts = { "neap run", model.procedure, "--env", model.environment }
+  local names = {}
+  for name in pairs(model.given or model.arguments or {}) do names[#names + 1] = name end
+  table.sort(names)
+  for _, name in ipairs(names) do
+    parts[#parts + 1] = ("-p %s=%s"):format(name, tostring((model.given or model.arguments)[name]))
+  end
+  local lines = {}
+  if model.id then
+    lines[1] = ("Saved as plan %s.   neap run --plan %s --env %s  stops where a target differs from it"):format(
+      model.id, model.id, model.environment)
+  end
+  lines[#lines + 1] = "Next: " .. table.concat(parts, " ")
+  for i, line in ipairs(lines) do lines[i] = page:paint("dim", page:clean(line)) end
+  return lines
+end
+
+local function append(lines, more)
+  for _, line in ipairs(more) do lines[#lines + 1] = line end
+end
+
+--- The whole plan.
+--- @param model table  as engine/plan makes it
+--- @param page neap.page
+--- @param options? { full?: boolean }
+--- @return string
+function plan.text(model, page, options)
+  options = options or {}
+  local lines = { header(model, page), ("Read %s. Nothing was changed."):format(page.count(model.reads or 0, "fact")),
+                  page:paint("dim", LEGEND) }
+  for _, phase in ipairs(model.phases) do add_phase(lines, phase, model, page, options) end
+  add_undo(lines, model, page)
+  lines[#lines + 1] = ""
+  append(lines, figures(model, page))
+  append(lines, next_commands(model, page))
+  return table.concat(lines, "\n")
+end
+
+local function phase_row(phase, model, page)
+  local sums = tally { phases = { phase } }
+  local parts = { listed(sums.signs, SIGNS) }
+  if sums.waits > 0 then parts[#parts + 1] = ("%d wait"):format(sums.waits) end
+  if sums.humans > 0 then parts[#parts + 1] = ("%d human"):format(sums.humans) end
+  if sums.unknown > 0 then parts[#parts + 1] = ("%d known later"):format(sums.unknown) end
+  local what = table.concat(parts, "  "):gsub("^%s+", "")
+  if what == "" then what = "= as wanted" end
+  for _, step in ipairs(phase.steps) do
+    if point_at(model, step.number) then what = what .. "  " .. page:paint("alarm", "NO UNDO at " .. step.number) end
+  end
+  return { ("  %d %s"):format(phase.number, page:clean(phase.title)), page.count(#phase.steps, "step"), what }
+end
+
+--- The plan on one screen: a line a phase.
+--- @param model table
+--- @param page neap.page
+--- @return string
+function plan.summary(model, page)
+  local rows = {}
+  for i, phase in ipairs(model.phases) do rows[i] = phase_row(phase, model, page) end
+  local lines = { header(model, page) }
+  local set = page:table({ "", "", "" }, rows)
+  append(lines, table.move(set, 2, #set, 1, {}))
+  append(lines, figures(model, page))
+  append(lines, next_commands(model, page))
+  return table.concat(lines, "\n")
+end
+
+return plan
