@@ -12,7 +12,7 @@ local function add_everywhere(parser)
 end
 
 local function new_parser(name, verb)
-  local parser = require "argparse"("neap " .. name, verb.summary):add_help(false)
+  local parser = require "argparse"("neap " .. name):add_help(false)
   verb.arguments(parser)
   add_everywhere(parser)
   return parser

@@ -60,10 +60,10 @@ local function wants_help(arguments)
 end
 
 local function run_verb(name, arguments)
-  local verb = require("neap.cli." .. name)
-  if verb.main then return verb.main(arguments) end -- `test` reads its own
   local options = first_options(arguments)
   return guarded(options, function()
+    local verb = require("neap.cli." .. name)
+    if verb.main then return verb.main(arguments) end -- `test` reads its own
     local arguments_of = require "neap.cli.arguments"
     if wants_help(arguments) then
       return new_console(options):answer(arguments_of.help(name, verb)) and OK
@@ -85,10 +85,13 @@ local function evaluate(text)
   end)
 end
 
-local function overview(options)
-  local summaries = {}
-  for i, name in ipairs(VERBS) do summaries[i] = { name, require("neap.cli." .. name).summary or "run test files" } end
-  return require "neap.cli.view.help".overview(summaries, options.out)
+local function print_overview(argv, how, status)
+  return guarded({}, function()
+    local console, summaries = new_console(first_options(argv)), {}
+    for i, name in ipairs(VERBS) do summaries[i] = { name, require("neap.cli." .. name).summary or "run test files" } end
+    console[how](console, require "neap.cli.view.help".overview(summaries, console.out))
+    return status
+  end)
 end
 
 local function no_verb(name)
@@ -106,15 +109,8 @@ return function(argv)
   if first == "--version" then return new_console {}:answer("neap " .. VERSION) and OK end
   if first == "-e" then return evaluate(argv[2] or "") end
   if first == "help" and argv[2] then return run_verb(argv[2], { "--help" }) end
-  if first == "--help" or first == "-h" or first == "help" then
-    local console = new_console(first_options(argv))
-    return console:answer(overview(console)) and OK
-  end
-  if first == nil then
-    local console = new_console {}
-    console:tell(overview(console))
-    return WRONG_USE
-  end
+  if first == "--help" or first == "-h" or first == "help" then return print_overview(argv, "answer", OK) end
+  if first == nil then return print_overview(argv, "tell", WRONG_USE) end
   if is_verb(first) then return run_verb(first, { table.unpack(argv, 2) }) end
   return no_verb(first)
 end
