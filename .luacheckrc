@@ -9,3 +9,7 @@ files["tests"].ignore = { "211", "512" } -- a lock that is held, a loop that is 
 files["tests"].read_globals = {
   "after_each", "before_each", "changing", "describe", "equal", "it", "matches", "raises", "scratch", "skip", "truthy",
 }
+files["procedures"].read_globals = {
+  "await", "effect", "env", "file", "host", "manual", "needs", "nginx", "now", "parallel", "parameters", "phase",
+  "postgres", "random", "remark", "service", "step",
+}

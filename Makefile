@@ -62,6 +62,7 @@ test: $(NEAP) ## the tests that need no lab
 deps: ## install what vendor/ declares (root or sudo), once
 	@vendor/install.sh
 	@$(MAKE) --no-print-directory $(SSH2)/lib/libssh2.a
+	@vendor/crossplane.sh $(BUILD)/vendor/python
 
 lab-test: all fault $(BUILD)/client ## the tests against real servers; the lab stays up (tests/lab/lab down)
 	tests/lab/lab up

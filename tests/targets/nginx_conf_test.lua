@@ -263,13 +263,13 @@ describe("nginx itself", function()
 
   local function nginx_test(text)
     return with_files({ text }, function(paths)
-      local output, ok = output_of(("nginx -T -c '%s'"):format(paths[1]))
+      local output, ok = output_of(("PATH=$PATH:/usr/sbin nginx -T -c '%s'"):format(paths[1]))
       return ok, output
     end)
   end
 
   local function need_nginx()
-    if not select(2, output_of("command -v nginx")) then skip("nginx is not installed") end
+    if not select(2, output_of("PATH=$PATH:/usr/sbin command -v nginx")) then skip("nginx is not installed") end
   end
 
   it("takes an edited file and reads it as these bytes", function()

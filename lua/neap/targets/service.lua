@@ -1,0 +1,89 @@
+--- Services of a host, by its `service` command: System V, systemd and upstart alike.
+local effect  = require "neap.engine.effect"
+local fault   = require "native.error"
+local hosts   = require "neap.targets.host"
+local near    = require "neap.near"
+local witness = require "neap.targets.witness"
+
+local service = {}
+
+local OPTIONS = { become = true }
+
+local function target_of(host, name, options)
+  for key in pairs(options or {}) do
+    if not OPTIONS[key] then error(("a service has no option %q%s"):format(key, near.hint(key, OPTIONS)), 3) end
+  end
+  return { host = hosts.of(host).name, service = name, become = options and options.become or "root" }
+end
+
+local function status_of(target)
+  local argv = { "service", target.service, "status" }
+  return hosts.exec(target.host, argv, { become = target.become, reads = true, ok = "any", timeout = 60 })
+end
+
+local read_running = effect.read("service.running", function(target) return status_of(target).status == 0 end)
+
+--- @param host string|table
+--- @param name string
+--- @param options? { become?: string }
+--- @return boolean
+function service.running(host, name, options) return read_running(target_of(host, name, options)) end
+
+local function check_running(target, verb)
+  local result = status_of(target)
+  if result.status == 0 then return end
+  fault.raise {
+    kind = "remote", host = target.host, code = result.status, output = result.out .. result.err,
+    message = ("%s does not run on %s after its %s"):format(target.service, target.host, verb),
+  }
+end
+
+-- A verb of `service`, once, and then whether the service runs.
+local function declare(verb)
+  effect.action("service." .. verb) {
+    timeout = 600,
+    run = function(target, _, call)
+      local argv = { "service", target.service, verb }
+      witness.run(target.host, call.witness, argv, { become = target.become, timeout = call.timeout })
+      check_running(target, verb)
+    end,
+    take = function(target, name) return witness.take(target.host, name) end,
+    show = function(target) return target.host .. " " .. target.service end,
+    says = function() return verb end,
+  }
+end
+
+declare "reload"
+declare "restart"
+
+local HARMLESS = { keep = "it leaves nothing behind that could be taken back" }
+
+--- Reloads a service, once. Raises `remote` where it refuses or does not run afterwards.
+--- @param host string|table
+--- @param name string
+--- @param options? { become?: string }  default root
+function service.reload(host, name, options)
+  effect.perform("service.reload", target_of(host, name, options), nil, HARMLESS)
+end
+
+--- Restarts a service, once. For a restart that belongs to a change see with_restart.
+function service.restart(host, name, options)
+  effect.perform("service.restart", target_of(host, name, options), nil, HARMLESS)
+end
+
+--- Reloads a service after what `fn` changes on it; a rollback reloads it after that is put back. Nothing is reloaded
+--- where fn changed nothing.
+--- @param host string|table
+--- @param name string
+--- @param fn fun()
+--- @param options? { become?: string }
+function service.with_reload(host, name, fn, options)
+  return effect.bracket("service.reload", target_of(host, name, options), fn)
+end
+
+--- The same with a restart.
+function service.with_restart(host, name, fn, options)
+  return effect.bracket("service.restart", target_of(host, name, options), fn)
+end
+
+return service
