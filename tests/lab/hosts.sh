@@ -131,7 +131,7 @@ lab_sh() {
 	pid=$(pid_of "$1")
 	shift
 	[ $# -gt 0 ] || set -- bash -l
-	exec nsenter --target "$pid" --mount --uts --ipc --net --pid -- "${clean[@]}" "$@"
+	exec nsenter --target "$pid" --mount --uts --ipc --net --pid --root --wdns=/ -- "${clean[@]}" "$@"
 }
 
 lab_status() {
