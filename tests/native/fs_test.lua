@@ -244,7 +244,8 @@ describe("fs.lock", function()
 
   it("is not handed to a child", function()
     local held = fs.lock(at "lock")
-    local child = io.popen "sleep 0.3"
+    local child = io.popen "echo runs; sleep 0.3"
+    equal(child:read(), "runs")
     held:close()
     local again <close> = fs.lock(at "lock")
     truthy(again)
