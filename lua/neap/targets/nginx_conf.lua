@@ -1,14 +1,17 @@
---- The text of an nginx configuration as tokens: finds what a directive points at and changes no other byte.
-local fault = require "native.error"
-local near  = require "neap.near"
+--- An nginx configuration as a document: finds what its directives point at, and changes that and no other byte.
+local fault        = require "native.error"
+local near         = require "neap.near"
+local nginx_tokens = require "neap.targets.nginx_tokens"
 
 local nginx_conf = {}
 
---- One file's text. `tokens` in order, every byte of the file in exactly one of them; `directives` in order.
+local value = nginx_tokens.value
+
+--- One file. Every byte of it is in one of the tokens; a change is a change of a token's text.
 --- @class nginx_conf.document
 --- @field name string
---- @field tokens { kind: string, text: string, line: integer, column: integer }[]
---- @field directives { words: table[], inside: table?, block: boolean? }[]
+--- @field tokens table[]
+--- @field directives table[]
 local document = {}
 document.__index = document
 
@@ -23,188 +26,15 @@ local holds_data = { map = true, geo = true, types = true, split_clients = true,
 -- Values of these begin with a slash, so a host that stands before them is whole.
 local begins_path = { request_uri = true, uri = true, document_uri = true }
 
--- Reading ------------------------------------------------------------------------------------------------------------
-
-local reader = {}
-reader.__index = reader
-
-local function refuse(name, line, column, message)
-  fault.raise { kind = "protocol", message = ("%s:%d:%d: %s"):format(name, line, column, message) }
-end
-
-function reader:refuse(message)
-  refuse(self.name, self.line, self.position - self.line_start + 1, message)
-end
-
-function reader:count_lines(last)
-  local newline = self.text:find("\n", self.position, true)
-  while newline and newline <= last do
-    self.line, self.line_start = self.line + 1, newline + 1
-    newline = self.text:find("\n", newline + 1, true)
-  end
-end
-
---- Makes a token of everything up to `last`.
-function reader:take(kind, last)
-  local token = {
-    kind = kind, text = self.text:sub(self.position, last),
-    line = self.line, column = self.position - self.line_start + 1,
-  }
-  self:count_lines(last)
-  self.position = last + 1
-  self.tokens[#self.tokens + 1] = token
-  return token
-end
-
-function reader:last_of_quoted(quote)
-  local at = self.position + 1
-  while true do
-    at = self.text:find("[\\" .. quote .. "]", at)
-    if not at then self:refuse("the quote opened here is not closed") end
-    if self.text:sub(at, at) == quote then return at end
-    at = at + 2
-  end
-end
-
--- nginx ends a plain word at a space, `;` or `{`; `}` and `#` inside one are letters, and so is the `{` of `${name}`.
-function reader:last_of_word()
-  local at = self.position
-  while true do
-    at = self.text:find("[\\$ \t\r\n;{]", at)
-    if not at then return #self.text end
-    local two = self.text:sub(at, at + 1)
-    if two:sub(1, 1) == "\\" or two == "${" then
-      at = at + 2
-    elseif two:sub(1, 1) == "$" then
-      at = at + 1
-    else
-      return at - 1
-    end
-  end
-end
-
-local function long_bracket_end(text, at)
-  local level = text:match("^%[(=*)%[", at)
-  if not level then return nil end
-  local _, last = text:find("]" .. level .. "]", at, true)
-  return last or #text
-end
-
-local function lua_string_end(text, at)
-  local quote = text:sub(at, at)
-  while true do
-    at = text:find("[\\\n" .. quote .. "]", at + 1)
-    if not at then return #text end
-    if text:sub(at, at) ~= "\\" then return at end
-    at = at + 1
-  end
-end
-
-local function lua_comment_end(text, at)
-  return long_bracket_end(text, at + 2) or (text:find("\n", at, true) or #text + 1) - 1
-end
-
--- The last byte of the piece of Lua at `at` in which braces do not count, or nil.
-local function lua_opaque_end(text, at)
-  local byte = text:sub(at, at)
-  if byte == "[" then return long_bracket_end(text, at) end
-  if byte == "-" and text:sub(at + 1, at + 1) == "-" then return lua_comment_end(text, at) end
-  if byte == '"' or byte == "'" then return lua_string_end(text, at) end
-end
-
-function reader:last_of_lua()
-  local depth, at = 1, self.position
-  while true do
-    at = self.text:find("[%[%-\"'{}]", at)
-    if not at then self:refuse("the Lua block opened here is not closed") end
-    local byte = self.text:sub(at, at)
-    depth = depth + (byte == "{" and 1 or byte == "}" and -1 or 0)
-    if depth == 0 then return at - 1 end
-    at = (lua_opaque_end(self.text, at) or at) + 1
-  end
-end
-
-function reader:add_word(token)
-  local directive = self.directive
-  if not directive then
-    directive = { words = {}, inside = self.block }
-    self.directive, self.directives[#self.directives + 1] = directive, directive
-  end
-  directive.words[#directive.words + 1] = token
-end
-
-function reader:quoted(quote)
-  self:add_word(self:take("quoted", self:last_of_quoted(quote)))
-  local byte = self.text:sub(self.position, self.position)
-  if byte ~= "" and not byte:find("[ \t\r\n;{)]") then self:refuse(('unexpected "%s"'):format(byte)) end
-end
-
-function reader:finish()
-  if not self.directive then self:refuse('unexpected ";"') end
-  self:take(";", self.position)
-  self.directive = nil
-end
-
-function reader:open()
-  local directive = self.directive
-  if not directive then self:refuse('unexpected "{"') end
-  self:take("{", self.position)
-  directive.block, directive.opened_by = true, self.tokens[#self.tokens]
-  self.block, self.directive = directive, nil
-  if nginx_conf.value(directive.words[1]):find("_by_lua_block$") then self:take("lua", self:last_of_lua()) end
-end
-
-function reader:close()
-  if self.directive or not self.block then self:refuse('unexpected "}"') end
-  self:take("}", self.position)
-  self.block = self.block.inside
-end
-
-local by_first_byte = {
-  [";"] = reader.finish, ["{"] = reader.open, ["}"] = reader.close,
-  ['"'] = reader.quoted, ["'"] = reader.quoted,
-  ["#"] = function(self) self:take("comment", (self.text:find("\n", self.position, true) or #self.text + 1) - 1) end,
-}
-
-function reader:next()
-  local _, space = self.text:find("^[ \t\r\n]+", self.position)
-  if space then return self:take("space", space) end
-  local byte = self.text:sub(self.position, self.position)
-  local read = by_first_byte[byte]
-  if read then return read(self, byte) end
-  self:add_word(self:take("word", self:last_of_word()))
-end
-
-function reader:check_end()
-  if self.directive then self:refuse('unexpected end of file, expecting ";" or "}"') end
-  if self.block then
-    local open = self.block.opened_by
-    refuse(self.name, open.line, open.column, 'the block opened here is not closed, expecting "}"')
-  end
-end
-
 --- The document of an nginx configuration file; `parse(text):text() == text` for every text that it takes.
 --- Raises `protocol` with `name:line:column:` where nginx's own tokenizer would refuse.
 --- @param text string
 --- @param name? string  what messages call the file
 --- @return nginx_conf.document
 function nginx_conf.parse(text, name)
-  local self = setmetatable({
-    text = text, name = name or "nginx.conf", position = 1, line = 1, line_start = 1, tokens = {}, directives = {},
-  }, reader)
-  if text:sub(1, 3) == "\xEF\xBB\xBF" then self:take("mark", 3) end
-  while self.position <= #text do self:next() end
-  self:check_end()
-  return setmetatable({ name = self.name, tokens = self.tokens, directives = self.directives }, document)
-end
-
-local escapes = { t = "\t", r = "\r", n = "\n", ['"'] = '"', ["'"] = "'", ["\\"] = "\\" }
-
---- What nginx takes a word's token for: without quotes, escapes resolved.
---- @return string
-function nginx_conf.value(token)
-  local text = token.kind == "quoted" and token.text:sub(2, -2) or token.text
-  return (text:gsub("\\(.)", escapes))
+  name = name or "nginx.conf"
+  local tokens, directives = nginx_tokens.read(text, name)
+  return setmetatable({ name = name, tokens = tokens, directives = directives }, document)
 end
 
 --- @return string  the file's text with the changes made so far
@@ -213,8 +43,6 @@ function document:text()
   for i, token in ipairs(self.tokens) do parts[i] = token.text end
   return table.concat(parts)
 end
-
--- Addresses ----------------------------------------------------------------------------------------------------------
 
 local function is_whole(after)
   if after == "" or after:find("^[:/?#\"']") then return true end
@@ -236,14 +64,14 @@ end
 
 local function is_upstream_server(directive)
   local inside = directive.inside
-  return nginx_conf.value(directive.words[1]) == "server" and inside ~= nil
-    and nginx_conf.value(inside.words[1]) == "upstream"
+  return value(directive.words[1]) == "server" and inside ~= nil
+    and value(inside.words[1]) == "upstream"
 end
 
 -- Calls see(token, first, last) for each argument of `directive` that names a host.
 local function each_host(directive, see)
-  local name = nginx_conf.value(directive.words[1])
-  local inside = directive.inside and nginx_conf.value(directive.inside.words[1])
+  local name = value(directive.words[1])
+  local inside = directive.inside and value(directive.inside.words[1])
   if directive.block or holds_data[inside] then return end
   local address = passes[name] or is_upstream_server(directive)
   if not address and not bears_url[name] then return end
@@ -260,15 +88,15 @@ end
 local function upstream_of(directive)
   if not is_upstream_server(directive) then return nil end
   local name = directive.inside.words[2]
-  return name and nginx_conf.value(name)
+  return name and value(name)
 end
 
 function document:upstreams()
   local names = {}
   for _, directive in ipairs(self.directives) do
     local name = directive.words[2]
-    if directive.block and name and nginx_conf.value(directive.words[1]) == "upstream" then
-      names[#names + 1] = nginx_conf.value(name)
+    if directive.block and name and value(directive.words[1]) == "upstream" then
+      names[#names + 1] = value(name)
     end
   end
   return names
@@ -294,13 +122,11 @@ function document:hosts()
   self:each_place(function(directive, token, first, last)
     found[#found + 1] = {
       host = token.text:sub(first, last), port = token.text:match("^:(%d+)", last + 1),
-      directive = nginx_conf.value(directive.words[1]), upstream = upstream_of(directive), line = token.line,
+      directive = value(directive.words[1]), upstream = upstream_of(directive), line = token.line,
     }
   end)
   return found
 end
-
--- Near names ---------------------------------------------------------------------------------------------------------
 
 -- At most three of `names`, the nearest to `wanted` first, each once.
 local function nearest(names, wanted)
@@ -326,8 +152,8 @@ function document:mentions(text)
   local places = {}
   for _, directive in ipairs(self.directives) do
     for i = 2, #directive.words do
-      if nginx_conf.value(directive.words[i]):lower():find(text:lower(), 1, true) then
-        places[#places + 1] = ("%s in line %d"):format(nginx_conf.value(directive.words[1]), directive.words[i].line)
+      if value(directive.words[i]):lower():find(text:lower(), 1, true) then
+        places[#places + 1] = ("%s in line %d"):format(value(directive.words[1]), directive.words[i].line)
       end
     end
   end
@@ -339,13 +165,11 @@ function document:hint_for(text)
   if #places > 0 then return "it is named, and left alone, by " .. table.concat(places, ", ") end
   for _, directive in ipairs(self.directives) do
     local path = directive.words[2]
-    if nginx_conf.value(directive.words[1]) == "include" and path then
-      return ("%s also includes %s, which was not searched"):format(self.name, nginx_conf.value(path))
+    if value(directive.words[1]) == "include" and path then
+      return ("%s also includes %s, which was not searched"):format(self.name, value(path))
     end
   end
 end
-
--- Changing -----------------------------------------------------------------------------------------------------------
 
 -- As it stands in an address: an IPv6 address in brackets. Anything else than a host would change more than a host.
 local function as_host(text)
@@ -416,7 +240,7 @@ end
 local function replace_servers(servers, old, new)
   local replaced, already, names = 0, 0, {}
   for i, token in ipairs(servers) do
-    names[i] = nginx_conf.value(token)
+    names[i] = value(token)
     if names[i] == new then already = already + 1 end
     if names[i] == old then
       local margin = token.kind == "quoted" and 1 or 0
