@@ -1,0 +1,152 @@
+#ifndef NEAP_SSH_H
+#define NEAP_SSH_H
+
+#include "stream.h"
+
+#include <libssh2.h>
+#include <uv.h>
+
+/*
+ * What the parts of native.ssh share: ssh.c (sessions as Lua sees them), ssh_wire.c (their bytes), ssh_channel.c (commands
+ * on them), ssh_agent.c (keys kept by an agent).
+ *
+ * libssh2 never meets a full or an empty socket: it writes into `out` and reads from `in`, and the loop moves these. So no
+ * call of its is left half sent, which another call on the same session would corrupt, and a cancelled task leaves nothing
+ * behind. A call that waits for an answer belongs to the channel, not to the task, and is repeated from ssh_turn.
+ */
+struct ssh_buffer {
+	char *bytes;
+	size_t start, end, size;
+};
+
+struct ssh_channel;
+
+/* All sessions, so that none outlives the Lua state; a userdata in the registry. */
+struct ssh_world {
+	struct ssh_session *sessions;
+};
+
+struct ssh_session {
+	struct ssh_world *world;
+	struct ssh_session *next;
+	LIBSSH2_SESSION *ssh;
+	int uses;                    /* the userdata, its channels' streams, sessions carried by it; 0: shut down */
+	int fd;                      /* of the socket; -1: not connected, or carried by another session */
+	struct ssh_channel *carrier; /* of the session that carries this one, else NULL */
+	struct ssh_session *carried, *next_carried;
+	int bell; /* an eventfd nobody writes to: tasks wait for it, and are woken when anything has changed */
+	uv_poll_t *poll; /* of the socket, or NULL */
+	int polled;      /* its events */
+	uv_timer_t *timer; /* keepalive, or NULL */
+	int command_pid, command_error; /* of a proxy command: its process group and error output; else 0 and -1 */
+	struct ssh_buffer in, out;
+	struct ssh_channel *channels, *opening;
+	int most_channels; /* that may be open at a time */
+	int unanswered;    /* keepalives since the last byte */
+	int keepalive_ms, keepalive_most;
+	uv_getaddrinfo_t *request; /* under way, or NULL */
+	struct addrinfo *addresses, *address; /* found; next to be tried */
+	char host[256], peer[64], failure[512];
+	int port;
+	unsigned connected : 1, resolved : 1, authenticated : 1, busy : 1, turning : 1;
+	unsigned ended : 1;  /* nothing more will come */
+	unsigned closed : 1; /* by neap */
+};
+
+enum ssh_state {
+	SSH_QUEUED,
+	SSH_OPENING,
+	SSH_ASKING_PTY,
+	SSH_STARTING,
+	SSH_RUNNING,
+	SSH_ENDED, /* by the server: ch is NULL, what was not read yet lies in out and err */
+	SSH_CLOSING,
+	SSH_GONE, /* failure says why; ch is NULL */
+};
+
+/* One channel. Lives in its session's list until both sides are done with it and no stream points to it. */
+struct ssh_channel {
+	struct ssh_session *session;
+	struct ssh_channel *next;
+	LIBSSH2_CHANNEL *ch;
+	enum ssh_state state;
+	char *text;           /* the command, or a subsystem's name, or the host of a direct-tcpip */
+	int port;             /* of a direct-tcpip, else 0 */
+	struct ssh_buffer out, err; /* taken from libssh2, but not read yet */
+	struct ssh_buffer unsent;
+	char failure[512], signal_name[16];
+	int status;
+	int pid; /* 0: not known */
+	unsigned wanted : 1; /* a stream or a carried session uses it */
+	unsigned subsystem : 1, pty : 1;
+	unsigned urgent : 1;    /* it ends another's command */
+	unsigned requested : 1; /* the server may have started it */
+	unsigned pid_awaited : 1;
+	unsigned ending : 1, killed : 1; /* it is to be killed; a kill has been sent */
+};
+
+/* A channel as Lua sees it. */
+struct ssh_handle {
+	struct stream stream;
+	struct ssh_channel *channel;
+};
+
+#define SSH_SESSION "ssh.session"
+#define SSH_CHANNEL "ssh.channel"
+#define SSH_AGENT   "ssh.agent"
+
+/* ssh_wire.c */
+int ssh_buffer_add(struct ssh_buffer *b, const char *bytes, size_t n);
+size_t ssh_buffer_take(struct ssh_buffer *b, char *bytes, size_t n);
+void ssh_buffer_free(struct ssh_buffer *b);
+int ssh_wire_attach(struct ssh_session *s); /* a fresh libssh2 session that talks through s; 0: no memory */
+int ssh_wire_watch(struct ssh_session *s);
+void ssh_wire_unwatch(struct ssh_session *s);
+int ssh_wire_full(const struct ssh_session *s);
+
+/* Nothing more will come: the text is kept for all who ask. The first text stays. */
+void ssh_break(struct ssh_session *s, const char *fmt, ...);
+
+/* Whether everything that came before the end has been read. */
+int ssh_lost(const struct ssh_session *s);
+
+/* Whether libssh2's error leaves the session unusable; if so it is broken. */
+int ssh_check(struct ssh_session *s, long rc);
+
+/* Sends what lies ready, and waits for what can come. After each call of libssh2 from a task. */
+void ssh_settle(struct ssh_session *s);
+
+/* Advances all channels of the session and of those it carries, then wakes their tasks. */
+void ssh_turn(struct ssh_session *s);
+void ssh_ring(struct ssh_session *s);
+const char *ssh_last_error(struct ssh_session *s);
+
+/* ssh.c */
+void ssh_release(struct ssh_session *s);
+
+/* ssh_channel.c */
+struct ssh_channel *ssh_channel_new(struct ssh_session *s, const char *text, size_t length);
+void ssh_channels_turn(struct ssh_session *s);
+int ssh_channels_ending(const struct ssh_session *s);
+void ssh_channels_free(struct ssh_session *s);
+void ssh_channels_close(struct ssh_session *s); /* what runs on them is ended, their streams are lost */
+ssize_t ssh_channel_read(struct ssh_channel *c, int err, char *buf, size_t n);
+ssize_t ssh_channel_write(struct ssh_channel *c, const char *buf, size_t n);
+void ssh_channel_abandon(struct ssh_channel *c);
+void ssh_channel_register(lua_State *L);
+int ssh_session_exec(lua_State *L);
+int ssh_session_subsystem(lua_State *L);
+int ssh_ending(lua_State *L);
+
+/* ssh_agent.c */
+void ssh_agent_register(lua_State *L);
+int ssh_agent_open(lua_State *L);
+struct ssh_agent;
+int ssh_agent_fd(struct ssh_agent *a);
+int ssh_agent_waiting(struct ssh_agent *a);
+struct ssh_agent *ssh_agent_check(lua_State *L, int arg);
+int ssh_agent_sign(LIBSSH2_SESSION *ssh, unsigned char **signature, size_t *length, const unsigned char *data,
+		   size_t data_length, void **abstract);
+void ssh_agent_choose(struct ssh_agent *a, const char *blob, size_t length);
+
+#endif
