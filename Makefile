@@ -20,7 +20,9 @@ NEAP := $(OUT)/neap
 
 # The core is linked statically: most of a dynamic start-up goes into relocations. libcrypto stays shared, because curl
 # brings it along later and two copies in one process are one too many.
-STATIC   := lua5.4 uv_a sqlite3 yaml jansson zstd utf8proc
+# libuv_a on Debian 12, libuv from 13 on
+UV       := $(if $(wildcard /usr/lib/*/libuv_a.a),uv_a,uv)
+STATIC   := lua5.4 $(UV) sqlite3 yaml jansson zstd utf8proc
 INCLUDES := -I/usr/include/lua5.4 -I$(SSH2)/include
 LIBS     := $(foreach l,$(STATIC),-l:lib$(l).a) $(SSH2)/lib/libssh2.a -lcrypto -lm -ldl -lpthread
 WARN     := -std=gnu11 -Wall -Wextra -Werror

@@ -31,10 +31,10 @@ take_system() {
 sources() {
 	find /etc/apt/sources.list /etc/apt/sources.list.d -name '*.list' -exec cat {} + 2>/dev/null |
 		sed -n 's/^[[:space:]]*deb[[:space:]]\{1,\}//p' |
-		sed -n 's/^\[\([^]]*\)\]/\1 ]/; t have; s/^/ ]/; :have; p' |
+		sed -n 's/^\[\([^]]*\)\]/\1 ]/; t have; s/^/] /; :have; p' |
 		awk '{
 			signed = "-"
-			for (i = 1; $i != "]"; i++)
+			for (i = 1; i < NF && $i != "]"; i++)
 				if (sub(/^signed-by=/, "", $i)) signed = $i
 			print $(i + 2), $(i + 1), signed
 		}'
