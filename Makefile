@@ -66,6 +66,10 @@ deps: ## install what vendor/ declares (root or sudo), once
 	@$(MAKE) --no-print-directory $(SSH2)/lib/libssh2.a
 	@vendor/crossplane.sh $(BUILD)/vendor/python
 
+demo: deps ## see it work: plan, run, kill, resume, rollback on real servers
+	@$(MAKE) --no-print-directory all $(BUILD)/client
+	@tests/lab/demo.sh
+
 lab-test: all fault $(BUILD)/client ## the tests against real servers; the lab stays up (tests/lab/lab down)
 	tests/lab/lab up
 	tests/lab/lab run $(NEAP) test $(or $(T),tests/lab)

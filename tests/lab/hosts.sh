@@ -177,7 +177,7 @@ wait_for_streaming() {
 }
 
 first_home() {
-	find "$fs/home" -mindepth 1 -delete
+	find "$fs/home" "$fs/srv" -mindepth 1 -delete
 	cp -a "$fs/first-home/." "$fs/home"
 }
 

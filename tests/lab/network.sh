@@ -9,8 +9,8 @@ mount -t proc proc /proc
 mount -t tmpfs -o mode=755 lab "$fs"
 hostname jump
 
-mkdir -p "$fs/etc" "$fs/home" "$fs/log" "$fs/disk"
-chown "$uid" "$fs/home"
+mkdir -p "$fs/etc" "$fs/home" "$fs/srv" "$fs/log" "$fs/disk"
+chown "$uid" "$fs/home" "$fs/srv"
 chmod 700 "$fs/home"
 
 # ssh asks the password database for the home folder, not $HOME
@@ -26,6 +26,9 @@ cat >"$fs/etc/hosts" <<HOSTS
 10.77.0.22  new v88.production.lab v88.test.lab
 HOSTS
 for file in passwd nsswitch.conf hosts; do mount --bind "$fs/etc/$file" "/etc/$file"; done
+
+# /srv is the lab's own too, unless the checkout lies in it
+case $0 in /srv/*) ;; *) mount --bind "$fs/srv" /srv ;; esac
 
 ip link set lo up
 ip link add lab0 type bridge
