@@ -47,7 +47,7 @@ local REFERENCE = "%$%(([%w_.%-]+)%)"
 local function complain(origin, message, ...)
   fault.raise {
     kind = "protocol", message = message:format(...),
-    where = origin and ("%s:%d"):format(origin.file, origin.line) or nil,
+    where = origin and ("%s:%d: "):format(origin.file, origin.line) or "",
   }
 end
 
@@ -263,37 +263,48 @@ local function add_host(env, hosts, host, path)
   return host
 end
 
-local function add_member(env, hosts, entry, path)
-  if type(entry) == "string" then
-    if not is_map(hosts[entry]) then
-      local names = sorted_keys(hosts)
-      complain(env.origins[path], "no host '%s'.%s", entry, near.question(entry, names))
+--- Hosts that a group spells out are known by their names as any other.
+local function add_members(env, hosts, group, path)
+  if type(group) ~= "table" then complain(env.origins[path], "'%s' is a host or a list of hosts", path:match "[^.]*$") end
+  for index, entry in ipairs(group) do
+    local here = join(path, index)
+    if type(entry) ~= "string" then
+      if not is_map(entry) or not entry.name then
+        complain(env.origins[here], "a host of a group needs a name, as in { name: proxy1, ssh: ADDRESS }")
+      end
+      add_host(env, hosts, checked_host(env, entry, here, entry.name), here)
     end
-    return hosts[entry]
   end
-  if not is_map(entry) or not entry.name then
-    complain(env.origins[path], "a host of a group needs a name, as in { name: proxy1, ssh: ADDRESS }")
-  end
-  return add_host(env, hosts, checked_host(env, entry, path, entry.name), path)
 end
 
---- Single hosts first, since groups may name them.
+local function group_of(env, hosts, entries, path)
+  local group = {}
+  for index, entry in ipairs(entries) do
+    local name = type(entry) == "string" and entry or entry.name
+    if not hosts[name] then
+      complain(env.origins[join(path, index)], "no host '%s'.%s", name, near.hint(name, hosts))
+    end
+    group[index] = hosts[name]
+  end
+  return group
+end
+
 local function build_hosts(env, tree)
-  local hosts = {}
+  local hosts, groups = {}, {}
   for _, name in ipairs(sorted_keys(tree)) do
+    local path = "hosts." .. name
     if is_map(tree[name]) then
-      local path = "hosts." .. name
       add_host(env, hosts, checked_host(env, tree[name], path, name), path)
+    else
+      groups[#groups + 1] = name
     end
   end
-  for _, name in ipairs(sorted_keys(tree)) do
-    local entry, path, group = tree[name], "hosts." .. name, {}
-    if not is_map(entry) then
-      if type(entry) ~= "table" then complain(env.origins[path], "'%s' is a host or a list of hosts", name) end
-      for index, member in ipairs(entry) do group[index] = add_member(env, hosts, member, join(path, index)) end
-      add_host(env, hosts, { name = name }, path)
-      hosts[name] = group
-    end
+  for _, name in ipairs(groups) do add_members(env, hosts, tree[name], "hosts." .. name) end
+  local lists = {}
+  for _, name in ipairs(groups) do lists[name] = group_of(env, hosts, tree[name], "hosts." .. name) end
+  for _, name in ipairs(groups) do
+    add_host(env, hosts, { name = name }, "hosts." .. name)
+    hosts[name] = lists[name]
   end
   hosts["local"] = { name = "local" }
   return hosts

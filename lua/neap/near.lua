@@ -52,4 +52,14 @@ function near.question(name, names)
   return nearest and (" Did you mean '%s'?"):format(nearest) or ""
 end
 
+--- The same over the keys of a table.
+--- @param name any
+--- @param keyed table<string, any>
+--- @return string
+function near.hint(name, keyed)
+  local names = {}
+  for key in pairs(keyed) do names[#names + 1] = key end
+  return near.question(tostring(name), names)
+end
+
 return near

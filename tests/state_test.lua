@@ -1,0 +1,38 @@
+local fs    = require "native.fs"
+local state = require "neap.state"
+
+describe("state", function()
+  local home
+  local getenv = os.getenv
+
+  before_each(function()
+    home = fs.realpath(scratch())
+    os.getenv = function(name) return name == "XDG_STATE_HOME" and home or getenv(name) end
+  end)
+
+  after_each(function() os.getenv = getenv end)
+
+  it("is a person's own folder where the environment has none", function()
+    local folder, shared = state.folder "encode/lab"
+    equal({ folder, shared }, { home .. "/neap/encode/lab", false })
+    equal(fs.stat(folder).mode, "0700")
+  end)
+
+  it("refuses a folder or key that everybody may write to", function()
+    local folder = state.folder "encode/lab"
+    os.execute("chmod 0707 " .. folder)
+    matches(raises(state.folder, "encode/lab").message, "everybody may write to " .. folder:gsub("%p", "%%%0"))
+    os.execute("chmod 0700 " .. folder)
+    fs.write(folder .. "/key", "x", { mode = "0600" })
+    os.execute("chmod 0606 " .. folder .. "/key")
+    equal(raises(state.folder, "encode/lab").kind, "denied")
+  end)
+
+  it("knows the environments that have a journal", function()
+    fs.write(state.folder "encode/lab" .. "/journal.db", "", { mode = "0600" })
+    state.folder "encode/other"
+    local known = state.known()
+    equal(known["encode/lab"], home .. "/neap/encode/lab")
+    equal(known["encode/other"], nil)
+  end)
+end)
