@@ -1,0 +1,176 @@
+--- The journal: appends records durably, reads them back, and knows their hash chain.
+local clock   = require "native.clock"
+local crypto  = require "native.crypto"
+local data    = require "neap.engine.data"
+local fault   = require "native.error"
+local json    = require "native.json"
+local points  = require "native.fault"
+local store   = require "neap.engine.store"
+local task    = require "native.task"
+
+local journal = {}
+journal.__index = journal
+
+--- Over an environment's folder, or over a store given (the tests' memory).
+--- @param place string|table
+--- @param options? { read_only: boolean }
+--- @return table journal
+function journal.open(place, options)
+  return setmetatable({ store = type(place) == "string" and store.open(place, options) or place }, journal)
+end
+
+function journal:close() self.store:close() end
+
+local function fetch_from(self)
+  return function(digest) return self.store:blob(digest) end
+end
+
+--- One record as a table, its contents fetched.
+function journal:decode(line) return data.unpack(json.decode(line), fetch_from(self)) end
+
+--- All records of a run, in order.
+--- @param run integer
+--- @return table[]
+function journal:records(run)
+  local list = {}
+  for entry in self.store:records(run) do list[#list + 1] = self:decode(entry.line) end
+  return list
+end
+
+--- Verifies the run's hash chain; raises kind "journal" at the first record that is altered, missing or out of order.
+--- @return integer count
+--- @return string head
+function journal:verify(run)
+  local count, head = 0, ""
+  for entry in self.store:records(run) do
+    count = count + 1
+    local record = json.decode(entry.line)
+    if entry.seq ~= count or record.seq ~= count or record.run ~= run
+      or entry.hash ~= crypto.sha256(head .. entry.line) then
+      fault.raise { kind = "journal", message = ("the journal of run %d is damaged at record %d"):format(run, count),
+        hint = "restore journal.db from a copy; do not resume on it" }
+    end
+    head = entry.hash
+  end
+  return count, head
+end
+
+--- The runs, newest first: { run, procedure, arguments, actor, started, ended, outcome, uid }.
+function journal:runs()
+  local list = {}
+  for _, row in ipairs(self.store:runs()) do
+    local first, last = self:decode(row.first), self:decode(row.last)
+    list[#list + 1] = {
+      run = row.run, uid = first.uid, procedure = first.procedure, arguments = first.arguments, actor = first.actor,
+      environment = first.environment, started = first.time, ended = last.type == "close" and last.time or nil,
+      outcome = last.type == "close" and last.outcome or nil,
+    }
+  end
+  return list
+end
+
+-- ---- writing ----
+
+local writer = {}
+writer.__index = writer
+
+local function new_batch(self) return { run = self.run, token = self.token, blobs = {} } end
+
+local function chain(self, batch, record)
+  self.seq = self.seq + 1
+  record.run, record.seq, record.token, record.time = self.run, self.seq, self.token, clock.utc()
+  local line = json.encode(data.pack(data.plain(record), function(bytes)
+    local digest = crypto.sha256(bytes)
+    batch.blobs[digest] = bytes
+    return digest
+  end))
+  self.head = crypto.sha256(self.head .. line)
+  batch[#batch + 1] = { seq = self.seq, hash = self.head, line = line }
+  batch.close = batch.close or record.type == "close"
+  return record
+end
+
+--- Takes the lease for a run (nil: a new one) and returns its writer; first(run) gives the records to begin with.
+--- @param run integer?
+--- @param first fun(run: integer): table[]
+--- @param on_record fun(record: table)  told of each record once it is durable
+--- @return table writer
+function journal:take(run, first, on_record)
+  local self_writer = setmetatable({ journal = self, store = self.store, on_record = on_record, seq = 0, head = "" }, writer)
+  if run then self_writer.seq, self_writer.head = self:verify(run) end
+  self_writer.told = {}
+  self_writer.run, self_writer.token = self.store:take(run, function(number, token)
+    self_writer.run, self_writer.token = number, token
+    local batch = new_batch(self_writer)
+    for _, record in ipairs(first(number)) do table.insert(self_writer.told, chain(self_writer, batch, record)) end
+    return batch
+  end)
+  self_writer.batch = new_batch(self_writer)
+  self_writer:tell()
+  return self_writer
+end
+
+function writer:tell()
+  local told = self.told
+  self.told = {}
+  for _, record in ipairs(told) do self.on_record(record) end
+end
+
+--- Queues a record; it becomes durable with the next flush. Returns the record with its seq.
+function writer:append(record)
+  if self.broken then error(self.broken, 0) end
+  table.insert(self.told, chain(self, self.batch, record))
+  return record
+end
+
+local function insert(self, batch)
+  local ok, failure = pcall(self.store.insert, self.store, batch)
+  if ok then return end
+  -- the ballast makes room for the end of what is under way; nothing new is begun after that
+  if fault.is(failure, "journal") and failure.code == "SQLITE_FULL" and self.free_ballast and self.free_ballast() then
+    self.full = failure
+    self.store:insert(batch)
+    return
+  end
+  error(failure, 0)
+end
+
+local function commit(self, batch)
+  points.before "journal"
+  local ok, failure = pcall(insert, self, batch)
+  if not ok then
+    self.broken = fault.is(failure) and failure or fault.new { kind = "journal", message = tostring(failure) }
+    batch.failure = self.broken
+    return
+  end
+  points.after "journal"
+  self:tell()
+end
+
+--- Makes all that is queued durable. Tasks that flush in the same turn of the loop share one commit.
+--- Raises kind "journal" or "fenced"; the writer then refuses everything, for nothing more may be changed.
+function writer:flush()
+  if self.broken then error(self.broken, 0) end
+  local batch = self.batch
+  if batch.waiting then
+    table.insert(batch.waiting, task.current())
+    while not batch.done do task.shield(task.park) end
+  else
+    batch.waiting = {}
+    if self.shared and self.shared > 0 then task.shield(task.yield) end
+    self.batch = new_batch(self)
+    commit(self, batch)
+    batch.done = true
+    for _, waiting in ipairs(batch.waiting) do waiting:wake() end
+  end
+  if batch.failure then error(batch.failure, 0) end
+end
+
+--- append and flush.
+function writer:write(record)
+  self:append(record)
+  self:flush()
+  return record
+end
+
+return journal

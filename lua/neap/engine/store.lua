@@ -1,0 +1,141 @@
+--- Where records live: an environment's journal.db. lua/neap/fakes/store.lua is the same in memory.
+local fault  = require "native.error"
+local fs     = require "native.fs"
+local sqlite = require "native.sqlite"
+local zstd   = require "native.zstd"
+
+local store = {}
+store.__index = store
+
+local LARGEST_BLOB = 1 << 30
+
+local SCHEMA = [[
+create table if not exists lease (one integer primary key check (one = 1), token integer not null, run integer);
+insert or ignore into lease values (1, 0, null);
+create table if not exists record (
+  run integer not null, seq integer not null, hash text not null, line text not null, primary key (run, seq)
+) without rowid;
+create table if not exists blob (sha256 text primary key, zstd blob not null) without rowid;
+create table if not exists plan (id text primary key, line text not null) without rowid;
+create trigger if not exists record_update before update on record begin select raise(abort, 'records are not altered'); end;
+create trigger if not exists record_delete before delete on record begin select raise(abort, 'records are not removed'); end;
+]]
+
+local REFUSED = { nfs = true, cifs = true, smb = true, fuse = true }
+
+local function open_for_writing(folder)
+  local kind = fs.filesystem(folder)
+  if REFUSED[kind] then
+    fault.raise { kind = "journal", message = ("the journal cannot lie on %s: %s"):format(kind, folder),
+      hint = "its locks and its durability need a local file system; move the state folder" }
+  end
+  local db = sqlite.open(folder .. "/journal.db", { mode = "create", busy_timeout = 10 })
+  db:rows "pragma journal_mode = wal"
+  db:script "pragma synchronous = full; pragma foreign_keys = on; pragma secure_delete = on"
+  db:script(SCHEMA)
+  return db
+end
+
+--- @param folder string  the environment's state folder
+--- @param options? { read_only: boolean }
+--- @return table store
+function store.open(folder, options)
+  local read_only = options and options.read_only
+  local db = read_only and sqlite.open(folder .. "/journal.db", { mode = "read", busy_timeout = 10 })
+    or open_for_writing(folder)
+  return setmetatable({ db = db, folder = folder }, store)
+end
+
+function store:close() self.db:close() end
+
+local function in_transaction(db, fn)
+  db:exec "begin immediate"
+  local ok, result = pcall(fn)
+  if not ok then
+    pcall(db.exec, db, "rollback") -- SQLite has rolled back by itself where the disk is full
+    error(result, 0)
+  end
+  db:exec "commit"
+  return result
+end
+
+--- The lease's row.
+--- @return integer token
+--- @return integer? run  the run that holds it; nil: the environment is clean
+function store:lease()
+  local row = self.db:rows("select token, run from lease")[1]
+  return row.token, row.run
+end
+
+--- Takes the lease for run, or for a new one if run is nil, in one transaction with its first records.
+--- @param run integer?
+--- @param records fun(run: integer, token: integer): table  a batch as insert takes it
+--- @return integer run
+--- @return integer token
+function store:take(run, records)
+  local token
+  in_transaction(self.db, function()
+    local last, holder = self:lease()
+    if holder and holder ~= run then
+      fault.raise { kind = "conflict", code = "leased", message = ("run %d holds the lease"):format(holder) }
+    end
+    run = run or (self.db:rows("select coalesce(max(run), 0) + 1 as next from record")[1].next)
+    token = last + 1
+    self.db:exec("update lease set token = ?, run = ?", token, run)
+    self:write(records(run, token))
+  end)
+  return run, token
+end
+
+--- Writes within a transaction that is open.
+function store:write(batch)
+  for digest, bytes in pairs(batch.blobs) do
+    self.db:exec("insert or ignore into blob values (?, ?)", digest, sqlite.blob(zstd.compress(bytes)))
+  end
+  for _, entry in ipairs(batch) do
+    local changed = self.db:exec("insert into record select ?, ?, ?, ? from lease where token = ?",
+      batch.run, entry.seq, entry.hash, entry.line, batch.token)
+    if changed ~= 1 then
+      fault.raise { kind = "fenced", message = ("run %d was taken over by another process"):format(batch.run) }
+    end
+  end
+  if batch.close then self.db:exec "update lease set run = null" end
+end
+
+--- Writes a batch { run, token, {seq, hash, line}…, blobs = {digest → bytes}, close } durably, or raises and writes nothing:
+--- kind "fenced" when the token is no longer the lease's, "journal" when SQLite fails.
+function store:insert(batch)
+  in_transaction(self.db, function() self:write(batch) end)
+end
+
+--- The records of a run in order: { seq, hash, line }.
+--- @return fun(): table?
+function store:records(run)
+  return self.db:each("select seq, hash, line from record where run = ? order by seq", run)
+end
+
+--- First and last record of each run, newest first: { run, first, last }.
+function store:runs()
+  return self.db:rows [[
+    select run, (select line from record r where r.run = b.run order by seq limit 1) as first,
+      (select line from record r where r.run = b.run order by seq desc limit 1) as last
+    from (select distinct run from record) b order by run desc]]
+end
+
+--- @return string bytes
+function store:blob(digest)
+  local row = self.db:rows("select zstd from blob where sha256 = ?", digest)[1]
+  if not row then fault.raise { kind = "journal", message = "the journal lacks the content " .. digest } end
+  return zstd.decompress(row.zstd, LARGEST_BLOB)
+end
+
+--- Keeps a plan's text under its id.
+function store:save_plan(id, line) self.db:exec("insert or replace into plan values (?, ?)", id, line) end
+
+--- @return string? line
+function store:plan(id)
+  local row = self.db:rows("select line from plan where id = ?", id)[1]
+  return row and row.line
+end
+
+return store

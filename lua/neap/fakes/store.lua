@@ -1,0 +1,61 @@
+--- A journal's store in memory: what is in it outlives the engine that wrote it, as a disk would.
+local fault = require "native.error"
+
+local store = {}
+store.__index = store
+
+--- @return table store
+function store.new()
+  return setmetatable({ token = 0, run = nil, by_run = {}, blobs = {}, plans = {} }, store)
+end
+
+function store:close() end
+
+function store:lease() return self.token, self.run end
+
+function store:take(run, records)
+  if self.run and self.run ~= run then
+    fault.raise { kind = "conflict", code = "leased", message = ("run %d holds the lease"):format(self.run) }
+  end
+  run = run or #self.by_run + 1
+  self.token, self.run = self.token + 1, run
+  self.by_run[run] = self.by_run[run] or {}
+  self:insert(records(run, self.token))
+  return run, self.token
+end
+
+function store:insert(batch)
+  if batch.token ~= self.token then
+    fault.raise { kind = "fenced", message = ("run %d was taken over by another process"):format(batch.run) }
+  end
+  for digest, bytes in pairs(batch.blobs) do self.blobs[digest] = bytes end
+  for _, entry in ipairs(batch) do table.insert(self.by_run[batch.run], entry) end
+  if batch.close then self.run = nil end
+end
+
+function store:records(run)
+  local list, i = self.by_run[run] or {}, 0
+  return function()
+    i = i + 1
+    return list[i]
+  end
+end
+
+function store:runs()
+  local list = {}
+  for run = #self.by_run, 1, -1 do
+    local records = self.by_run[run]
+    list[#list + 1] = { run = run, first = records[1].line, last = records[#records].line }
+  end
+  return list
+end
+
+function store:blob(digest)
+  return self.blobs[digest] or fault.raise { kind = "journal", message = "the journal lacks the content " .. digest }
+end
+
+function store:save_plan(id, line) self.plans[id] = line end
+
+function store:plan(id) return self.plans[id] end
+
+return store
