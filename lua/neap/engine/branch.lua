@@ -15,7 +15,7 @@ function branch.new(run, step, attempt, stop)
   return setmetatable({
     run = run, step = step, path = attempt.path, attempt = attempt.attempt, stop = stop,
     -- shared with the contexts derived from this one
-    cursor = { recorded = attempt.recorded or {}, at = 1 }, brackets = {},
+    cursor = { recorded = attempt.recorded or {}, at = 1, carried = attempt.carried }, brackets = {},
   }, branch)
 end
 
@@ -63,6 +63,21 @@ function branch:consume(digest)
   if not item or item.digest ~= digest then return nil end
   cursor.at = cursor.at + 1
   return item
+end
+
+--- An action that an earlier attempt at this step made and that stands: it is not made again. nil: there is none.
+function branch:carried_action(digest)
+  local list = self.cursor.carried and self.cursor.carried.actions[digest]
+  while list and #list > 0 do
+    local item = table.remove(list, 1)
+    if not item.undone then return item end
+  end
+end
+
+--- The opening of a bracket that an earlier attempt has opened and not closed.
+function branch:carried_opening(digest)
+  local item = self.cursor.carried and self.cursor.carried.opened[digest]
+  return item and not item.undone and item or nil
 end
 
 --- Raises when nothing new may be begun: the run is to pause, or a sibling has failed.

@@ -191,7 +191,7 @@ local function carry_out(branch, kind, intent, act, verify)
   local writer = branch.run.writer
   branch:check_going_on()
   intent.type, intent.path, intent.attempt = "intent", branch.path, branch.attempt
-  intent.kind, intent.version = kind.name, kind.version
+  intent.kind, intent.version, intent.class = kind.name, kind.version, kind.class
   intent.witness = branch.run.uid .. "-" .. crypto.hex(crypto.random(6))
   intent.show = effect.show(kind, intent.target)
   if writer.full then error(writer.full, 0) end
@@ -245,14 +245,22 @@ local function open_brackets(branch)
   end
 end
 
+local function opening_digest(bracket) return data.digest(bracket.kind.name, bracket.target, { bracket = "open" }) end
+
 --- After an interruption: the brackets' openings are records before the first effect inside.
 local function reopen_brackets(branch)
   for _, bracket in ipairs(branch.brackets) do
     if not bracket.opened then
-      local item = branch:consume(data.digest(bracket.kind.name, bracket.target, { bracket = "open" }))
+      local item = branch:consume(opening_digest(bracket))
       if item then bracket.opened, bracket.seq = true, item.seq end
     end
   end
+end
+
+--- After a failed attempt: what it changed is not changed again, but its bracket has still to be closed.
+local function take_over_opening(branch, bracket)
+  local item = not bracket.opened and branch:carried_opening(opening_digest(bracket))
+  if item then bracket.opened, bracket.seq = true, item.seq end
 end
 
 -- ---- planning ----
@@ -443,6 +451,8 @@ function effect.perform(kind_name, target, action_data, options)
     if item.status ~= "done" then raise_recorded(item) end
     return data.plain(item.result)
   end
+  item = branch:carried_action(data.digest(kind_name, target, action_data))
+  if item then return data.plain(item.result) end
   local disposition, why = disposition_of(branch, kind, options)
   if branch.run.planning then return plan_action(branch, kind, target, action_data, disposition, why) end
   branch:check_going_on()
@@ -526,7 +536,7 @@ local function close_bracket(branch, bracket)
   local item = branch:answer("effect", data.digest(bracket.kind.name, bracket.target, closing), bracket.kind.name)
   if item and item.status == "done" then return end
   carry_out(branch, bracket.kind, { target = bracket.target, data = closing, disposition = "undo", bracket = "close",
-    timeout = bracket.timeout }, function(call) return bracket.kind.run(bracket.target, closing, call) end)
+    opened_by = opening_digest(bracket), timeout = bracket.timeout }, function(call) return bracket.kind.run(bracket.target, closing, call) end)
 end
 
 local function plan_closing(branch, bracket)
@@ -552,6 +562,7 @@ function effect.bracket(kind_name, target, fn, options)
   local brackets = { table.unpack(branch.brackets) }
   brackets[#brackets + 1] = bracket
   local result = branch:within({ brackets = brackets }, fn)
+  take_over_opening(branch, bracket)
   if not bracket.opened then return result end
   if branch.run.planning then
     plan_closing(branch, bracket)

@@ -26,17 +26,37 @@ function on.turn(state, record)
   state.turn, state.to, state.turn_record = record.direction, record.to, record
 end
 
-local function new_attempt(record)
+--- What a new attempt finds of the earlier ones: actions that are done and not undone, which are not made again, and
+--- brackets that were opened and not closed, which are still to be closed. By digest.
+local function carry_over(known)
+  local actions, opened = {}, {}
+  for digest, list in pairs(known and known.carried.actions or {}) do actions[digest] = { table.unpack(list) } end
+  for digest, effect in pairs(known and known.carried.opened or {}) do opened[digest] = effect end
+  for _, item in ipairs(known and known.recorded or {}) do
+    if item.bracket == "open" then
+      opened[item.digest] = item
+    elseif item.bracket == "close" and item.status == "done" then
+      opened[item.opened_by] = nil
+    elseif item.class == "action" and item.status == "done" then
+      actions[item.digest] = actions[item.digest] or {}
+      table.insert(actions[item.digest], item)
+    end
+  end
+  return { actions = actions, opened = opened }
+end
+
+local function new_attempt(record, known)
   return {
     path = record.path, seq = record.seq, attempt = record.attempt, undo = record.undo, why = record.why,
-    undoes = record.undoes, status = "open", recorded = {}, started = record.time,
+    number = record.number, title = record.title, undoes = record.undoes, status = "open", recorded = {},
+    started = record.time, carried = carry_over(known),
   }
 end
 
 function on.step(state, record)
   local known = state.steps[record.path]
   if not known then table.insert(state.step_order, record.path) end
-  local attempt = new_attempt(record)
+  local attempt = new_attempt(record, known)
   attempt.first_seq = known and known.first_seq or record.seq
   state.steps[record.path], state.attempts[record.seq] = attempt, attempt
 end

@@ -1,0 +1,67 @@
+--- One attempt at a step, or at one branch of its fan-out: begun in the journal, run as a branch, ended in the journal.
+local branches = require "neap.engine.branch"
+local data     = require "neap.engine.data"
+local fault    = require "native.error"
+local task     = require "native.task"
+
+local attempt = {}
+
+local INTERRUPTS = { cancelled = true, journal = true, fenced = true, paused = true }
+
+--- Whether an error says that the step was interrupted, not that it failed: it then stays open in the journal.
+--- @param failure any
+--- @return boolean
+function attempt.interrupts(failure)
+  return fault.is(failure) and (INTERRUPTS[failure.kind] or failure.in_doubt ~= nil or failure.code == "diverged"
+    or failure.code == "drift")
+end
+
+--- The attempt as the fold has it: the interrupted one, or a new one.
+local function begin(run, step, path, fields)
+  local known = run.state.steps[path]
+  if known and known.status == "open" then return known end
+  local record = { type = "step", path = path, attempt = known and known.attempt + 1 or 1, undo = step.disposition,
+    why = step.irreversible or step.keep, title = step.title, number = step.number }
+  for key, value in pairs(fields or {}) do record[key] = value end
+  run.writer:write(record)
+  return run.state.steps[path]
+end
+
+local function plain_failure(failure)
+  if not fault.is(failure) then return { kind = "mistake", message = tostring(failure) } end
+  local plain = {}
+  for _, key in ipairs { "kind", "message", "where", "host", "code", "output", "hint" } do
+    plain[key] = type(failure[key]) ~= "table" and failure[key] or nil
+  end
+  return plain
+end
+
+--- Runs fn(...) as an attempt at `path`, unless it is done already. Returns its result, which is plain data.
+--- @param run table
+--- @param step table     definition; step.disposition says what a rollback does with it
+--- @param path string    the step's title, or title/branch
+--- @param options { stop?: table, fields?: table }
+--- @param fn function
+--- @return any result
+function attempt.run(run, step, path, options, fn, ...)
+  local known = run.state.steps[path]
+  if known and known.status == "done" then return data.plain(known.result) end
+  if run.planning then
+    return task.with_context(branches.new(run, step, { path = path, attempt = 1 }), fn, ...)
+  end
+  branches.new(run, step, { path = path, attempt = 0 }, options.stop):check_going_on()
+  local current = begin(run, step, path, options.fields)
+  local branch = branches.new(run, step, current, options.stop)
+  local ok, result = pcall(task.with_context, branch, fn, ...)
+  if not ok then
+    if not attempt.interrupts(result) then
+      run.writer:write { type = "end", of = current.seq, path = path, status = "failed", failure = plain_failure(result) }
+    end
+    error(result, 0)
+  end
+  result = data.plain(result)
+  run.writer:write { type = "end", of = current.seq, path = path, status = "done", result = result }
+  return result
+end
+
+return attempt

@@ -1,0 +1,79 @@
+--- Branches of a step side by side, each an attempt of its own: a host that is done is not done again on resume.
+local attempt = require "neap.engine.attempt"
+local fault   = require "native.error"
+local group   = require "neap.engine.group"
+
+local fan_out = {}
+
+local function name_of(item) return type(item) == "table" and item.name or tostring(item) end
+
+local function check_names(items)
+  local seen = {}
+  for _, item in ipairs(items) do
+    local name = name_of(item)
+    if type(name) ~= "string" then error("an item of a fan-out has a name, or is a text", 4) end
+    if seen[name] then error(("two items are named %q: the name tells the branches apart"):format(name), 4) end
+    seen[name] = true
+  end
+end
+
+--- How many at a time: a number, or a share of all as in "25%"; at least one.
+local function width(at_a_time, total)
+  local share = type(at_a_time) == "string" and tonumber(at_a_time:match "^(%d+)%%$")
+  if share then return math.max(1, total * share // 100) end
+  return math.max(1, tonumber(at_a_time) or total)
+end
+
+local function real_failures(failures)
+  local real = {}
+  for _, one in ipairs(failures) do
+    if not (fault.is(one.failure, "cancelled") and one.failure.code == "sibling") then real[#real + 1] = one end
+  end
+  return real
+end
+
+--- Raises for what failed: the failure itself where it is one, else a summary that names them all.
+local function raise(failures, total)
+  local first = failures[1].failure
+  for _, one in ipairs(failures) do
+    if attempt.interrupts(one.failure) then error(one.failure, 0) end
+  end
+  if #failures == 1 then error(first, 0) end
+  local names, lines = {}, {}
+  for _, one in ipairs(failures) do
+    names[#names + 1] = name_of(one.item)
+    lines[#lines + 1] = ("%s: %s"):format(name_of(one.item), tostring(one.failure))
+  end
+  fault.raise { kind = fault.is(first) and first.kind or "remote", output = table.concat(lines, "\n"),
+    message = ("%d of %d failed: %s"):format(#failures, total, table.concat(names, ", ")) }
+end
+
+--- Calls fn(item) for each item in a branch named after it. Returns the results by name.
+--- @param parent table   the branch that fans out
+--- @param items any[]    each has a name or is a text
+--- @param options { at_a_time?: integer|string, max_failures?: integer }
+--- @param fn fun(item: any): any
+--- @return table<string, any>
+function fan_out.run(parent, items, options, fn)
+  check_names(items)
+  local run, results, stop = parent.run, {}, { above = parent.stop }
+  local function one(item)
+    local name = name_of(item)
+    results[name] = attempt.run(run, parent.step, parent.path .. "/" .. name, { stop = stop, fields = { branch = name } }, fn, item)
+  end
+  if run.planning then
+    for _, item in ipairs(items) do one(item) end
+    return results
+  end
+  local writer = run.writer
+  writer.shared = (writer.shared or 0) + 1
+  local ok, failures = pcall(group.each, items,
+    { at_a_time = width(options.at_a_time, #items), max_failures = options.max_failures, stop = stop }, one)
+  writer.shared = writer.shared - 1
+  if not ok then error(failures, 0) end
+  failures = real_failures(failures)
+  if #failures > (options.max_failures or 0) then raise(failures, #items) end
+  return results
+end
+
+return fan_out

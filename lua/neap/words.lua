@@ -1,0 +1,51 @@
+--- The names a procedure sees beside Lua's own, and nothing else it sees. Those of targets are loaded at first use.
+local task = require "native.task"
+
+local words = {}
+
+--- Word to module, or to a function of a module.
+local MODULES = {
+  effect = "neap.engine.effect", file = "neap.targets.file", nginx = "neap.targets.nginx",
+  postgres = "neap.targets.postgres", service = "neap.targets.service", host = "neap.targets.host",
+}
+local FUNCTIONS = {
+  with_reload = { "neap.targets.service", "with_reload" }, with_restart = { "neap.targets.service", "with_restart" },
+  parallel = { "neap.engine.together", "parallel" }, each = { "neap.engine.together", "each" },
+  now = { "neap.engine.together", "now" }, random = { "neap.engine.together", "random" },
+  fail = { "neap.engine.together", "fail" },
+}
+
+--- What effect offers to procedures and libraries: declarations and changes, not the engine's own entries.
+local EFFECT = { read = true, resource = true, action = true, change = true, perform = true, bracket = true, planning = true }
+
+local function offered(name, module)
+  if name ~= "effect" then return module end
+  local view = {}
+  for key in pairs(EFFECT) do view[key] = module[key] end
+  return view
+end
+
+--- The value of a word, or nil where there is none. freeze(table) makes a module unalterable for the procedure.
+--- @param name string
+--- @param freeze fun(module: table): table
+--- @return any
+function words.find(name, freeze)
+  if MODULES[name] then
+    -- neap's own declarations are neap's, also when a procedure is the first to need them
+    return freeze(offered(name, task.with_context(nil, require, MODULES[name])))
+  end
+  local place = FUNCTIONS[name]
+  return place and task.with_context(nil, require, place[1])[place[2]] or nil
+end
+
+--- All words, sorted, for messages and completion.
+--- @return string[]
+function words.names()
+  local names = {}
+  for name in pairs(MODULES) do names[#names + 1] = name end
+  for name in pairs(FUNCTIONS) do names[#names + 1] = name end
+  table.sort(names)
+  return names
+end
+
+return words
