@@ -1,5 +1,6 @@
 --- The names a procedure sees beside Lua's own, and nothing else it sees. Those of targets are loaded at first use.
-local task = require "native.task"
+local sandbox = require "neap.engine.sandbox"
+local task    = require "native.task"
 
 local words = {}
 
@@ -36,6 +37,19 @@ function words.find(name, freeze)
   end
   local place = FUNCTIONS[name]
   return place and task.with_context(nil, require, place[1])[place[2]] or nil
+end
+
+--- What a procedure sees as env: hosts as objects, databases by name, and each value under its own name.
+--- @param resolved table   an environment whose references are resolved
+--- @return table
+function words.environment(resolved)
+  local hosts = task.with_context(nil, require, "neap.targets.host")
+  local view = { name = resolved.name, databases = resolved.databases or {}, hosts = {} }
+  for name, entry in pairs(resolved.hosts or {}) do view.hosts[name] = hosts.object(entry) end
+  for name, value in pairs(resolved.values or {}) do
+    if view[name] == nil then view[name] = value end
+  end
+  return sandbox.frozen(view)
 end
 
 --- All words, sorted, for messages and completion.

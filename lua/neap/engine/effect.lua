@@ -155,11 +155,15 @@ local function end_effect(branch, intent, status, fields)
   branch.run.writer:write(record)
 end
 
+--- Finds out what became of an effect; see settle.verdict. Called by the engine only.
+function effect.settle(branch, kind, intent, patience, tell)
+  return branch:within({ inside = true }, change, settle.verdict, kind, intent, patience, tell)
+end
+
 --- The verdict on an effect whose call gave no clear answer, while the process that made it lives.
 local function settle_at_once(branch, kind, intent, failure)
   return task.shield(function()
-    local verdict, detail = branch:within({ inside = true }, change, settle.verdict, kind, intent,
-      branch.run.settle_at_once or SETTLE_AT_ONCE, function() end)
+    local verdict, detail = effect.settle(branch, kind, intent, branch.run.settle_at_once or SETTLE_AT_ONCE, function() end)
     if verdict == "done" or verdict == "void" or verdict == "partial" then
       end_effect(branch, intent, verdict, { how = "settled", result = verdict == "done" and detail or nil,
         failure = verdict ~= "done" and remember(failure) or nil })
@@ -489,6 +493,11 @@ local function undo_action(branch, kind, done)
     return kind.undo(done.target, data.plain(done.undo), call)
   end)
   return "undone"
+end
+
+--- Whether the journal holds what it takes to undo an effect.
+function effect.can_undo(kind, done)
+  return kind.class == "resource" or done.bracket ~= nil or (kind.undo ~= nil and (done.undo ~= nil or not kind.undo_needs_data))
 end
 
 --- Takes one effect back, by a change of its own in the journal. Called by the engine with the branch as context.

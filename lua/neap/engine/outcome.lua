@@ -1,0 +1,42 @@
+--- How a run, a resume or a rollback ended, with its exit status (0 done, 1 failed before any change, 4 rolled back after
+--- a failure, 5 stopped with changes in place, 6 rollback incomplete, 8 needs a person or the targets differ).
+local fault = require "native.error"
+
+local outcome = {}
+
+--- Where several statuses fit: 6, then 8, then 5.
+local function exit_of(self, status, failure)
+  if status == "done" or status == "abandoned" then return 0 end
+  if status == "rolled back" then return self.failed and 4 or 0 end
+  if status == "rollback incomplete" then return 6 end
+  local needs_person = fault.is(failure) and (failure.kind == "paused" or failure.in_doubt ~= nil
+    or failure.code == "drift" or failure.code == "diverged")
+  if needs_person then return 8 end
+  if status == "failed" then return 1 end
+  return 5
+end
+
+local function line_of(one)
+  return { seq = one.seq, path = one.path, kind = one.kind, show = one.show, disposition = one.disposition, why = one.why,
+    status = one.status, bracket = one.bracket }
+end
+
+--- @param self table   the session
+--- @param status "done"|"stopped"|"failed"|"rolled back"|"rollback incomplete"|"abandoned"
+--- @param failure? any
+--- @return { status: string, exit: integer, failure: any, run: integer, step: table?, question: table?, changed: table[], in_doubt: table[], point_of_no_return: table? }
+function outcome.of(self, status, failure)
+  local changed, in_doubt = {}, {}
+  for _, one in ipairs(self.state:in_place()) do
+    table.insert(one.status == "intended" and in_doubt or changed, line_of(one))
+  end
+  return {
+    status = status, exit = exit_of(self, status, failure), failure = failure, run = self.number,
+    environment = self.environment.name, procedure = self.procedure.name, arguments = self.procedure.arguments,
+    step = self.at and { title = self.at.title, number = self.at.number, where = self.at.where, hint = self.at.hint } or nil,
+    question = fault.is(failure) and failure.question or nil, changed = changed, in_doubt = in_doubt,
+    point_of_no_return = self.state:point_of_no_return(), seconds = self:elapsed(),
+  }
+end
+
+return outcome

@@ -1,0 +1,80 @@
+--- What a resume does first: every effect in doubt is settled by its target; what ran half is undone or asked about.
+local branches = require "neap.engine.branch"
+local data     = require "neap.engine.data"
+local effect   = require "neap.engine.effect"
+local fault    = require "native.error"
+local settle   = require "neap.engine.settle"
+
+local recover = {}
+
+local PATIENCE = 300 -- seconds of trying to reach a target
+
+local function write_end(self, doubtful, status, fields)
+  local record = { type = "end", of = doubtful.seq, path = doubtful.path, status = status }
+  for key, value in pairs(fields) do record[key] = value end
+  self.writer:write(record)
+end
+
+local ASKED = { applied = "done", ["not applied"] = "void" }
+
+--- A person looks where neap cannot know.
+local function ask_about(self, doubtful, verdict, detail)
+  local choice = self:ask { kind = "in doubt", path = doubtful.path, options = { "applied", "not applied", "stop" },
+    text = ("%s: it is not known whether %s happened (%s)"):format(doubtful.path, doubtful.show or doubtful.kind, verdict),
+    shown = { before = doubtful.before, after = doubtful.after, now = verdict == "other" and data.plain(detail) or nil,
+      why = verdict ~= "other" and detail and tostring(detail) or nil } }
+  if not ASKED[choice] then
+    fault.raise { kind = "paused", message = ("%s is in doubt"):format(doubtful.show or doubtful.kind), in_doubt = doubtful.seq }
+  end
+  write_end(self, doubtful, ASKED[choice], { how = "person" })
+end
+
+local function settle_one(self, doubtful)
+  local kind = effect.kind(self, doubtful.kind)
+  local branch = branches.new(self, { title = doubtful.path }, { path = doubtful.path, attempt = doubtful.attempt })
+  local verdict, detail = effect.settle(branch, kind, doubtful, self.settle_patience or PATIENCE, function(state, why)
+    self:emit { type = "progress", path = doubtful.path, show = doubtful.show, text = state, failure = why }
+  end)
+  if verdict == "done" then
+    write_end(self, doubtful, "done", { how = "settled", result = data.plain(detail) })
+  elseif verdict == "void" then
+    write_end(self, doubtful, "void", { how = "settled" })
+  elseif verdict == "partial" then
+    write_end(self, doubtful, "partial", { how = "settled", failure = { kind = "remote", message = tostring(detail) } })
+  elseif verdict == "unreachable" then
+    local failure = fault.is(detail) and detail or fault.new { kind = "connect", message = tostring(detail) }
+    failure.in_doubt = doubtful.seq
+    error(failure, 0)
+  else
+    ask_about(self, doubtful, verdict, detail)
+  end
+  self:emit { type = "settled", path = doubtful.path, show = doubtful.show, verdict = verdict }
+end
+
+--- Effects of interrupted steps that ran half: undone where they have data for it, else a person says what now.
+local function mend_partial(self)
+  for _, one in ipairs(self.state:in_place()) do
+    local step = self.state.steps[one.path]
+    if one.status == "partial" and step and step.status == "open" then
+      local kind = effect.kind(self, one.kind)
+      if effect.can_undo(kind, one) then
+        branches.new(self, { title = one.path }, { path = one.path, attempt = one.attempt })
+          :within({}, effect.undo, one, function() return "overwrite" end)
+      else
+        local choice = self:ask { kind = "partial", path = one.path, options = { "again", "done", "stop" },
+          text = ("%s ended half way and has no undo: %s"):format(one.show or one.kind, one.failure and one.failure.message or "") }
+        if choice == "stop" then fault.raise { kind = "paused", message = "stopped at " .. one.path } end
+        write_end(self, one, choice == "again" and "void" or "done", { how = "person" })
+      end
+    end
+  end
+end
+
+--- Settles all that is in doubt. Raises when something stays so; the run then stays as it is.
+--- @param self table   the session
+function recover.settle_all(self)
+  for _, doubtful in ipairs(self.state:in_doubt()) do settle_one(self, doubtful) end
+  if self.state.turn == "forward" then mend_partial(self) end
+end
+
+return recover

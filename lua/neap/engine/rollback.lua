@@ -1,0 +1,159 @@
+--- Walks back: newest first, each effect by what the journal says of it, a step by its own undo where it has one.
+local attempt  = require "neap.engine.attempt"
+local branches = require "neap.engine.branch"
+local data     = require "neap.engine.data"
+local effect   = require "neap.engine.effect"
+local fault    = require "native.error"
+local outcome  = require "neap.engine.outcome"
+local recover  = require "neap.engine.recover"
+local session  = require "neap.engine.session"
+local task     = require "native.task"
+
+local rollback = {}
+
+--- The definition of a step by the path of it or of one of its branches.
+local function definition_of(self, path)
+  local title = path:match "^[^/]*"
+  for _, step in ipairs(self.procedure.steps) do
+    if step.title == title then return step end
+  end
+end
+
+--- What is to be undone, newest first: steps that ended and have an undo of their own, in place of their effects, and
+--- the effects of all others.
+local function to_undo(self)
+  local list, own = {}, {}
+  for _, path in ipairs(self.state.step_order) do
+    local step = self.state.steps[path]
+    if step.undo == "own" and not path:find "/" and (step.status == "done" or step.status == "undone") then
+      own[path] = true
+      if step.status == "done" then list[#list + 1] = { seq = step.end_seq, step = step } end
+    end
+  end
+  for _, one in ipairs(self.state:in_place()) do
+    if not own[one.path:match "^[^/]*"] and not one.path:find "^undo of " then list[#list + 1] = { seq = one.seq, effect = one } end
+  end
+  table.sort(list, function(a, b) return a.seq > b.seq end)
+  return list
+end
+
+local THREE_WAYS = { keep = "keep", overwrite = "overwrite" }
+
+--- At a target that somebody else changed: what was declared for it, or a person's choice.
+local function on_conflict(self, how)
+  return function(done, now)
+    if THREE_WAYS[how] then
+      if how == "keep" then self.incomplete = true end
+      return how
+    end
+    local choice = self:ask { kind = "conflict", path = done.path, options = { "keep", "overwrite", "stop" },
+      text = ("%s is neither as this run left it nor as it was before"):format(done.show or done.kind),
+      shown = { before = done.before, after = done.after, now = data.plain(now) } }
+    if not THREE_WAYS[choice] then
+      fault.raise { kind = "paused", message = ("%s was changed by somebody else since"):format(done.show or done.kind) }
+    end
+    if choice == "keep" then self.incomplete = true end
+    return choice
+  end
+end
+
+local function undo_effect(self, one, how)
+  local definition = definition_of(self, one.path) or { title = one.path, number = "" }
+  local branch = branches.new(self, definition, { path = one.path, attempt = one.attempt })
+  self:emit { type = "progress", path = one.path, show = one.show, text = "undo" }
+  local result = task.with_context(branch, effect.undo, one, on_conflict(self, how))
+  self:emit { type = "undone", path = one.path, show = one.show, outcome = result }
+end
+
+local function undo_step(self, step)
+  local definition = definition_of(self, step.path)
+  local undoing = { title = "undo of " .. step.path, number = definition.number, kind = "step", disposition = "effects" }
+  attempt.run(self, undoing, undoing.title, { fields = { undoes = step.seq } }, definition.undo, step.result)
+  self:emit { type = "undone", path = step.path, outcome = "undone" }
+end
+
+local function walk_back(self, options)
+  for _, item in ipairs(to_undo(self)) do
+    if self.pausing then fault.raise { kind = "cancelled", code = "paused", message = self.pausing } end
+    if item.seq < (options.down_to or 0) then break end
+    self.at = definition_of(self, (item.step or item.effect).path)
+    if item.step then undo_step(self, item.step) else undo_effect(self, item.effect, options.on_conflict) end
+  end
+end
+
+local function remaining(self)
+  local list = {}
+  for _, one in ipairs(self.state:in_place()) do list[#list + 1] = { show = one.show, path = one.path, status = one.status } end
+  return list
+end
+
+--- Turns back and undoes everything, or down to a step. For a session that holds the lease and has nothing in doubt.
+--- @param self table
+--- @param options { reason?: string, failure?: any, on_conflict?: "keep"|"overwrite"|"stop", down_to?: integer, resumed?: boolean }
+--- @return table outcome
+function rollback.back(self, options)
+  options.on_conflict = options.on_conflict or self:policy("on_conflict", "stop")
+  self.failed = options.failure
+  if self.state.turn ~= "back" then
+    self.writer:write { type = "turn", direction = "back", to = options.down_to, why = options.reason, who = options.actor }
+  end
+  self.incomplete = self.incomplete or false
+  local ok, failure = pcall(walk_back, self, options)
+  if not ok then
+    if attempt.interrupts(failure) and not fault.is(failure, "paused") then return outcome.of(self, "stopped", failure) end
+    local result = outcome.of(self, "rollback incomplete", failure)
+    result.exit = fault.is(failure, "paused") and 8 or 6
+    return result
+  end
+  for _, one in ipairs(self.state.effect_order) do
+    if one.kept and one.disposition ~= "keep" then self.incomplete = true end
+  end
+  if options.down_to then
+    self.writer:write { type = "turn", direction = "forward", why = "rolled back as far as was asked", who = options.actor }
+    return outcome.of(self, "stopped", options.failure)
+  end
+  self:close("rolled back", { remaining = remaining(self) })
+  local result = outcome.of(self, self.incomplete and "rollback incomplete" or "rolled back", options.failure)
+  return result
+end
+
+--- Refuses to go behind a point of no return.
+local function check_return(self, down_to)
+  local passed = self.state:point_of_no_return()
+  if not passed or (down_to and down_to > passed.seq) then return end
+  fault.raise { kind = "denied", code = "no return", message = ("%s is done and cannot be taken back: %s"):format(passed.path, passed.why or ""),
+    hint = "what came after it can be rolled back: neap rollback RUN --to STEP" }
+end
+
+--- The seq from which on things are undone, of the step that a person names by title or number.
+local function seq_of(self, name)
+  if not name then return nil end
+  for _, step in ipairs(self.procedure.steps) do
+    if step.title == name or step.number == name then
+      local state = self.state.steps[step.title]
+      return state and state.first_seq or fault.raise { kind = "missing", message = ("%s has not been begun"):format(step.title) }
+    end
+  end
+  fault.raise { kind = "missing", message = ("no step is called %q"):format(name) }
+end
+
+--- Rolls a run back from a process of its own: settles what is in doubt, then undoes newest first.
+--- @param given { state: string|table, run: integer, to?: string, on_conflict?: string, on_event?: function, ask?: function, actor?: string, on_session?: function }
+--- @return table outcome
+function rollback.start(given)
+  local self = session.reopen(given)
+  if given.on_session then given.on_session(self) end
+  local ok, result = pcall(function()
+    recover.settle_all(self)
+    local down_to = seq_of(self, given.to)
+    check_return(self, down_to)
+    return rollback.back(self, { down_to = down_to, on_conflict = given.on_conflict, reason = "asked for", actor = given.actor })
+  end)
+  local stopped = not ok and fault.is(result) and (attempt.interrupts(result) or result.kind == "paused")
+  if stopped then ok, result = true, outcome.of(self, "stopped", result) end
+  task.shield(self.leave, self)
+  if not ok then error(result, 0) end
+  return result
+end
+
+return rollback

@@ -1,0 +1,227 @@
+--- Walks the steps forward: start and resume. What fails is settled, stopped or rolled back as the environment says.
+local attempt  = require "neap.engine.attempt"
+local branches = require "neap.engine.branch"
+local clock    = require "native.clock"
+local duration = require "neap.engine.duration"
+local effect   = require "neap.engine.effect"
+local fan_out  = require "neap.engine.fan_out"
+local fault    = require "native.error"
+local outcome  = require "neap.engine.outcome"
+local recover  = require "neap.engine.recover"
+local rollback = require "neap.engine.rollback"
+local session  = require "neap.engine.session"
+local task     = require "native.task"
+
+local run = {}
+
+local AWAIT_EVERY, AWAIT_TIMEOUT = 10, 3600 -- seconds
+
+-- ---- the three kinds of step ----
+
+local perform = {}
+
+local function with_timeout(step, fn, ...)
+  if not step.timeout then return fn(...) end
+  return task.deadline(duration.seconds(step.timeout), fn, ...)
+end
+
+local function items_of(step)
+  if type(step.on) == "function" then return step.on() end
+  return step.on.name and { step.on } or step.on
+end
+
+--- The values a step's functions keep outside themselves: changed by a step, they would be gone after a resume.
+local function upvalues(fn)
+  local values = {}
+  for i = 1, 255 do
+    local name, value = debug.getupvalue(fn, i)
+    if not name then break end
+    if name ~= "_ENV" then values[i] = { name = name, value = value } end
+  end
+  return values
+end
+
+local function check_upvalues(step, before)
+  for i, kept in pairs(before) do
+    local _, now = debug.getupvalue(step.run, i)
+    if not rawequal(now, kept.value) then
+      error(("step %q sets %q, a local of the file: after a resume it would be nil; return it, and use the step's .result")
+        :format(step.title, kept.name), 0)
+    end
+  end
+end
+
+function perform.step(step)
+  if not step.run then return end
+  local before = upvalues(step.run)
+  local result
+  if step.on then
+    result = fan_out.run(branches.current(), items_of(step), { at_a_time = step.at_a_time, max_failures = step.max_failures },
+      function(item) return with_timeout(step, step.run, item) end)
+  else
+    result = with_timeout(step, step.run)
+  end
+  check_upvalues(step, before)
+  return result
+end
+
+local function observe(branch, step)
+  local observed = branch:within({ inside = true }, step.check)
+  if observed then branch.observed = observed end
+  return observed
+end
+
+function perform.await(step)
+  local branch = branches.current()
+  local every = duration.seconds(step.every or AWAIT_EVERY)
+  local left_until = task.now() + duration.seconds(step.timeout or AWAIT_TIMEOUT)
+  while true do
+    branch:check_going_on()
+    local observed = observe(branch, step)
+    if observed then return type(observed) ~= "boolean" and observed or nil end
+    if task.now() + every > left_until then
+      fault.raise { kind = "timeout", hint = step.hint, where = step.where .. ": ",
+        message = ("still not so after %s: %s"):format(duration.text(duration.seconds(step.timeout or AWAIT_TIMEOUT)), step.title) }
+    end
+    branch.run:emit { type = "progress", path = branch.path, text = "not yet", wait = every }
+    task.sleep(every)
+  end
+end
+
+function perform.manual(step)
+  local branch = branches.current()
+  if step.check and observe(branch, step) then return { found = true } end
+  local choice = branch.run:ask { kind = "manual", path = branch.path, text = step.text or step.title, options = { "done", "stop" },
+    shown = step.evidence }
+  if choice ~= "done" then
+    fault.raise { kind = "cancelled", code = "paused", message = "the operator stopped at: " .. step.title }
+  end
+  if step.check and not observe(branch, step) then
+    fault.raise { kind = "verify", message = "said to be done, but its check does not find it so: " .. step.title, hint = step.hint }
+  end
+  return { done = true }
+end
+
+-- ---- the walk ----
+
+local function wanted(step)
+  if not step.when then return true end
+  return step.when() and true or false
+end
+
+local function body(step)
+  if not wanted(step) then return { skipped = true } end
+  return perform[step.kind](step)
+end
+
+local function retrying(self, step)
+  local times = step.retry and step.retry.times or 0
+  local pause = step.retry and duration.seconds(step.retry.every or "10s")
+  for left = times, 0, -1 do
+    local ok, failure = pcall(attempt.run, self, step, step.title, {}, body, step)
+    if ok then return end
+    if left == 0 or attempt.interrupts(failure) then error(failure, 0) end
+    self:emit { type = "progress", path = step.title, text = ("failed, again in %s"):format(duration.text(pause)), failure = failure }
+    task.sleep(pause)
+  end
+end
+
+--- Before a step that nothing can take back, a person says yes, unless the environment's policy has said so.
+local function ask_before_no_return(self, step)
+  if not step.irreversible or self:policy("point_of_no_return", "ask") == "pass" then return end
+  local known = self.state.steps[step.title]
+  if known and known.approved then return end
+  for _, answer in pairs(self.state.answers) do
+    if answer.choice == "pass" and answer.path == step.title then return end
+  end
+  local choice = self:ask { kind = "point of no return", path = step.title, options = { "pass", "stop" },
+    text = ("%s cannot be taken back: %s"):format(step.title, step.irreversible) }
+  if choice ~= "pass" then
+    fault.raise { kind = "cancelled", code = "paused", message = "stopped before the point of no return: " .. step.title }
+  end
+end
+
+local function walk(self)
+  for _, step in ipairs(self.procedure.steps) do
+    local known = self.state.steps[step.title]
+    if not known or known.status ~= "done" then
+      if self.pausing then fault.raise { kind = "cancelled", code = "paused", message = self.pausing } end
+      self.at = step
+      ask_before_no_return(self, step)
+      retrying(self, step)
+    end
+  end
+end
+
+local function failed(self, failure)
+  if fault.is(failure) and (failure.kind == "paused" or attempt.interrupts(failure)) then
+    return outcome.of(self, "stopped", failure)
+  end
+  if self:policy("on_failure", "stop") == "rollback" and not self.state:point_of_no_return() then
+    return rollback.back(self, { reason = tostring(failure), failure = failure })
+  end
+  if #self.state:in_place() == 0 then
+    self:close("rolled back", { why = "it failed before it changed anything" })
+    return outcome.of(self, "failed", failure)
+  end
+  return outcome.of(self, "stopped", failure)
+end
+
+local function forward(self)
+  local ok, failure = pcall(walk, self)
+  if not ok then return failed(self, failure) end
+  self:close "done"
+  return outcome.of(self, "done")
+end
+
+--- Calls fn(session) and lets go of everything afterwards, also when it raises or is cancelled.
+local function with_session(self, fn, ...)
+  local ok, result = pcall(fn, self, ...)
+  task.shield(self.leave, self)
+  if not ok then error(result, 0) end
+  return result
+end
+
+--- Starts a run.
+--- @param given { environment: fun(arguments: table): table, procedure: string, files: table<string, string>, arguments: table, state: string|table, on_event?: fun(event: table), ask?: fun(question: table): table?, actor?: string, plan?: table, on_session?: fun(session: table) }
+---   environment(arguments) resolves it; procedure is its path in files; state is the environment's folder;
+---   ask returns { choice, who, reason }, or nil where nobody answers
+--- @return table outcome   see neap.engine.outcome
+function run.start(given)
+  local self = session.prepare(given)
+  self.expected = given.plan and given.plan.effects
+  self:begin(given)
+  if given.on_session then given.on_session(self) end
+  return with_session(self, forward)
+end
+
+--- Goes on with a run that stopped: asks the targets about what is in doubt first.
+--- @param given { state: string|table, run: integer, on_event?: function, ask?: function, actor?: string, answer?: string, on_session?: function, direction?: string }
+--- @return table outcome
+function run.resume(given)
+  local self = session.reopen(given)
+  if given.on_session then given.on_session(self) end
+  return with_session(self, function()
+    local ok, failure = pcall(recover.settle_all, self)
+    if not ok then return outcome.of(self, "stopped", failure) end
+    if self.state.turn == "back" then return rollback.back(self, { resumed = true, on_conflict = given.on_conflict }) end
+    return forward(self)
+  end)
+end
+
+--- Gives a run up: the environment is clean for others, and what it changed stays changed and is named.
+--- @param given { state: string|table, run: integer, reason: string, actor?: string, on_event?: function }
+--- @return table outcome
+function run.abandon(given)
+  local self = session.reopen(given)
+  return with_session(self, function()
+    local remaining = {}
+    for _, one in ipairs(self.state:in_place()) do
+      remaining[#remaining + 1] = { show = one.show, path = one.path, status = one.status }
+    end
+    self:close("abandoned", { reason = given.reason, who = given.actor, remaining = remaining })
+    return outcome.of(self, "abandoned")
+  end)
+end
+
+return run

@@ -1,0 +1,162 @@
+--- A run in this process: takes the lease, keeps the state as records are written, and lets everything go at the end.
+local clock     = require "native.clock"
+local crypto    = require "native.crypto"
+local data      = require "neap.engine.data"
+local fault     = require "native.error"
+local fold      = require "neap.engine.fold"
+local json      = require "native.json"
+local journal   = require "neap.engine.journal"
+local lease     = require "neap.engine.lease"
+local procedure = require "neap.engine.procedure"
+
+local session = {}
+session.__index = session
+
+--- The digest of a snapshot's files.
+--- @param files table<string, string>
+--- @return string hex
+function session.snapshot_digest(files)
+  local digests = {}
+  for path, bytes in pairs(files) do digests[path] = crypto.sha256(bytes) end
+  return crypto.sha256(json.encode(digests))
+end
+
+local function new(given)
+  local self = setmetatable({ connections = {}, occurrences = {}, reads = 0, plan_results = {} }, session)
+  self.on_event = given.on_event or function() end
+  self.answerer = given.ask
+  self.settle_at_once = given.settle_at_once
+  self.settle_patience = given.settle_patience
+  self.state_folder = type(given.state) == "string" and given.state or nil
+  return self
+end
+
+--- Tells the view; an event is a record, or volatile like { type = "output" }.
+function session:emit(event) self.on_event(event) end
+
+local function take_lease(self, given, number, first)
+  self.lock = lease.lock(self.state_folder)
+  local ok, failure = pcall(function()
+    self.journal = journal.open(given.state)
+    local ballast = lease.ballast(self.state_folder)
+    self.writer = self.journal:take(number, first, function(record)
+      self.state:add(record)
+      self:emit(record)
+    end)
+    self.writer.free_ballast = ballast
+  end)
+  if not ok then
+    self:leave()
+    error(failure, 0)
+  end
+  self.number = self.writer.run
+end
+
+--- Loads the procedure for a new run, before anything is journaled.
+--- @param given table   see run.start
+--- @return table session
+function session.prepare(given)
+  local self = new(given)
+  self.files, self.path = given.files, given.procedure
+  self.procedure = procedure.load { files = given.files, path = given.procedure, arguments = given.arguments,
+    environment = function(arguments) return self:environment_view(given.environment, arguments) end }
+  self.environment = self.environment or given.environment(self.procedure.arguments)
+  self.kinds = self.procedure.kinds
+  return self
+end
+
+--- What the procedure sees as env, made once.
+function session:environment_view(resolve, arguments)
+  self.environment = self.environment or resolve(arguments)
+  self.view = self.view or require("neap.words").environment(self.environment)
+  return self.view
+end
+
+--- Begins a new run: the lease and the first records.
+function session:begin(given)
+  self.state = fold.new()
+  self.uid = crypto.hex(crypto.random(8))
+  take_lease(self, given, nil, function()
+    return {
+      { type = "run", uid = self.uid, environment = self.environment.name, environment_data = data.plain {
+          name = self.environment.name, group = self.environment.group, hosts = self.environment.hosts,
+          databases = self.environment.databases, values = self.environment.values, policy = self.environment.policy,
+          clusters = self.environment.clusters, aws = self.environment.aws, repositories = self.environment.repositories,
+        },
+        procedure = self.procedure.name, path = self.path, arguments = self.procedure.arguments, files = self.files,
+        snapshot = session.snapshot_digest(self.files), plan = given.plan and given.plan.id, actor = given.actor },
+      self:owner(),
+      { type = "turn", direction = "forward", who = given.actor },
+    }
+  end)
+end
+
+function session:owner()
+  local own = lease.owner()
+  own.type = "own"
+  return own
+end
+
+--- Takes up a run that is not closed: its lease, its snapshot's code, its environment as it was.
+--- @param given table   { state, run, on_event, ask, actor }
+--- @return table session
+function session.reopen(given)
+  local self = new(given)
+  self.state = fold.new()
+  take_lease(self, given, given.run, function() return { self:owner() } end)
+  local ok, failure = pcall(function()
+    self.state = fold.of(self.journal:records(given.run))
+    local first = self.state.first
+    self.uid, self.environment, self.files, self.path = first.uid, first.environment_data, first.files, first.path
+    self.procedure = procedure.load { files = first.files, path = first.path, arguments = first.arguments,
+      environment = function(arguments) return self:environment_view(function() return self.environment end, arguments) end }
+    self.kinds = self.procedure.kinds
+  end)
+  if not ok then
+    self:leave()
+    error(failure, 0)
+  end
+  return self
+end
+
+--- Where a procedure's policy decides: environment's policy, or the default.
+function session:policy(key, default)
+  local policy = self.environment.policy or {}
+  return policy[key] == nil and default or policy[key]
+end
+
+--- Asks a person. Writes the question down; where nobody is there to answer, raises kind "paused" with it.
+--- @param question { kind: string, text: string, options: string[], path?: string, shown?: any }
+--- @return string choice
+function session:ask(question)
+  local record = self.writer:write { type = "ask", kind = question.kind, text = question.text, options = question.options,
+    path = question.path, shown = question.shown }
+  local answer = self.answerer and self.answerer(record)
+  if not answer then
+    fault.raise { kind = "paused", message = question.text, question = record }
+  end
+  self.writer:write { type = "answer", of = record.seq, choice = answer.choice, who = answer.who, reason = answer.reason }
+  return answer.choice
+end
+
+--- Closes the run in the journal: the environment is clean again.
+--- @param outcome "done"|"rolled back"|"abandoned"
+--- @param fields? table
+function session:close(outcome, fields)
+  local record = { type = "close", outcome = outcome, head = self.writer.head }
+  for key, value in pairs(fields or {}) do record[key] = value end
+  self.writer:write(record)
+end
+
+--- Lets go of connections, journal and lock. The run itself is not touched.
+function session:leave()
+  for _, connection in pairs(self.connections) do pcall(connection.close, connection) end
+  self.connections = {}
+  if self.journal then self.journal:close() end
+  if self.lock then self.lock:close() end
+end
+
+--- Seconds since the run began.
+function session:elapsed() return clock.now() - (clock.parse(self.state.first.time) or clock.now()) end
+
+return session
