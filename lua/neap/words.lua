@@ -16,6 +16,9 @@ local FUNCTIONS = {
   fail = { "neap.engine.together", "fail" },
 }
 
+--- Words that fakes add, for tests of procedures; empty in a run.
+words.fakes = {}
+
 --- What effect offers to procedures and libraries: declarations and changes, not the engine's own entries.
 local EFFECT = { read = true, resource = true, action = true, change = true, perform = true, bracket = true, planning = true }
 
@@ -31,6 +34,7 @@ end
 --- @param freeze fun(module: table): table
 --- @return any
 function words.find(name, freeze)
+  if words.fakes[name] ~= nil then return words.fakes[name] end
   if MODULES[name] then
     -- neap's own declarations are neap's, also when a procedure is the first to need them
     return freeze(offered(name, task.with_context(nil, require, MODULES[name])))
@@ -43,9 +47,10 @@ end
 --- @param resolved table   an environment whose references are resolved
 --- @return table
 function words.environment(resolved)
-  local hosts = task.with_context(nil, require, "neap.targets.host")
   local view = { name = resolved.name, databases = resolved.databases or {}, hosts = {} }
-  for name, entry in pairs(resolved.hosts or {}) do view.hosts[name] = hosts.object(entry) end
+  for name, entry in pairs(resolved.hosts or {}) do
+    view.hosts[name] = task.with_context(nil, require, "neap.targets.host").object(entry)
+  end
   for name, value in pairs(resolved.values or {}) do
     if view[name] == nil then view[name] = value end
   end

@@ -164,7 +164,9 @@ end
 --- @param paths string[]
 --- @return integer status  0, or 9 when a test failed
 function test.main(paths)
-  package.path = "./?.lua;./?/init.lua"
+  table.insert(package.searchers, function(name)
+    return loadfile(name:gsub("%.", "/") .. ".lua", "t") or "\n\tno such file below this folder"
+  end)
   test.change = test.change or task.take_change()
   package.loaded["neap.test.change"] = test.change -- the engine takes it from here: it is given out once
   local counts = { ok = 0, FAIL = 0, skip = 0 }

@@ -487,9 +487,12 @@ local function undo_resource(branch, kind, done, on_conflict)
   return "undone"
 end
 
+--- The opening of a bracket is undone by what its closing does forward: the same reload, after all is put back.
 local function undo_action(branch, kind, done)
-  carry_out(branch, kind, { target = done.target, data = done.data, undo = done.undo, undoes = done.seq,
-    disposition = "undo", timeout = done.timeout, of_result = done.result }, function(call)
+  local intent = { target = done.target, data = done.data, undo = done.undo, undoes = done.seq, disposition = "undo",
+    timeout = done.timeout, of_result = done.result }
+  carry_out(branch, kind, intent, function(call)
+    if done.bracket == "open" then return kind.run(done.target, { bracket = "open" }, call) end
     return kind.undo(done.target, data.plain(done.undo), call)
   end)
   return "undone"
@@ -516,15 +519,8 @@ function effect.undo(done, on_conflict)
     return "found"
   end
   if kind.class == "resource" then return undo_resource(branch, kind, done, on_conflict) end
-  if kind.undo and (done.undo ~= nil or not kind.undo_needs_data) then return undo_action(branch, kind, done) end
-  if done.bracket == "open" then return undo_action(branch, { name = kind.name, version = kind.version, class = "action",
-    undo = function(target, _, call) return kind.run(target, nil, call) end, take = kind.take, show = kind.show }, done) end
-  local choice = on_conflict(done, nil)
-  if choice == "keep" then
-    end_effect(branch, done, "kept", { how = "person", why = "it has no undo" })
-    return "kept"
-  end
-  return undo_action(branch, kind, done)
+  if effect.can_undo(kind, done) then return undo_action(branch, kind, done) end
+  fault.raise { kind = "denied", message = ("%s has no undo"):format(done.show or done.kind) }
 end
 
 --- Takes back what a bracket holds, newest first, when its test has refused it.

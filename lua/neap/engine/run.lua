@@ -1,9 +1,7 @@
 --- Walks the steps forward: start and resume. What fails is settled, stopped or rolled back as the environment says.
 local attempt  = require "neap.engine.attempt"
 local branches = require "neap.engine.branch"
-local clock    = require "native.clock"
 local duration = require "neap.engine.duration"
-local effect   = require "neap.engine.effect"
 local fan_out  = require "neap.engine.fan_out"
 local fault    = require "native.error"
 local outcome  = require "neap.engine.outcome"
@@ -109,7 +107,8 @@ local function wanted(step)
   return step.when() and true or false
 end
 
-local function body(step)
+--- What an attempt at a step does; plan walks the same.
+function run.body(step)
   if not wanted(step) then return { skipped = true } end
   return perform[step.kind](step)
 end
@@ -118,7 +117,7 @@ local function retrying(self, step)
   local times = step.retry and step.retry.times or 0
   local pause = step.retry and duration.seconds(step.retry.every or "10s")
   for left = times, 0, -1 do
-    local ok, failure = pcall(attempt.run, self, step, step.title, {}, body, step)
+    local ok, failure = pcall(attempt.run, self, step, step.title, {}, run.body, step)
     if ok then return end
     if left == 0 or attempt.interrupts(failure) then error(failure, 0) end
     self:emit { type = "progress", path = step.title, text = ("failed, again in %s"):format(duration.text(pause)), failure = failure }

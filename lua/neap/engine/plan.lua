@@ -1,0 +1,159 @@
+--- The same walk with every change withheld: what would be done, to which target, with which difference, and how it would
+--- be undone. Reads are live; nothing is journaled, and no lease is needed.
+local attempt  = require "neap.engine.attempt"
+local branches = require "neap.engine.branch"
+local crypto   = require "native.crypto"
+local data     = require "neap.engine.data"
+local fault    = require "native.error"
+local fold     = require "neap.engine.fold"
+local json     = require "native.json"
+local run      = require "neap.engine.run"
+local session  = require "neap.engine.session"
+local task     = require "native.task"
+local unknown  = require "neap.engine.unknown"
+
+local plan = {}
+
+local UNDO = { undo = "undo", keep = "keep", irreversible = "NO UNDO", none = nil }
+
+local function effect_line(planned)
+  return {
+    kind = planned.kind, class = planned.class, sign = planned.sign, show = planned.show, says = planned.says,
+    branch = planned.path:match "/(.*)$", before_text = planned.before_text, after_text = planned.after_text,
+    before = planned.before, after = planned.after, undo = UNDO[planned.disposition], why = planned.why,
+    certainty = planned.certainty, closing = planned.closing, key = planned.key, before_digest = planned.before_digest,
+  }
+end
+
+local function new_step(step)
+  return { number = step.number, title = step.title, kind = step.kind, where = step.where, irreversible = step.irreversible,
+    keep = step.keep, hint = step.hint, own_undo = step.undo ~= nil, every = step.every, timeout = step.timeout, effects = {} }
+end
+
+--- A check before the first planned change is asked; after it, it would see the world as it is now, so it is listed.
+local function plan_waiting(self, step, planned)
+  if next(self.touched) or step.kind == "manual" or not step.check then
+    planned.listed = true
+    return
+  end
+  local branch = branches.new(self, step, { path = step.title, attempt = 1 })
+  local ok, observed = pcall(task.with_context, branch, function() return branch:within({ inside = true }, step.check) end)
+  if not ok and not fault.is(observed) then error(observed, 0) end
+  planned.holds = ok and observed and true or false
+end
+
+local function plan_step(self, step, planned)
+  if step.kind ~= "step" then return plan_waiting(self, step, planned) end
+  local ok, result = pcall(attempt.run, self, step, step.title, {}, run.body, step)
+  if ok then
+    self.plan_results[step.title] = result
+  elseif fault.is(result, "unknown") then
+    planned.ended = result.message
+    self.plan_results[step.title] = unknown.outcome(step.number)
+  else
+    error(result, 0)
+  end
+end
+
+local function count(model)
+  local counts = { steps = 0, create = 0, change = 0, delete = 0, act = 0, same = 0, wait = 0, manual = 0,
+    exact = 0, conditional = 0, opaque = 0, undo = 0, keep = 0, irreversible = 0, ended = 0, effects = 0, as_wanted = 0 }
+  local names = { ["+"] = "create", ["~"] = "change", ["-"] = "delete", [">"] = "act", ["="] = "same" }
+  local undos = { undo = "undo", keep = "keep", ["NO UNDO"] = "irreversible" }
+  for _, phase in ipairs(model.phases) do
+    for _, step in ipairs(phase.steps) do
+      local changes = 0
+      counts.steps = counts.steps + 1
+      if step.kind == "await" then counts.wait = counts.wait + 1 end
+      if step.kind == "manual" then counts.manual = counts.manual + 1 end
+      if step.ended then counts.ended = counts.ended + 1 end
+      for _, one in ipairs(step.effects) do
+        counts[names[one.sign]] = counts[names[one.sign]] + 1
+        if one.sign ~= "=" then
+          changes = changes + 1
+          counts[one.certainty] = counts[one.certainty] + 1
+          if one.undo then counts[undos[one.undo]] = counts[undos[one.undo]] + 1 end
+        end
+      end
+      counts.effects = counts.effects + changes
+      if changes == 0 and step.kind == "step" and not step.ended then counts.as_wanted = counts.as_wanted + 1 end
+    end
+  end
+  return counts
+end
+
+--- The steps in the order a rollback would take them, and where it could not go behind.
+local function undo_plan(model)
+  model.undo, model.points = {}, {}
+  local list = {}
+  for _, phase in ipairs(model.phases) do
+    for _, step in ipairs(phase.steps) do
+      if step.irreversible then table.insert(model.points, { number = step.number, title = step.title, why = step.irreversible }) end
+      for _, one in ipairs(step.effects) do
+        if one.undo == "NO UNDO" and not step.irreversible then
+          table.insert(model.points, { number = step.number, title = step.title, why = one.why, show = one.show })
+        end
+        if one.undo == "undo" and list[#list] ~= step.number then list[#list + 1] = step.number end
+      end
+    end
+  end
+  for i = #list, 1, -1 do table.insert(model.undo, list[i]) end
+end
+
+local function effects_by_key(model)
+  local effects = {}
+  for _, phase in ipairs(model.phases) do
+    for _, step in ipairs(phase.steps) do
+      for _, one in ipairs(step.effects) do
+        if one.key then effects[one.key] = { before_digest = one.before_digest, show = one.show, step = step.number } end
+      end
+    end
+  end
+  return effects
+end
+
+local function walk(self)
+  local phases = {}
+  for _, phase in ipairs(self.procedure.phases) do
+    local planned_phase = { title = phase.title, number = phase.number, steps = {} }
+    table.insert(phases, planned_phase)
+    for _, step in ipairs(phase.steps) do
+      local planned, from = new_step(step), #self.planned
+      self:emit { type = "progress", path = step.title, text = "planning" }
+      plan_step(self, step, planned)
+      for i = from + 1, #self.planned do table.insert(planned.effects, effect_line(self.planned[i])) end
+      table.insert(planned_phase.steps, planned)
+    end
+  end
+  return phases
+end
+
+--- Plans a procedure for an environment. Changes nothing.
+--- @param given table   as run.start takes it; state is not needed
+--- @return { id: string, procedure: string, environment: string, arguments: table, phases: table[], undo: string[], points: table[], counts: table, reads: integer, effects: table, snapshot: string, seconds: number }
+function plan.make(given)
+  local started = task.now()
+  local self = session.prepare(given)
+  self.planning, self.state, self.uid = true, fold.new(), "plan"
+  self.overlay, self.touched, self.opaque, self.planned = {}, {}, {}, {}
+  local ok, phases = pcall(walk, self)
+  task.shield(self.leave, self)
+  if not ok then
+    if fault.is(phases) then phases.planning = true end
+    error(phases, 0)
+  end
+  local hosts = 0
+  for _ in pairs(self.environment.hosts or {}) do hosts = hosts + 1 end
+  local model = { procedure = self.procedure.name, summary = self.procedure.summary, environment = self.environment.name,
+    arguments = self.procedure.arguments, phases = phases, reads = self.reads, hosts = hosts,
+    snapshot = session.snapshot_digest(self.files), policy = self.environment.policy or {} }
+  model.counts = count(model)
+  undo_plan(model)
+  model.effects = effects_by_key(model)
+  model.id = crypto.sha256(json.encode(data.plain { model.procedure, model.environment, model.arguments, model.effects,
+    model.snapshot })):sub(1, 6)
+  model.seconds = task.now() - started
+  return model
+end
+
+return plan
