@@ -563,7 +563,10 @@ static void poll_loop(void)
 	if (!host.ready && host.heap_count) {
 		wait = (host.heap[1]->wake_at - task_now()) * 1000 + 0.999;
 		uv_update_time(host.loop);
-		uv_timer_start(&host.timer, timer_fired, wait > 0 ? (uint64_t)wait : 0, 0);
+		/* repeating: uv_run fires what is due before it polls, and would then poll without an end */
+		uv_timer_start(&host.timer, timer_fired, wait > 0 ? (uint64_t)wait : 0, 1);
+	} else {
+		uv_timer_stop(&host.timer);
 	}
 	uv_run(host.loop, host.ready ? UV_RUN_NOWAIT : UV_RUN_ONCE);
 }

@@ -56,7 +56,7 @@ describe("a run", function()
       step "Fail" { run = function() fail("no") end }]], { a = 0 }, { policy = { on_failure = "rollback" } })
     local outcome = w:start()
     equal({ outcome.status, outcome.exit }, { "rolled back", 4 })
-    equal(w.log, { "a=1", "x(1)", "undo x(nil)", "a=0" })
+    equal(w.log, { "a=1", "x(1)", "undo x(back)", "a=0" })
   end)
 
   it("refuses a step that keeps state in a local of the file", function()

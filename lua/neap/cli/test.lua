@@ -177,7 +177,8 @@ function test.main(paths)
   for _, path in ipairs(files_of(paths)) do
     local started, before = task.now(), counts.ok
     for _, case in ipairs(collect(path, report)) do
-      local failure = run_case(case)
+      if os.getenv "VERBOSE" then print(case.name) io.stdout:flush() end
+    local failure = run_case(case)
       if type(failure) == "table" and failure.skip then
         report("skip", path .. ": " .. case.name, failure.skip)
       elseif failure then

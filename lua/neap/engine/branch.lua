@@ -15,7 +15,8 @@ function branch.new(run, step, attempt, stop)
   return setmetatable({
     run = run, step = step, path = attempt.path, attempt = attempt.attempt, stop = stop,
     -- shared with the contexts derived from this one
-    cursor = { recorded = attempt.recorded or {}, at = 1, carried = attempt.carried }, brackets = {},
+    cursor = { recorded = attempt.recorded or {}, last = #(attempt.recorded or {}), at = 1, carried = attempt.carried },
+    brackets = {},
   }, branch)
 end
 
@@ -38,6 +39,9 @@ local function diverged(self, item, what)
     hint = "undo this step and run it anew, or roll back" }
 end
 
+--- The next record of the interrupted life; what this life records itself is not among them.
+local function upcoming(cursor) return cursor.at <= cursor.last and cursor.recorded[cursor.at] or nil end
+
 --- What was recorded for this call, or nil when live calls have begun.
 --- @param type "saw"|"effect"
 --- @param digest string  of what is asked or changed
@@ -45,13 +49,13 @@ end
 --- @return table? item
 function branch:answer(type, digest, what)
   local cursor = self.cursor
-  local item = cursor.recorded[cursor.at]
+  local item = upcoming(cursor)
   if not item then return nil end
   if item.type ~= type or item.digest ~= digest then diverged(self, item, what) end
   cursor.at = cursor.at + 1
   if item.status ~= "void" and item.status ~= "failed" and not item.undone then return item end
   -- it did not happen: the next record is the call made again, or else it is to be made again now
-  local following = cursor.recorded[cursor.at]
+  local following = upcoming(cursor)
   if not following or following.digest == digest then return self:answer(type, digest, what) end
   return item
 end
@@ -59,7 +63,7 @@ end
 --- Whether the next recorded item is this effect; then it is consumed.
 function branch:consume(digest)
   local cursor = self.cursor
-  local item = cursor.recorded[cursor.at]
+  local item = upcoming(cursor)
   if not item or item.digest ~= digest then return nil end
   cursor.at = cursor.at + 1
   return item

@@ -75,8 +75,9 @@ end
 --- @param ... any
 --- @return string hex
 function data.digest(...)
-  local packed = data.pack(data.plain({ n = select("#", ...), ... }), crypto.sha256)
-  return crypto.sha256(json.encode(packed))
+  local parts = {}
+  for i = 1, select("#", ...) do parts["p" .. i] = data.plain((select(i, ...))) end
+  return crypto.sha256(json.encode(data.pack(parts, crypto.sha256)))
 end
 
 return data
