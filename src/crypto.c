@@ -49,7 +49,8 @@ static size_t hmac(lua_State *L, const char *algorithm, unsigned char digest[EVP
 	const unsigned char *key = check_bytes(L, 1, &key_length);
 	const unsigned char *bytes = check_bytes(L, 2, &length);
 
-	if (!EVP_Q_mac(NULL, "HMAC", NULL, algorithm, NULL, key, key_length, bytes, length, digest, EVP_MAX_MD_SIZE, &size))
+	if (!EVP_Q_mac(NULL, "HMAC", NULL, algorithm, NULL, key, key_length, bytes, length, digest, EVP_MAX_MD_SIZE,
+		       &size))
 		luaL_error(L, "HMAC with %s is not to be had from libcrypto", algorithm);
 	return size;
 }

@@ -1,5 +1,5 @@
-/* native.diff: what differs between two texts, line by line. Myers' algorithm in linear space: from both ends at once the
- * furthest points that each number of edits reaches, split where the two meet, and again for both parts. */
+/* native.diff: what differs between two texts, line by line. Myers' algorithm in linear space: from both ends at
+ * once the furthest points that each number of edits reaches, split where the two meet, and again for both parts. */
 #include "error.h"
 
 #include <lauxlib.h>
@@ -160,8 +160,8 @@ struct search {
 	int low, high;
 };
 
-/* Widens the search by a diagonal on either side, or narrows it where the part ends. beyond is a reach that no neighbour
- * will prefer. */
+/* Widens the search by a diagonal on either side, or narrows it where the part ends. beyond is a reach that no
+ * neighbour will prefer. */
 static void widen(struct search *s, const struct part *p, int beyond)
 {
 	if (s->low > p->a_low - p->b_high)
@@ -175,8 +175,8 @@ static void widen(struct search *s, const struct part *p, int beyond)
 }
 
 /* One edit more from the low end. True with the split at which it meets the other search. */
-static bool go_forward(const struct comparison *c, const struct part *p, struct search *f, const struct search *other, int *x,
-	int *y)
+static bool go_forward(const struct comparison *c, const struct part *p, struct search *f, const struct search *other,
+		       int *x, int *y)
 {
 	bool odd = ((p->a_low - p->b_low) - (p->a_high - p->b_high)) & 1;
 
@@ -196,8 +196,8 @@ static bool go_forward(const struct comparison *c, const struct part *p, struct 
 }
 
 /* One edit more from the high end. */
-static bool go_backward(const struct comparison *c, const struct part *p, struct search *b, const struct search *other, int *x,
-	int *y)
+static bool go_backward(const struct comparison *c, const struct part *p, struct search *b, const struct search *other,
+			int *x, int *y)
 {
 	bool odd = ((p->a_low - p->b_low) - (p->a_high - p->b_high)) & 1;
 
@@ -280,8 +280,9 @@ static void compare(struct comparison *c, struct part p)
 	mark(&c->b, p.b_low, p.b_high);
 }
 
-/* Moves the run of changed lines that ends before end down as long as the line it leaves is the one it takes, and nothing
- * is changed there on the other side. Which of some equal lines is new is a matter of taste; this is what people expect. */
+/* Moves the run of changed lines that ends before end down as long as the line it leaves is the one it takes, and
+ * nothing is changed there on the other side. Which of some equal lines is new is a matter of taste; this is what
+ * people expect. */
 static void slide_run(struct side *s, const struct side *other, int start, int end, int beside)
 {
 	while (end < s->count && !s->changed[end] && beside < other->count && !other->changed[beside] &&

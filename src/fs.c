@@ -75,7 +75,8 @@ static mode_t check_mode(lua_State *L, int arg, const char *text)
 	char *end;
 	unsigned long mode = strtoul(text, &end, 8);
 
-	luaL_argcheck(L, *text >= '0' && *text <= '7' && !*end && mode <= 03777, arg, "a mode is octal text, as \"0640\" is");
+	luaL_argcheck(L, *text >= '0' && *text <= '7' && !*end && mode <= 03777, arg,
+		      "a mode is octal text, as \"0640\" is");
 	return mode;
 }
 
@@ -226,7 +227,7 @@ static int create_beside(int folder, const char *name, char temporary[NAME_MAX +
 	for (int attempt = 0; attempt < 100; attempt++) {
 		int fd;
 
-		snprintf(temporary, NAME_MAX + 1, ".%.200s.%08lx", name, (unsigned long)(random() ^ getpid()) & 0xFFFFFFFF);
+		snprintf(temporary, NAME_MAX + 1, ".%.200s.%08x", name, (unsigned)random() ^ (unsigned)getpid());
 		fd = openat(folder, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 		if (fd >= 0 || errno != EEXIST)
 			return fd;
@@ -273,9 +274,9 @@ static int open_folder_of(const char *path, const char **name)
 	return open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
-/* write(path, bytes [, {mode = "0640"}]): all or nothing, also through a crash: a temporary file in the same folder, fsync,
- * rename, fsync of the folder. A file that is there keeps its mode; a new one gets 0600. Only a regular file is replaced,
- * no link. */
+/* write(path, bytes [, {mode = "0640"}]): all or nothing, also through a crash: a temporary file in the same folder,
+ * fsync, rename, fsync of the folder. A file that is there keeps its mode; a new one gets 0600. Only a regular file
+ * is replaced, no link. */
 static int fs_write(lua_State *L)
 {
 	const char *path = check_path(L, 1), *name;
@@ -358,8 +359,8 @@ static int status_of(lua_State *L, int flags)
 	return 1;
 }
 
-/* stat(path) -> {type = "file|directory|link|other", size, mode = "0644", uid, gid, mtime = seconds, inode}, or nil when
- * there is nothing. Follows links. */
+/* stat(path) -> {type = "file|directory|link|other", size, mode = "0644", uid, gid, mtime = seconds, inode}, or nil
+ * when there is nothing. Follows links. */
 static int fs_stat(lua_State *L)
 {
 	return status_of(L, 0);
@@ -590,11 +591,12 @@ static int fs_filesystem(lua_State *L)
 		unsigned magic;
 		const char *name;
 	} known[] = {
-		{0xEF53, "ext"}, {0x58465342, "xfs"}, {0x9123683E, "btrfs"}, {0x01021994, "tmpfs"}, {0x794C7630, "overlay"},
-		{0x6969, "nfs"}, {0xFF534D42, "cifs"}, {0xFE534D42, "cifs"}, {0x517B, "cifs"}, {0x65735546, "fuse"},
-		{0x2FC12FC1, "zfs"}, {0xF2F52010, "f2fs"}, {0xCA451A4E, "bcachefs"}, {0x01021997, "9p"}, {0x00C36400, "ceph"},
-		{0x5346414F, "afs"}, {0x6B414653, "afs"}, {0x0BD00BD0, "lustre"}, {0x01161970, "gfs2"}, {0x7461636F, "ocfs2"},
-		{0x47504653, "gpfs"}, {0x4D44, "vfat"}, {0x2011BAB0, "exfat"}, {0x73717368, "squashfs"}, {0xF15F, "ecryptfs"},
+		{0xEF53, "ext"}, {0x58465342, "xfs"}, {0x9123683E, "btrfs"}, {0x01021994, "tmpfs"},
+		{0x794C7630, "overlay"}, {0x6969, "nfs"}, {0xFF534D42, "cifs"}, {0xFE534D42, "cifs"}, {0x517B, "cifs"},
+		{0x65735546, "fuse"}, {0x2FC12FC1, "zfs"}, {0xF2F52010, "f2fs"}, {0xCA451A4E, "bcachefs"},
+		{0x01021997, "9p"}, {0x00C36400, "ceph"}, {0x5346414F, "afs"}, {0x6B414653, "afs"},
+		{0x0BD00BD0, "lustre"}, {0x01161970, "gfs2"}, {0x7461636F, "ocfs2"}, {0x47504653, "gpfs"},
+		{0x4D44, "vfat"}, {0x2011BAB0, "exfat"}, {0x73717368, "squashfs"}, {0xF15F, "ecryptfs"},
 		{0x858458F6, "ramfs"}, {0x9FA0, "proc"}, {0x62656572, "sysfs"},
 	};
 	const char *path = check_path(L, 1);
@@ -625,8 +627,9 @@ static int fs_free_bytes(lua_State *L)
 	return 1;
 }
 
-/* lock(path [, {mode}]) -> lock, or nil while another process, or another lock of this one, holds it. The file is made if
- * it is not there, with mode 0600 or the one given, and stays; the system lets go when the holder ends. No link. */
+/* lock(path [, {mode}]) -> lock, or nil while another process, or another lock of this one, holds it. The file is
+ * made if it is not there, with mode 0600 or the one given, and stays; the system lets go when the holder ends. No
+ * link. */
 static int fs_lock(lua_State *L)
 {
 	const char *path = check_path(L, 1);

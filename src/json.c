@@ -1,5 +1,5 @@
-/* native.json: data to canonical text (sorted keys) and back. Encoding is written out here, for the journal encodes every
- * record; decoding is jansson's. */
+/* native.json: data to canonical text (sorted keys) and back. Encoding is written out here, for the journal encodes
+ * every record; decoding is jansson's. */
 #include "error.h"
 
 #include <jansson.h>

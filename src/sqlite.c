@@ -1,5 +1,5 @@
-/* native.sqlite: a database file through SQLite's C interface. Commits block the loop, by intent: an intent is on the disk
- * before the call that follows it. */
+/* native.sqlite: a database file through SQLite's C interface. Commits block the loop, by intent: an intent is on
+ * the disk before the call that follows it. */
 #include "error.h"
 
 #include <fcntl.h>
@@ -39,28 +39,32 @@ static const char *code_name(int code)
 		const char *name;
 	} names[] = {
 		NAME(SQLITE_ERROR), NAME(SQLITE_INTERNAL), NAME(SQLITE_PERM), NAME(SQLITE_ABORT), NAME(SQLITE_BUSY),
-		NAME(SQLITE_LOCKED), NAME(SQLITE_NOMEM), NAME(SQLITE_READONLY), NAME(SQLITE_INTERRUPT), NAME(SQLITE_IOERR),
-		NAME(SQLITE_CORRUPT), NAME(SQLITE_NOTFOUND), NAME(SQLITE_FULL), NAME(SQLITE_CANTOPEN), NAME(SQLITE_PROTOCOL),
-		NAME(SQLITE_SCHEMA), NAME(SQLITE_TOOBIG), NAME(SQLITE_CONSTRAINT), NAME(SQLITE_MISMATCH), NAME(SQLITE_MISUSE),
-		NAME(SQLITE_NOLFS), NAME(SQLITE_AUTH), NAME(SQLITE_RANGE), NAME(SQLITE_NOTADB), NAME(SQLITE_ERROR_SNAPSHOT),
-		NAME(SQLITE_ABORT_ROLLBACK), NAME(SQLITE_BUSY_RECOVERY), NAME(SQLITE_BUSY_SNAPSHOT), NAME(SQLITE_BUSY_TIMEOUT),
-		NAME(SQLITE_LOCKED_SHAREDCACHE), NAME(SQLITE_LOCKED_VTAB), NAME(SQLITE_READONLY_RECOVERY),
-		NAME(SQLITE_READONLY_CANTLOCK), NAME(SQLITE_READONLY_ROLLBACK), NAME(SQLITE_READONLY_DBMOVED),
-		NAME(SQLITE_READONLY_CANTINIT), NAME(SQLITE_READONLY_DIRECTORY), NAME(SQLITE_IOERR_READ),
-		NAME(SQLITE_IOERR_SHORT_READ), NAME(SQLITE_IOERR_WRITE), NAME(SQLITE_IOERR_FSYNC), NAME(SQLITE_IOERR_DIR_FSYNC),
-		NAME(SQLITE_IOERR_TRUNCATE), NAME(SQLITE_IOERR_FSTAT), NAME(SQLITE_IOERR_UNLOCK), NAME(SQLITE_IOERR_RDLOCK),
-		NAME(SQLITE_IOERR_DELETE), NAME(SQLITE_IOERR_BLOCKED), NAME(SQLITE_IOERR_NOMEM), NAME(SQLITE_IOERR_ACCESS),
-		NAME(SQLITE_IOERR_CHECKRESERVEDLOCK), NAME(SQLITE_IOERR_LOCK), NAME(SQLITE_IOERR_CLOSE),
-		NAME(SQLITE_IOERR_DIR_CLOSE), NAME(SQLITE_IOERR_SHMOPEN), NAME(SQLITE_IOERR_SHMSIZE), NAME(SQLITE_IOERR_SHMLOCK),
-		NAME(SQLITE_IOERR_SHMMAP), NAME(SQLITE_IOERR_SEEK), NAME(SQLITE_IOERR_DELETE_NOENT), NAME(SQLITE_IOERR_MMAP),
-		NAME(SQLITE_IOERR_GETTEMPPATH), NAME(SQLITE_IOERR_VNODE), NAME(SQLITE_IOERR_AUTH), NAME(SQLITE_IOERR_DATA),
-		NAME(SQLITE_IOERR_CORRUPTFS), NAME(SQLITE_CORRUPT_VTAB), NAME(SQLITE_CORRUPT_SEQUENCE),
-		NAME(SQLITE_CORRUPT_INDEX), NAME(SQLITE_CANTOPEN_NOTEMPDIR), NAME(SQLITE_CANTOPEN_ISDIR),
-		NAME(SQLITE_CANTOPEN_FULLPATH), NAME(SQLITE_CANTOPEN_CONVPATH), NAME(SQLITE_CANTOPEN_SYMLINK),
-		NAME(SQLITE_CONSTRAINT_CHECK), NAME(SQLITE_CONSTRAINT_COMMITHOOK), NAME(SQLITE_CONSTRAINT_FOREIGNKEY),
-		NAME(SQLITE_CONSTRAINT_FUNCTION), NAME(SQLITE_CONSTRAINT_NOTNULL), NAME(SQLITE_CONSTRAINT_PRIMARYKEY),
-		NAME(SQLITE_CONSTRAINT_TRIGGER), NAME(SQLITE_CONSTRAINT_UNIQUE), NAME(SQLITE_CONSTRAINT_VTAB),
-		NAME(SQLITE_CONSTRAINT_ROWID), NAME(SQLITE_CONSTRAINT_PINNED), NAME(SQLITE_CONSTRAINT_DATATYPE),
+		NAME(SQLITE_LOCKED), NAME(SQLITE_NOMEM), NAME(SQLITE_READONLY), NAME(SQLITE_INTERRUPT),
+		NAME(SQLITE_IOERR), NAME(SQLITE_CORRUPT), NAME(SQLITE_NOTFOUND), NAME(SQLITE_FULL),
+		NAME(SQLITE_CANTOPEN), NAME(SQLITE_PROTOCOL), NAME(SQLITE_SCHEMA), NAME(SQLITE_TOOBIG),
+		NAME(SQLITE_CONSTRAINT), NAME(SQLITE_MISMATCH), NAME(SQLITE_MISUSE), NAME(SQLITE_NOLFS),
+		NAME(SQLITE_AUTH), NAME(SQLITE_RANGE), NAME(SQLITE_NOTADB), NAME(SQLITE_ERROR_SNAPSHOT),
+		NAME(SQLITE_ABORT_ROLLBACK), NAME(SQLITE_BUSY_RECOVERY), NAME(SQLITE_BUSY_SNAPSHOT),
+		NAME(SQLITE_BUSY_TIMEOUT), NAME(SQLITE_LOCKED_SHAREDCACHE), NAME(SQLITE_LOCKED_VTAB),
+		NAME(SQLITE_READONLY_RECOVERY), NAME(SQLITE_READONLY_CANTLOCK), NAME(SQLITE_READONLY_ROLLBACK),
+		NAME(SQLITE_READONLY_DBMOVED), NAME(SQLITE_READONLY_CANTINIT), NAME(SQLITE_READONLY_DIRECTORY),
+		NAME(SQLITE_IOERR_READ), NAME(SQLITE_IOERR_SHORT_READ), NAME(SQLITE_IOERR_WRITE),
+		NAME(SQLITE_IOERR_FSYNC), NAME(SQLITE_IOERR_DIR_FSYNC), NAME(SQLITE_IOERR_TRUNCATE),
+		NAME(SQLITE_IOERR_FSTAT), NAME(SQLITE_IOERR_UNLOCK), NAME(SQLITE_IOERR_RDLOCK),
+		NAME(SQLITE_IOERR_DELETE), NAME(SQLITE_IOERR_BLOCKED), NAME(SQLITE_IOERR_NOMEM),
+		NAME(SQLITE_IOERR_ACCESS), NAME(SQLITE_IOERR_CHECKRESERVEDLOCK), NAME(SQLITE_IOERR_LOCK),
+		NAME(SQLITE_IOERR_CLOSE), NAME(SQLITE_IOERR_DIR_CLOSE), NAME(SQLITE_IOERR_SHMOPEN),
+		NAME(SQLITE_IOERR_SHMSIZE), NAME(SQLITE_IOERR_SHMLOCK), NAME(SQLITE_IOERR_SHMMAP),
+		NAME(SQLITE_IOERR_SEEK), NAME(SQLITE_IOERR_DELETE_NOENT), NAME(SQLITE_IOERR_MMAP),
+		NAME(SQLITE_IOERR_GETTEMPPATH), NAME(SQLITE_IOERR_VNODE), NAME(SQLITE_IOERR_AUTH),
+		NAME(SQLITE_IOERR_DATA), NAME(SQLITE_IOERR_CORRUPTFS), NAME(SQLITE_CORRUPT_VTAB),
+		NAME(SQLITE_CORRUPT_SEQUENCE), NAME(SQLITE_CORRUPT_INDEX), NAME(SQLITE_CANTOPEN_NOTEMPDIR),
+		NAME(SQLITE_CANTOPEN_ISDIR), NAME(SQLITE_CANTOPEN_FULLPATH), NAME(SQLITE_CANTOPEN_CONVPATH),
+		NAME(SQLITE_CANTOPEN_SYMLINK), NAME(SQLITE_CONSTRAINT_CHECK), NAME(SQLITE_CONSTRAINT_COMMITHOOK),
+		NAME(SQLITE_CONSTRAINT_FOREIGNKEY), NAME(SQLITE_CONSTRAINT_FUNCTION), NAME(SQLITE_CONSTRAINT_NOTNULL),
+		NAME(SQLITE_CONSTRAINT_PRIMARYKEY), NAME(SQLITE_CONSTRAINT_TRIGGER), NAME(SQLITE_CONSTRAINT_UNIQUE),
+		NAME(SQLITE_CONSTRAINT_VTAB), NAME(SQLITE_CONSTRAINT_ROWID), NAME(SQLITE_CONSTRAINT_PINNED),
+		NAME(SQLITE_CONSTRAINT_DATATYPE),
 	};
 #undef NAME
 
@@ -150,7 +154,7 @@ static struct statement *prepare(lua_State *L, struct database *d)
 	lua_pushvalue(L, 1);
 	lua_setiuservalue(L, -2, 1);
 	luaL_argcheck(L, length < INT_MAX, 2, "too long");
-	if (sqlite3_prepare_v3(d->sqlite, sql, (int)length + 1, SQLITE_PREPARE_PERSISTENT, &s->sqlite, &tail) != SQLITE_OK)
+	if (sqlite3_prepare_v3(d->sqlite, sql, (int)length + 1, SQLITE_PREPARE_PERSISTENT, &s->sqlite, &tail))
 		fail(L, d);
 	if (!s->sqlite)
 		luaL_error(L, "no statement in '%s'", sql);
@@ -292,8 +296,8 @@ static struct statement *start_cached(lua_State *L, struct database *d)
 	return s;
 }
 
-/* database:exec(sql, values…) -> number of rows that were inserted, updated or deleted. One statement; its rows, if it has
- * any, are left out. */
+/* database:exec(sql, values…) -> number of rows that were inserted, updated or deleted. One statement; its rows, if
+ * it has any, are left out. */
 static int database_exec(lua_State *L)
 {
 	struct database *d = check_database(L);
@@ -371,8 +375,8 @@ static int database_close(lua_State *L)
 	return 0;
 }
 
-/* The file's path with its folder resolved: SQLite's NOFOLLOW refuses links in any part, and only one in place of the file
- * itself is an attack. False: the folder is not there. */
+/* The file's path with its folder resolved: SQLite's NOFOLLOW refuses links in any part, and only one in place of
+ * the file itself is an attack. False: the folder is not there. */
 static bool resolve(const char *path, char resolved[PATH_MAX])
 {
 	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
@@ -393,8 +397,8 @@ static bool resolve(const char *path, char resolved[PATH_MAX])
 	return true;
 }
 
-/* Makes the file with exactly these permissions; SQLite gives them to its -wal and -shm as well. A file that is there is
- * not even opened: closing it would drop the locks of another connection in this process. */
+/* Makes the file with exactly these permissions; SQLite gives them to its -wal and -shm as well. A file that is
+ * there is not even opened: closing it would drop the locks of another connection in this process. */
 static void create_file(const char *path, mode_t permissions)
 {
 	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -407,7 +411,8 @@ static void create_file(const char *path, mode_t permissions)
 
 static void open_file(lua_State *L, struct database *d, int mode, mode_t permissions)
 {
-	static const int flags[] = {SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, SQLITE_OPEN_READWRITE, SQLITE_OPEN_READONLY};
+	static const int flags[] = {SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, SQLITE_OPEN_READWRITE,
+				    SQLITE_OPEN_READONLY};
 	char resolved[PATH_MAX];
 	const char *path = d->path;
 
@@ -449,8 +454,9 @@ static void get_option(lua_State *L, const char *name)
 		lua_getfield(L, 2, name);
 }
 
-/* open(path [, {mode = "create"|"write"|"read", busy_timeout = seconds, permissions = "0600"}]) -> database. "create" is
- * the default, 2 s the time to wait for another's lock. A link in place of the file is refused. ":memory:" is no file. */
+/* open(path [, {mode = "create"|"write"|"read", busy_timeout = seconds, permissions = "0600"}]) -> database.
+ * "create" is the default, 2 s the time to wait for another's lock. A link in place of the file is refused.
+ * ":memory:" is no file. */
 static int sqlite_open(lua_State *L)
 {
 	static const char *const names[] = {"mode", "busy_timeout", "permissions", NULL};

@@ -70,7 +70,8 @@ static void refuse_text(lua_State *L, const struct reading *r)
 	if (p->error == YAML_READER_ERROR)
 		refuse(L, r, mark_of_offset(L, p->problem_offset), p->problem);
 	if (p->context)
-		lua_pushfstring(L, "%s %s that starts in line %d", p->problem, p->context, (int)p->context_mark.line + 1);
+		lua_pushfstring(L, "%s %s that starts in line %d", p->problem, p->context,
+				(int)p->context_mark.line + 1);
 	else
 		lua_pushstring(L, p->problem);
 	refuse(L, r, p->problem_mark, lua_tostring(L, -1));
@@ -92,8 +93,8 @@ static void count_node(lua_State *L, struct reading *r)
 		refuse(L, r, r->event.start_mark, "more than a million values");
 }
 
-/* Pushes a copy of the value on top, so that changing one place changes no other. What it unpacks to is counted on the way:
- * a few lines of aliases to aliases stand for more than any memory holds. */
+/* Pushes a copy of the value on top, so that changing one place changes no other. What it unpacks to is counted on
+ * the way: a few lines of aliases to aliases stand for more than any memory holds. */
 static void push_copy(lua_State *L, struct reading *r)
 {
 	r->unpacked += lua_type(L, -1) == LUA_TSTRING ? lua_rawlen(L, -1) + 1 : 1;
@@ -198,8 +199,10 @@ static bool is_float(const char *text)
 /* YAML 1.2's core schema, without numbers that begin with a zero: modes, accounts and zip codes are text. */
 static void push_typed(lua_State *L, struct reading *r, const char *text, size_t length)
 {
-	static const char *const yes[] = {"true", "True", "TRUE", NULL}, *const no[] = {"false", "False", "FALSE", NULL};
-	static const char *const infinite[] = {".inf", ".Inf", ".INF", NULL}, *const nan[] = {".nan", ".NaN", ".NAN", NULL};
+	static const char *const yes[] = {"true", "True", "TRUE", NULL};
+	static const char *const no[] = {"false", "False", "FALSE", NULL};
+	static const char *const infinite[] = {".inf", ".Inf", ".INF", NULL};
+	static const char *const nan[] = {".nan", ".NaN", ".NAN", NULL};
 
 	if (memchr(text, 0, length))
 		lua_pushlstring(L, text, length);
@@ -372,8 +375,8 @@ static const char *anchor_of(const yaml_event_t *event)
 	}
 }
 
-/* Pushes the value that the current event begins; its path is at index path. An anchor is noted before its value is read,
- * as false: by that an alias inside it is found. */
+/* Pushes the value that the current event begins; its path is at index path. An anchor is noted before its value is
+ * read, as false: by that an alias inside it is found. */
 static void push_node(lua_State *L, struct reading *r, int path, int depth)
 {
 	if (r->event.type == YAML_ALIAS_EVENT) {
@@ -443,11 +446,11 @@ static struct reading *reading_new(lua_State *L)
 	return r;
 }
 
-/* parse(text [, {name = "file", typed = true}]) -> value, lines. Keys are strings; null is json.null; lists are marked as
- * json.array does; an alias is a copy. lines maps "hosts.old.ssh", in lists "a.1", to the line where it starts; what came
- * by an alias has only the line of that. typed: YAML 1.2's core schema, but 007 stays text; typed = false leaves all but
- * null as text. Raises "protocol" with "name:line:column: " in front on what is not one document in UTF-8, keys that stand
- * twice, merge keys, tags, and what is too deep or too much. */
+/* parse(text [, {name = "file", typed = true}]) -> value, lines. Keys are strings; null is json.null; lists are
+ * marked as json.array does; an alias is a copy. lines maps "hosts.old.ssh", in lists "a.1", to the line where it
+ * starts; what came by an alias has only the line of that. typed: YAML 1.2's core schema, but 007 stays text;
+ * typed = false leaves all but null as text. Raises "protocol" with "name:line:column: " in front on what is not one
+ * document in UTF-8, keys that stand twice, merge keys, tags, and what is too deep or too much. */
 static int yaml_parse(lua_State *L)
 {
 	size_t length;

@@ -64,7 +64,11 @@ static int zstd_decompress(lua_State *L)
 
 int luaopen_zstd(lua_State *L)
 {
-	static const luaL_Reg functions[] = {{"compress", zstd_compress}, {"decompress", zstd_decompress}, {NULL, NULL}};
+	static const luaL_Reg functions[] = {
+		{"compress", zstd_compress},
+		{"decompress", zstd_decompress},
+		{NULL, NULL},
+	};
 
 	luaL_newlib(L, functions);
 	return 1;

@@ -83,8 +83,8 @@ describe("base64", function()
 
   it("refuses all that it would not write itself", function()
     for _, text in ipairs {
-      "Z", "Zg", "Zg=", "Zg===", "=", "====", "Z===", "Zm9v\n", " Zm9v", "Zm9v ", "Zm9v\nZm9v", "Zm9v====", "Zm=v", "Zh==", "Zm9=",
-      "Zg==Zg==", "-_-_", "Zm9\0", "\xFF\xFF\xFF\xFF", "----", "Zm9v----",
+      "Z", "Zg", "Zg=", "Zg===", "=", "====", "Z===", "Zm9v\n", " Zm9v", "Zm9v ", "Zm9v\nZm9v", "Zm9v====", "Zm=v",
+      "Zh==", "Zm9=", "Zg==Zg==", "-_-_", "Zm9\0", "\xFF\xFF\xFF\xFF", "----", "Zm9v----",
     } do
       local failure = raises(crypto.unbase64, text)
       equal(failure.kind, "protocol")

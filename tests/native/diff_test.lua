@@ -187,11 +187,13 @@ describe("diff and other programs", function()
         fs.write(("%s/%d/%s"):format(folder, i, name), content)
       end
       local name = i % 2 == 0 and "a" or "with space"
-      local patch = diff.unified(left, right, { from = "a/" .. name, to = "b/" .. name, context = i % 5 == 0 and 1 or 3 })
+      local options = { from = "a/" .. name, to = "b/" .. name, context = i % 5 == 0 and 1 or 3 }
+      local patch = diff.unified(left, right, options)
       fs.write(("%s/%d/patch"):format(folder, i), patch)
       if patch ~= "" and left ~= "" and right ~= "" then
-        script[#script + 1] = ([[(cd %d && git apply --whitespace=nowarn --unidiff-zero patch && cmp '%s' b && git apply -R --whitespace=nowarn patch &&
-          patch --binary -s -p1 -f < patch && cmp '%s' b) || echo failed %d]]):format(i, name, name, i)
+        script[#script + 1] = ([[(cd %d && git apply --whitespace=nowarn --unidiff-zero patch && cmp '%s' b &&
+          git apply -R --whitespace=nowarn patch && patch --binary -s -p1 -f < patch && cmp '%s' b) ||
+          echo failed %d]]):format(i, name, name, i)
       end
     end
     truthy(#script > 30)
@@ -200,7 +202,7 @@ describe("diff and other programs", function()
 
   it("agree: diff finds as many edits", function()
     math.randomseed(4)
-    for i = 1, 10 do
+    for _ = 1, 10 do
       local a = random_lines(500, 80)
       local left, right = table.concat(a), table.concat(altered(a, 0.2))
       fs.write(folder .. "/a", left)

@@ -75,8 +75,10 @@ describe("json.encode", function()
   end)
 
   it("refuses text that is not UTF-8, in values and in keys", function()
-    for _, bytes in ipairs { "\x80", "\xC0\xAF", "\xC2", "\xE0\x80\x80", "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xF0\x8F\xBF\xBF",
-      "\xFF", "a\xE2\x82" } do
+    for _, bytes in ipairs {
+      "\x80", "\xC0\xAF", "\xC2", "\xE0\x80\x80", "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xF0\x8F\xBF\xBF", "\xFF",
+      "a\xE2\x82",
+    } do
       matches(raises(json.encode, { bytes }), "value%[1%].*not UTF%-8")
       matches(raises(json.encode, { [bytes] = 1 }), "not UTF%-8")
     end
@@ -137,9 +139,13 @@ describe("json.decode", function()
   it("refuses what is not exactly one value", function()
     for text, message in pairs {
       [""] = "end of file", ["  "] = "end of file", ["1 2"] = "end of file expected", ["[1,]"] = "unexpected token",
-      ["{'a':1}"] = "expected", ["[1"] = "expected", ["nul"] = "invalid token", ["NaN"] = "invalid token", ["01"] = "invalid token",
-      ["[1] // no"] = "expected", ['{"a":1,"a":2}'] = "duplicate", ["\xEF\xBB\xBF1"] = "invalid token", ["1\0"] = "a NUL byte", ['{"a":\n1}\0{'] = "a NUL byte",
-      ['"\n"'] = "unexpected newline", ['"\1"'] = "control character", ['"\\u0000'] = "premature", ['{"\\u0000":1}'] = "NUL byte",
+      ["{'a':1}"] = "expected", ["[1"] = "expected", ["nul"] = "invalid token", ["NaN"] = "invalid token",
+      ["01"] = "invalid token",
+      ["[1] // no"] = "expected", ['{"a":1,"a":2}'] = "duplicate", ["\xEF\xBB\xBF1"] = "invalid token",
+      ["1\0"] = "a NUL byte",
+      ['{"a":\n1}\0{'] = "a NUL byte",
+      ['"\n"'] = "unexpected newline", ['"\1"'] = "control character", ['"\\u0000'] = "premature",
+      ['{"\\u0000":1}'] = "NUL byte",
     } do
       local failure = raises(json.decode, text)
       equal(failure.kind, "protocol")

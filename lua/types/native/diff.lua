@@ -25,8 +25,8 @@ local diff = {}
 --- @return native.diff.hunk[]
 function diff.lines(a, b, options) end
 
---- A unified diff for people, `patch` and `git apply`; "" for the same text. Names must not hold tabs, newlines, quotes or
---- backslashes.
+--- A unified diff for people, `patch` and `git apply`; "" for the same text. Names must not hold tabs, newlines,
+--- quotes or backslashes.
 --- @param a string
 --- @param b string
 --- @param options? { from?: string, to?: string, context?: integer }  names of the sides, "a" and "b" by default

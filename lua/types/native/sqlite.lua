@@ -14,7 +14,8 @@ local database = {}
 --- Opens a database file, or ":memory:". A link in place of the file is refused.
 --- @param path string
 --- @param options? { mode?: "create"|"write"|"read", busy_timeout?: number, permissions?: string }
----   `create` is the default; seconds to wait for another's lock, 2 by default; permissions of a new file, "0600" by default
+---   `create` is the default; seconds to wait for another's lock, 2 by default; permissions of a new file, "0600" by
+---   default
 --- @return native.sqlite.database
 function sqlite.open(path, options) end
 
