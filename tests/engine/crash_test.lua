@@ -53,7 +53,7 @@ describe("after a crash at any point", function()
     each_crash(function(w) equal(w:rollback().status, "rolled back") end, function(w)
       equal(w.values, FIRST)
       equal(w.loaded.p1 or "to old", "to old")
-      equal(count(w.log, "note(3)"), count(w.log, "undo note(nil)"))
+      equal(count(w.log, "note(3)"), count(w.log, "undo note(unnote)"))
     end)
   end)
 

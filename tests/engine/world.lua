@@ -119,7 +119,7 @@ local function given(self, more)
     self:point "before commit"
     store.insert(place, batch)
     self:point "after commit"
-  end }, { __index = self.store, __newindex = self.store })
+  end }, { __index = self.store, __newindex = self.store }) -- its rows stay in self.store, whatever dies
   local base = {
     state = place, procedure = "procedures/test/it.lua", files = self.files, arguments = self.arguments or {},
     environment = function() return { name = "test/lab", group = "test", hosts = {}, values = {}, policy = self.policy } end,

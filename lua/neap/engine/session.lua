@@ -34,10 +34,22 @@ end
 --- Tells the view; an event is a record, or volatile like { type = "output" }.
 function session:emit(event) self.on_event(event) end
 
+--- Refuses a run that is not there or is over.
+local function check_open(self, number)
+  local last
+  for entry in self.journal.store:records(number) do last = entry end
+  if not last then fault.raise { kind = "missing", message = ("there is no run %d"):format(number), hint = "neap runs" } end
+  local record = self.journal:decode(last.line)
+  if record.type == "close" then
+    fault.raise { kind = "conflict", code = "closed", message = ("run %d is closed: %s"):format(number, record.outcome) }
+  end
+end
+
 local function take_lease(self, given, number, first)
   self.lock = lease.lock(self.state_folder)
   local ok, failure = pcall(function()
     self.journal = journal.open(given.state)
+    if number then check_open(self, number) end
     local ballast = lease.ballast(self.state_folder)
     self.writer = self.journal:take(number, first, function(record)
       self.state:add(record)

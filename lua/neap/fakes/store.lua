@@ -18,13 +18,18 @@ function store:take(run, records)
     fault.raise { kind = "conflict", code = "leased", message = ("run %d holds the lease"):format(self.run) }
   end
   run = run or #self.by_run + 1
-  self.token, self.run = self.token + 1, run
-  self.by_run[run] = self.by_run[run] or {}
-  self:insert(records(run, self.token))
-  return run, self.token
+  local batch = records(run, self.token + 1)
+  batch.takes = true
+  self:insert(batch)
+  return run, batch.token
 end
 
+--- All of it or nothing, as a transaction does.
 function store:insert(batch)
+  if batch.takes then
+    self.token, self.run = batch.token, batch.run
+    self.by_run[batch.run] = self.by_run[batch.run] or {}
+  end
   if batch.token ~= self.token then
     fault.raise { kind = "fenced", message = ("run %d was taken over by another process"):format(batch.run) }
   end
