@@ -83,8 +83,9 @@ start() {
 
 pids_of() {
 	local space
-	space=$(readlink "/proc/$(pid_of "$1")/ns/pid")
-	find /proc -maxdepth 3 -path '/proc/[0-9]*/ns/pid' -lname "*${space//[^0-9]/}*" -printf '%h\n' 2>/dev/null | cut -d/ -f3
+	space=$(readlink "/proc/$(pid_of "$1")/ns/pid") || fail "$1 is off"
+	space=${space//[^0-9]/}
+	find /proc -maxdepth 3 -path '/proc/[0-9]*/ns/pid' -lname "pid:\\[$space\\]" -printf '%h\n' 2>/dev/null | cut -d/ -f3
 }
 
 signal() { # SIGNAL HOST; twice, for what was born meanwhile
