@@ -43,6 +43,17 @@ function words.find(name, freeze)
   return place and task.with_context(nil, require, place[1])[place[2]] or nil
 end
 
+--- An environment with its references resolved, now that the arguments are known. A run's frozen one is so already.
+--- @param environment table?   of environment.load, or the data of a run; nil only while showing
+--- @param arguments table
+--- @param showing? boolean  a procedure is shown, so arguments may be missing
+--- @return table
+function words.resolve(environment, arguments, showing)
+  if not environment then return { name = "", hosts = {}, databases = {}, values = {} } end
+  if not environment.tree or showing then return environment end
+  return require("neap.environment").resolve(environment, arguments)
+end
+
 --- What a procedure sees as env: hosts as objects, databases by name, and each value under its own name.
 --- @param resolved table   an environment whose references are resolved
 --- @return table

@@ -122,7 +122,7 @@ local function given(self, more)
   end }, { __index = self.store, __newindex = self.store }) -- its rows stay in self.store, whatever dies
   local base = {
     state = place, procedure = "procedures/test/it.lua", files = self.files, arguments = self.arguments or {},
-    environment = function() return { name = "test/lab", group = "test", hosts = {}, values = {}, policy = self.policy } end,
+    environment = { name = "test/lab", group = "test", hosts = {}, values = {}, policy = self.policy },
     on_event = function(event) self.events[#self.events + 1] = event end,
     ask = function(question)
       self.question = question

@@ -65,20 +65,20 @@ local function check(declared, value, what)
   return parsed
 end
 
---- The values for the declarations. A missing one raises, naming it; with lenient it is left out.
+--- The values for the declarations. A missing one raises, naming it; with showing it is left out.
 --- @param list table[]   from declarations
 --- @param given table<string, any>
 --- @param what string    "parameter" or "value", for messages
---- @param lenient? boolean
+--- @param showing? boolean
 --- @return table<string, any>
-function parameters.values(list, given, what, lenient)
+function parameters.values(list, given, what, showing)
   local values = {}
   for _, declared in ipairs(list) do
     local value = given[declared.name]
     if value == nil then value = declared.default end
     if value ~= nil then
       values[declared.name] = check(declared, value, what)
-    elseif not declared.optional and not lenient then
+    elseif not declared.optional and not showing then
       fault.raise { kind = "missing", code = "usage", message = ("%s %s is needed (%s%s)"):format(what, declared.name,
         declared.type, declared.description and ": " .. declared.description or ""), name = declared.name }
     end

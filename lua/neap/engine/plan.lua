@@ -144,7 +144,7 @@ function plan.make(given)
   end
   local hosts = 0
   for _ in pairs(self.environment.hosts or {}) do hosts = hosts + 1 end
-  local model = { procedure = self.procedure.name, summary = self.procedure.summary, environment = self.environment.name,
+  local model = { procedure = self.procedure.name, title = self.procedure.title, environment = self.environment.name,
     arguments = self.procedure.arguments, phases = phases, reads = self.reads, hosts = hosts,
     snapshot = session.snapshot_digest(self.files), policy = self.environment.policy or {} }
   model.counts = count(model)

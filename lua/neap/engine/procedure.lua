@@ -117,9 +117,9 @@ local function declaring(loading)
   function declared.parameters(given)
     if loading.parameters then error("parameters are declared once, in one table", 2) end
     loading.parameters = parameters.declarations(given)
-    if not loading.lenient then parameters.refuse_unknown(loading.parameters, loading.given) end
-    loading.arguments = parameters.values(loading.parameters, loading.given, "parameter", loading.lenient)
-    return sandbox.frozen(loading.lenient and setmetatable(loading.arguments, { __index = function(_, name)
+    if not loading.showing then parameters.refuse_unknown(loading.parameters, loading.given) end
+    loading.arguments = parameters.values(loading.parameters, loading.given, "parameter", loading.showing)
+    return sandbox.frozen(loading.showing and setmetatable(loading.arguments, { __index = function(_, name)
       return ("<%s>"):format(name)
     end }) or loading.arguments)
   end
@@ -129,7 +129,7 @@ local function declaring(loading)
     local env = loading.env()
     local found = {}
     for _, one in ipairs(list) do found[one.name] = env[one.name] or env.hosts[one.name] end
-    local checked = parameters.values(list, found, "value", loading.lenient)
+    local checked = parameters.values(list, found, "value", loading.showing)
     return setmetatable({}, { __index = function(_, name)
       if checked[name] ~= nil and not (type(checked[name]) == "table" and checked[name].name) then return checked[name] end
       return env[name]
@@ -198,28 +198,30 @@ local function first_comment(text)
 end
 
 --- Reads a procedure out of a snapshot's files.
---- @param given { files: table<string, string>, path: string, arguments: table<string, any>, environment: fun(arguments: table): table, lenient?: boolean }
----   path is "procedures/GROUP/NAME.lua"; environment(arguments) gives what procedures see as env; with lenient
+--- @param given { files: table<string, string>, path: string, arguments: table<string, any>, environment?: table, showing?: boolean }
+---   path is "procedures/GROUP/NAME.lua"; environment is as environment.load gives it, or a run's frozen one; with showing
 ---   a missing parameter is a placeholder, for showing the procedure without running it
---- @return { name: string, summary: string, phases: table[], steps: table[], parameters: table[], arguments: table, kinds: table, remarks: table[], needs: table[] }
+--- @return { name: string, title: string, phases: table[], steps: table[], parameters: table[], arguments: table, kinds: table, remarks: table[], needs: table[], environment: table? }
 function procedure.load(given)
   if not given.files[given.path] then fault.raise { kind = "missing", message = "there is no " .. given.path } end
-  local env
-  local loading = { files = given.files, given = given.arguments or {}, lenient = given.lenient, phases = {}, steps = {},
+  local env, resolved
+  local loading = { files = given.files, given = given.arguments or {}, showing = given.showing, phases = {}, steps = {},
     titles = {}, remarks = {}, needs = {}, kinds = {} }
   function loading.env()
-    env = env or given.environment(loading.arguments or loading.given)
+    resolved = resolved or words.resolve(given.environment, loading.arguments or loading.given, loading.showing)
+    env = env or words.environment(resolved)
     return env
   end
   loading.globals = make_globals(loading)
   task.with_context({ kinds = loading.kinds }, run_file, loading, given.path)
-  if not loading.parameters and not given.lenient then parameters.refuse_unknown({}, loading.given) end
+  if not loading.parameters and not given.showing then parameters.refuse_unknown({}, loading.given) end
   loading.sealed = true
+  if not given.showing then loading.env() end
   return {
-    name = given.path:match "^procedures/(.*)%.lua$", summary = first_comment(given.files[given.path]), path = given.path,
+    name = given.path:match "^procedures/(.*)%.lua$", title = first_comment(given.files[given.path]), path = given.path,
     phases = loading.phases, steps = loading.steps, parameters = loading.parameters or {},
     arguments = loading.arguments or {}, kinds = loading.kinds, remarks = loading.remarks, needs = loading.needs,
-    environment = loading.env,
+    environment = resolved,
   }
 end
 

@@ -182,8 +182,8 @@ local function with_session(self, fn, ...)
 end
 
 --- Starts a run.
---- @param given { environment: fun(arguments: table): table, procedure: string, files: table<string, string>, arguments: table, state: string|table, on_event?: fun(event: table), ask?: fun(question: table): table?, actor?: string, plan?: table, on_session?: fun(session: table) }
----   environment(arguments) resolves it; procedure is its path in files; state is the environment's folder;
+--- @param given { environment: table, procedure: string, files: table<string, string>, arguments: table, state: string|table, on_event?: fun(event: table), ask?: fun(question: table): table?, actor?: string, plan?: table, on_session?: fun(session: table) }
+---   environment is as environment.load gives it; procedure is its path in files; state is the environment's folder;
 ---   ask returns { choice, who, reason }, or nil where nobody answers
 --- @return table outcome   see neap.engine.outcome
 function run.start(given)

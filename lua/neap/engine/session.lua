@@ -71,17 +71,10 @@ function session.prepare(given)
   local self = new(given)
   self.files, self.path = given.files, given.procedure
   self.procedure = procedure.load { files = given.files, path = given.procedure, arguments = given.arguments,
-    environment = function(arguments) return self:environment_view(given.environment, arguments) end }
-  self.environment = self.environment or given.environment(self.procedure.arguments)
+    environment = given.environment }
+  self.environment = self.procedure.environment
   self.kinds = self.procedure.kinds
   return self
-end
-
---- What the procedure sees as env, made once.
-function session:environment_view(resolve, arguments)
-  self.environment = self.environment or resolve(arguments)
-  self.view = self.view or require("neap.words").environment(self.environment)
-  return self.view
 end
 
 --- Begins a new run: the lease and the first records.
@@ -121,7 +114,7 @@ function session.reopen(given)
     local first = self.state.first
     self.uid, self.environment, self.files, self.path = first.uid, first.environment_data, first.files, first.path
     self.procedure = procedure.load { files = first.files, path = first.path, arguments = first.arguments,
-      environment = function(arguments) return self:environment_view(function() return self.environment end, arguments) end }
+      environment = self.environment }
     self.kinds = self.procedure.kinds
   end)
   if not ok then
