@@ -137,23 +137,24 @@ local function seq_of(self, name)
   fault.raise { kind = "missing", message = ("no step is called %q"):format(name) }
 end
 
+local function settle_and_go_back(self, given)
+  recover.settle_all(self)
+  local down_to = seq_of(self, given.to)
+  check_return(self, down_to)
+  return rollback.back(self, { down_to = down_to, on_conflict = given.on_conflict, reason = "asked for", actor = given.actor })
+end
+
 --- Rolls a run back from a process of its own: settles what is in doubt, then undoes newest first.
---- @param given { state: string|table, run: integer, to?: string, on_conflict?: string, on_event?: function, ask?: function, actor?: string, on_session?: function }
+--- @param given { state: string|table, run: integer, to?: string, on_conflict?: string, on_event?: function, ask?: function, actor?: string, signals?: boolean }
 --- @return table outcome
 function rollback.start(given)
   local self = session.reopen(given)
-  if given.on_session then given.on_session(self) end
-  local ok, result = pcall(function()
-    recover.settle_all(self)
-    local down_to = seq_of(self, given.to)
-    check_return(self, down_to)
-    return rollback.back(self, { down_to = down_to, on_conflict = given.on_conflict, reason = "asked for", actor = given.actor })
+  return self:hold(function()
+    local ok, result = pcall(settle_and_go_back, self, given)
+    if ok then return result end
+    local stopped = fault.is(result) and (attempt.interrupts(result) or result.kind == "paused")
+    return stopped and outcome.of(self, "stopped", result) or error(result, 0)
   end)
-  local stopped = not ok and fault.is(result) and (attempt.interrupts(result) or result.kind == "paused")
-  if stopped then ok, result = true, outcome.of(self, "stopped", result) end
-  task.shield(self.leave, self)
-  if not ok then error(result, 0) end
-  return result
 end
 
 return rollback

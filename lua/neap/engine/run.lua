@@ -173,34 +173,25 @@ local function forward(self)
   return outcome.of(self, "done")
 end
 
---- Calls fn(session) and lets go of everything afterwards, also when it raises or is cancelled.
-local function with_session(self, fn, ...)
-  local ok, result = pcall(fn, self, ...)
-  task.shield(self.leave, self)
-  if not ok then error(result, 0) end
-  return result
-end
 
 --- Starts a run.
---- @param given { environment: table, procedure: string, files: table<string, string>, arguments: table, state: string|table, on_event?: fun(event: table), ask?: fun(question: table): table?, actor?: string, plan?: table, on_session?: fun(session: table) }
+--- @param given { environment: table, procedure: string, files: table<string, string>, arguments: table, state: string|table, on_event?: fun(event: table), ask?: fun(question: table): table?, actor?: string, plan?: table, signals?: boolean }
 ---   environment is as environment.load gives it; procedure is its path in files; state is the environment's folder;
----   ask returns { choice, who, reason }, or nil where nobody answers
+---   ask returns { choice, who, reason }, or nil where nobody answers; signals: Ctrl-C and the like pause the run
 --- @return table outcome   see neap.engine.outcome
 function run.start(given)
   local self = session.prepare(given)
   self.expected = given.plan and given.plan.effects
   self:begin(given)
-  if given.on_session then given.on_session(self) end
-  return with_session(self, forward)
+  return self:hold(forward)
 end
 
 --- Goes on with a run that stopped: asks the targets about what is in doubt first.
---- @param given { state: string|table, run: integer, on_event?: function, ask?: function, actor?: string, answer?: string, on_session?: function, direction?: string }
+--- @param given { state: string|table, run: integer, on_event?: function, ask?: function, actor?: string, signals?: boolean }
 --- @return table outcome
 function run.resume(given)
   local self = session.reopen(given)
-  if given.on_session then given.on_session(self) end
-  return with_session(self, function()
+  return self:hold(function()
     local ok, failure = pcall(recover.settle_all, self)
     if not ok then return outcome.of(self, "stopped", failure) end
     if self.state.turn == "back" then return rollback.back(self, { resumed = true, on_conflict = given.on_conflict }) end
@@ -213,7 +204,7 @@ end
 --- @return table outcome
 function run.abandon(given)
   local self = session.reopen(given)
-  return with_session(self, function()
+  return self:hold(function()
     local remaining = {}
     for _, one in ipairs(self.state:in_place()) do
       remaining[#remaining + 1] = { show = one.show, path = one.path, status = one.status }

@@ -1,13 +1,15 @@
 --- A run in this process: takes the lease, keeps the state as records are written, and lets everything go at the end.
-local clock     = require "native.clock"
-local crypto    = require "native.crypto"
-local data      = require "neap.engine.data"
-local fault     = require "native.error"
-local fold      = require "neap.engine.fold"
-local json      = require "native.json"
-local journal   = require "neap.engine.journal"
-local lease     = require "neap.engine.lease"
-local procedure = require "neap.engine.procedure"
+local clock      = require "native.clock"
+local crypto     = require "native.crypto"
+local data       = require "neap.engine.data"
+local fault      = require "native.error"
+local fold       = require "neap.engine.fold"
+local json       = require "native.json"
+local interrupts = require "neap.engine.interrupts"
+local journal    = require "neap.engine.journal"
+local lease      = require "neap.engine.lease"
+local procedure  = require "neap.engine.procedure"
+local task       = require "native.task"
 
 local session = {}
 session.__index = session
@@ -24,7 +26,7 @@ end
 local function new(given)
   local self = setmetatable({ connections = {}, occurrences = {}, reads = 0, plan_results = {} }, session)
   self.on_event = given.on_event or function() end
-  self.answerer = given.ask
+  self.answerer, self.signals = given.ask, given.signals
   self.settle_at_once = given.settle_at_once
   self.settle_patience = given.settle_patience
   self.state_folder = type(given.state) == "string" and given.state or nil
@@ -159,6 +161,21 @@ function session:leave()
   self.connections = {}
   if self.journal then self.journal:close() end
   if self.lock then self.lock:close() end
+end
+
+--- Calls fn(session) and lets go of everything afterwards, also when it raises or is cancelled.
+--- @param fn fun(session: table): any
+--- @return any
+function session:hold(fn)
+  local ok, result
+  if self.signals then
+    ok, result = pcall(interrupts.guard, self, fn)
+  else
+    ok, result = pcall(fn, self)
+  end
+  task.shield(self.leave, self)
+  if not ok then error(result, 0) end
+  return result
 end
 
 --- Seconds since the run began.
