@@ -17,12 +17,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define WORLD "ssh.world"
+#define WORLD      "ssh.world"
+#define CONNECTING "ssh.connecting"
 
 enum {
 	CONNECT_MS = 30 * 1000,
 	AUTH_MS = 120 * 1000, /* an agent may ask a person */
 	KEEPALIVE_MS = 15 * 1000,
+	KEEPALIVE_LEAST_MS = 2000, /* libssh2 sends none more often */
 	KEEPALIVE_MOST = 3,
 	CHANNELS_MOST = 9, /* sshd allows ten; the tenth place is for what ends a command */
 };
@@ -56,16 +58,17 @@ static void close_socket(struct ssh_session *s)
 static void leave_carrier(struct ssh_session *s)
 {
 	struct ssh_channel *c = s->carrier;
-	struct ssh_session **at;
+	struct ssh_session *below, **at;
 
 	if (!c)
 		return;
 	s->carrier = NULL;
-	for (at = &c->session->carried; *at != s;)
+	below = c->session;
+	for (at = &below->carried; *at != s;)
 		at = &(*at)->next_carried;
 	*at = s->next_carried;
 	ssh_channel_abandon(c);
-	ssh_release(c->session);
+	ssh_release(below);
 }
 
 static void say_goodbye(struct ssh_session *s)
@@ -195,6 +198,35 @@ static int session_close(lua_State *L)
 }
 
 /* ---- connecting ---- */
+
+/* Stack of ssh.connect: the session, its options, a guard that closes the session unless it comes to be returned. */
+enum { GUARD = 3 };
+
+static int guard_close(lua_State *L)
+{
+	struct ssh_session ***guard = lua_touserdata(L, 1), **slot = *guard, *s;
+
+	*guard = NULL;
+	if (!slot || !*slot)
+		return 0;
+	s = *slot;
+	*slot = NULL;
+	ssh_release(s);
+	return 0;
+}
+
+static void guard_connecting(lua_State *L)
+{
+	struct ssh_session ***guard = lua_newuserdatauv(L, sizeof *guard, 0);
+
+	*guard = lua_touserdata(L, 1);
+	if (luaL_newmetatable(L, CONNECTING)) {
+		lua_pushcfunction(L, guard_close);
+		lua_setfield(L, -2, "__close");
+	}
+	lua_setmetatable(L, -2);
+	lua_toclose(L, GUARD);
+}
 
 static int connect_step(lua_State *L);
 
@@ -401,11 +433,8 @@ static void keepalive_due(uv_timer_t *timer)
 	ssh_turn(s);
 }
 
-/* libssh2 sends none if the last is less than its interval ago, and counts in whole seconds. */
 static void start_keepalive(struct ssh_session *s)
 {
-	if (s->keepalive_ms <= 0)
-		return;
 	s->timer = calloc(1, sizeof *s->timer);
 	if (!s->timer)
 		return;
@@ -434,6 +463,7 @@ static int connect_step(lua_State *L)
 		return task_wait(L, s->bell, TASK_READ, connect_step);
 	if (rc)
 		return handshake_failed(L, s, rc);
+	*(struct ssh_session ***)lua_touserdata(L, GUARD) = NULL;
 	lua_settop(L, 1);
 	return 1;
 }
@@ -488,6 +518,7 @@ static void set_keepalive(lua_State *L, struct ssh_session *s)
 	lua_getfield(L, 2, "keepalive_count");
 	s->keepalive_most = (int)luaL_optinteger(L, -1, KEEPALIVE_MOST);
 	lua_pop(L, 2);
+	luaL_argcheck(L, s->keepalive_ms >= KEEPALIVE_LEAST_MS, 1, "keepalive is less than 2 s");
 }
 
 static void set_peer(lua_State *L, struct ssh_session *s)
@@ -531,6 +562,7 @@ static int ssh_connect(lua_State *L)
 	lua_insert(L, 1);
 	task_deadline(L, 2, CONNECT_MS);
 	s = session_new(L, 1);
+	guard_connecting(L);
 	set_peer(L, s);
 	set_algorithms(L, s);
 	set_keepalive(L, s);
@@ -753,6 +785,15 @@ static int session_auth_agent(lua_State *L)
 }
 
 /* ---- the module ---- */
+
+#ifdef __SANITIZE_ADDRESS__
+/* libssh2 forgets the old copy of the host key at each new key exchange: about a hundred bytes for each gigabyte. */
+const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void)
+{
+	return "leak:kex_method_";
+}
+#endif
 
 static void register_session(lua_State *L)
 {

@@ -239,7 +239,7 @@ static int take_pid(struct ssh_channel *c)
 		length = c->out.end - c->out.start;
 		if (n == 1 && byte == '\n' && length && length < sizeof line) {
 			ssh_buffer_take(&c->out, line, length);
-			c->pid = atoi(line);
+			c->pid = atoi(line) > 1 ? atoi(line) : 0; /* -1 would be every process there is */
 			c->pid_awaited = 0;
 		} else {
 			c->pid_awaited = n == 1 && byte >= '0' && byte <= '9' && length < PID_LINE - 1;
@@ -568,7 +568,7 @@ static int start_step(lua_State *L)
 	struct ssh_channel **slot = lua_touserdata(L, 4), *c = *slot;
 	struct ssh_handle *h;
 
-	if (c->state == SSH_GONE || (ssh_lost(c->session) && c->state != SSH_ENDED))
+	if (c->state > SSH_ENDED || (ssh_lost(c->session) && c->state != SSH_ENDED))
 		return start_failed(L, c);
 	if (c->state < SSH_RUNNING)
 		return task_wait(L, c->session->bell, TASK_READ, start_step);

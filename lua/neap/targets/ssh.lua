@@ -2,6 +2,7 @@
 --- and key files for who we are. Nobody unknown is ever trusted here.
 local crypto      = require "native.crypto"
 local fault       = require "native.error"
+local fs          = require "native.fs"
 local known_hosts = require "neap.targets.known_hosts"
 local native      = require "native.ssh"
 local process     = require "native.process"
@@ -15,12 +16,11 @@ local HOST_KEYS = {
 
 -- ---- settings ----
 
+--- nil: it is not there, or not ours to read, which is as good.
 local function read_file(path)
-  local file = io.open(path, "rb")
-  if not file then return end
-  local text = file:read("a")
-  file:close()
-  return text
+  local ok, text = pcall(fs.read, path)
+  if ok then return text end
+  if not fault.is(text) then error(text, 0) end
 end
 
 local MANY = { identityfile = true, certificatefile = true }
@@ -570,13 +570,9 @@ function ssh.trust(found)
       message = ("%s is not added: its key is %s"):format(found.name, found.verdict) }
   end
   local before = read_file(found.file) or ""
-  local file, message = io.open(found.file, "ab")
-  if not file then
-    fault.raise { kind = "denied", message = ("%s cannot be written: %s"):format(found.file, message) }
-  end
-  if before ~= "" and before:sub(-1) ~= "\n" then file:write("\n") end
-  file:write(known_hosts.line(found.name, found.key, found.hashed))
-  file:close()
+  local gap = before ~= "" and before:sub(-1) ~= "\n" and "\n" or ""
+  fs.mkdir(found.file:match("^(.*)/") or ".", "0700")
+  fs.append(found.file, gap .. known_hosts.line(found.name, found.key, found.hashed))
 end
 
 return ssh
