@@ -38,9 +38,11 @@ static void timer_closed(uv_handle_t *handle)
 
 static void stop_command(struct ssh_session *s)
 {
-	if (s->command_pid > 0)
-		kill(-s->command_pid, SIGTERM);
-	s->command_pid = 0;
+	if (s->command) {
+		s->command->data = NULL;
+		kill(-s->command->pid, SIGTERM);
+	}
+	s->command = NULL;
 	if (s->command_error >= 0)
 		close(s->command_error);
 	s->command_error = -1;
@@ -93,9 +95,10 @@ static void shut(struct ssh_session *s)
 {
 	say_goodbye(s);
 	s->in.start = s->in.end;
-	ssh_channels_free(s);
+	s->shutting = 1;
 	if (s->ssh)
 		libssh2_session_free(s->ssh);
+	ssh_channels_free(s);
 	s->ssh = NULL;
 	leave_carrier(s);
 	close_socket(s);
@@ -333,7 +336,11 @@ static void close_process(uv_handle_t *handle)
 
 static void command_exited(uv_process_t *process, int64_t status, int signal)
 {
+	struct ssh_session *s = process->data;
+
 	(void)status, (void)signal;
+	if (s)
+		s->command = NULL; /* its number may soon be another's */
 	uv_close((uv_handle_t *)process, close_process);
 }
 
@@ -364,9 +371,11 @@ static int connect_by_command(lua_State *L, struct ssh_session *s, const char *c
 	stdio[2] = (uv_stdio_container_t){.flags = UV_INHERIT_FD, .data.fd = errors[1]};
 	rc = uv_spawn(task_loop(), process, &options);
 	uv_unref((uv_handle_t *)process);
-	s->command_pid = rc < 0 ? 0 : process->pid;
+	process->data = s;
 	if (rc < 0)
 		uv_close((uv_handle_t *)process, close_process);
+	else
+		s->command = process;
 	close(ends[1]);
 	close(errors[1]);
 	if (rc < 0)

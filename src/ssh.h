@@ -38,7 +38,8 @@ struct ssh_session {
 	uv_poll_t *poll; /* of the socket, or NULL */
 	int polled;      /* its events */
 	uv_timer_t *timer; /* keepalive, or NULL */
-	int command_pid, command_error; /* of a proxy command: its process group and error output; else 0 and -1 */
+	uv_process_t *command; /* the proxy command while it runs, or NULL */
+	int command_error;     /* its error output, or -1 */
 	struct ssh_buffer in, out;
 	struct ssh_channel *channels, *opening;
 	int most_channels; /* that may be open at a time */
@@ -50,7 +51,8 @@ struct ssh_session {
 	int port;
 	unsigned connected : 1, resolved : 1, authenticated : 1, busy : 1, turning : 1;
 	unsigned ended : 1;  /* nothing more will come */
-	unsigned closed : 1; /* by neap */
+	unsigned closed : 1;   /* by neap */
+	unsigned shutting : 1; /* nobody uses it: it is being freed */
 };
 
 enum ssh_state {

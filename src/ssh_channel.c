@@ -183,39 +183,38 @@ static void send_unsent(struct ssh_channel *c)
 /* ---- the end of a command ---- */
 
 /*
- * Ends the process group that sshd made for the command: TERM, and KILL to what is left after five seconds. A channel's
- * signal is not enough, for sshd ignores it for root; and closing a channel leaves the process running.
+ * For sh: ends the process group that sshd made for the command, by TERM, and by KILL what is left after five seconds. A
+ * channel's signal is not enough, for sshd ignores it for root; and closing a channel leaves the process running. Written
+ * for the kill that is part of a shell, without "--", which not every shell knows there.
  */
-static const char ending[] = "kill -TERM -- -%d 2>/dev/null || exit 0; n=0; while kill -0 -- -%d 2>/dev/null; do "
-			     "[ $n -ge 50 ] && { kill -KILL -- -%d; exit; }; n=$((n+1)); sleep 0.1 || { sleep 1; n=$((n+9)); }; done";
+#define ENDING                                                                                                                      \
+	"kill -TERM -%d 2>/dev/null || exit 0; n=0; while kill -0 -%d 2>/dev/null; do "                                            \
+	"[ $n -ge 50 ] && { kill -KILL -%d; exit; }; n=$((n+1)); sleep 0.1 || { sleep 1; n=$((n+9)); }; done"
 
-static void ending_text(char text[sizeof ending + 64], int pid)
-{
-	snprintf(text, sizeof ending + 64, ending, pid, pid, pid);
-}
+enum { ENDING_MOST = sizeof ENDING + 64 };
 
-/* ssh.ending(pid) -> the command that ends the process group, as TERM and then KILL; it returns when the group is gone */
+/* ssh.ending(pid) -> text for sh that ends the process group, by TERM and then KILL, and returns when it is gone */
 int ssh_ending(lua_State *L)
 {
-	char text[sizeof ending + 64];
+	char text[ENDING_MOST];
 	lua_Integer pid = luaL_checkinteger(L, 1);
 
 	luaL_argcheck(L, pid > 1 && pid <= 0x7fffffff, 1, "not a process id");
-	ending_text(text, (int)pid);
+	snprintf(text, sizeof text, ENDING, (int)pid, (int)pid, (int)pid);
 	lua_pushstring(L, text);
 	return 1;
 }
 
 static void kill_there(struct ssh_channel *c)
 {
-	char text[sizeof ending + 64];
+	char text[ENDING_MOST];
 	struct ssh_channel *killing;
 
 	if (c->killed || c->pid_awaited)
 		return;
 	c->killed = 1;
 	if (c->pid) {
-		ending_text(text, c->pid);
+		snprintf(text, sizeof text, "exec sh -c '" ENDING "'", c->pid, c->pid, c->pid);
 		killing = ssh_channel_new(c->session, text, strlen(text));
 		if (killing)
 			killing->urgent = 1;

@@ -75,14 +75,17 @@ static LIBSSH2_SEND_FUNC(wire_send)
 	return (ssize_t)length;
 }
 
-/* Never the end: libssh2 would then hide the packets that it has queued. ssh_lost tells it. */
+/*
+ * Never the end: libssh2 would then hide the packets that it has queued. ssh_lost tells it. Only when all is torn down it
+ * hears of it, lest it waits for the server to agree.
+ */
 static LIBSSH2_RECV_FUNC(wire_recv)
 {
 	struct ssh_session *s = *abstract;
 	size_t n = ssh_buffer_take(&s->in, buffer, length);
 
 	(void)socket, (void)flags;
-	return n ? (ssize_t)n : -EAGAIN;
+	return n ? (ssize_t)n : s->shutting ? -ECONNRESET : -EAGAIN;
 }
 
 static LIBSSH2_DISCONNECT_FUNC(server_said_goodbye)

@@ -361,7 +361,7 @@ describe("keepalive", function()
     local peer = tonumber(stream:read())
     sshd.run { "kill", "-STOP", tostring(peer) }
     local failure = raises(stream.wait, stream)
-    sshd.run { "kill", "-KILL", tostring(peer), "-" .. pid }
+    sshd.run { "sh", "-c", ("kill -KILL %d %d"):format(peer, pid) }
     equal(failure.kind, "lost")
     matches(failure.message, "no answer from the server")
     server.stop()

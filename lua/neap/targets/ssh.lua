@@ -468,10 +468,8 @@ local function quoted(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
 --- @param pid integer
 --- @param options? { become: string }  the user whose process it is
 function session_methods:kill(pid, options)
-  local text = native.ending(pid)
-  if options and options.become then
-    text = ("sudo -n -u %s -- sh -c %s"):format(quoted(options.become), quoted(text))
-  end
+  local become = options and options.become and ("sudo -n -u %s -- "):format(quoted(options.become)) or "exec "
+  local text = become .. "sh -c " .. quoted(native.ending(pid))
   local stream <close> = self:exec(text, { reads = true, pid = false })
   local result = stream:collect { timeout = 20 }
   if result.status ~= 0 then
