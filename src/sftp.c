@@ -194,6 +194,24 @@ enum outcome sftp_local_failed(struct failure *f, const char *what, const char *
 	return sftp_fail(f, kind, "%s %s here: %s", what, path, strerror(errno));
 }
 
+enum outcome sftp_take_handle(struct request **request, char handle[SFTP_HANDLE], size_t *length, struct failure *f,
+			      const char *what, const char *path)
+{
+	struct cursor c = sftp_answer(*request);
+	size_t count;
+	const char *bytes = cursor_bytes(&c, &count);
+
+	if ((*request)->type != FXP_HANDLE)
+		return sftp_refused(f, *request, what, path);
+	if (c.bad || !count || count > SFTP_HANDLE)
+		return sftp_fail(f, "protocol", "%s %s: the server sent a bad handle", what, path);
+	memcpy(handle, bytes, count);
+	*length = count;
+	(*request)->type = 0; /* it is not closed with the question */
+	sftp_drop(request);
+	return DONE;
+}
+
 /* Nothing more can be asked or answered. */
 static void break_off(struct files *files, const char *kind, const char *fmt, ...)
 {
@@ -1157,10 +1175,13 @@ int luaopen_sftp(lua_State *L)
 		{"lstat", files_lstat},
 		{"readlink", files_readlink},
 		{"realpath", files_realpath},
+		{"list", sftp_list},
 		{"read", sftp_read},
 		{"download", sftp_download},
+		{"download_tree", sftp_download_tree},
 		{"write", sftp_write},
 		{"upload", sftp_upload},
+		{"upload_tree", sftp_upload_tree},
 		{"mkdir", files_mkdir},
 		{"remove", files_remove},
 		{"rmdir", files_rmdir},

@@ -116,7 +116,7 @@ struct request *sftp_ask(struct files *files, struct task *task, int type, const
 
 /*
  * Frees the question and sets *request to NULL. One that is still open is forgotten once it is answered. A handle that
- * nobody took is closed; to take it, set the answer's type to 0.
+ * nobody took is closed.
  */
 void sftp_drop(struct request **request);
 
@@ -141,6 +141,15 @@ uint32_t cursor_u32(struct cursor *c);
 uint64_t cursor_u64(struct cursor *c);
 const char *cursor_bytes(struct cursor *c, size_t *length);
 struct attributes cursor_attributes(struct cursor *c);
+
+static inline int sftp_answered(const struct request *r)
+{
+	return r && r->answered;
+}
+
+/* Takes the handle that the answer to "WHAT PATH" brings, and drops the question; DONE or FAILED. */
+enum outcome sftp_take_handle(struct request **request, char handle[SFTP_HANDLE], size_t *length, struct failure *f,
+			      const char *what, const char *path);
 
 /* The status of an answer; UINT32_MAX if it is none. */
 uint32_t sftp_status(const struct request *r);
@@ -219,13 +228,54 @@ void transfer_start_up(struct transfer *t);
 enum outcome transfer_advance(struct transfer *t);
 void transfer_free(struct transfer *t);
 
-/* A new empty file of a random name in a local folder; -1 and errno. */
-int sftp_make_temporary(int folder, char name[32]);
+/* Where a file from the server is made here: under a random name in its folder until it is complete. */
+struct destination {
+	int folder, fd; /* -1: not open */
+	char temporary[32];
+};
+
+/* Makes the file; false and errno. */
+int destination_make(struct destination *d);
+/* Gives it length, the remote mode without setuid bits, and its name; false and errno. */
+int destination_finish(struct destination *d, const struct transfer *t, const char *name);
+/* Closes what is open; removes what is not finished. */
+void destination_free(struct destination *d);
+
+/* ---- one folder's names (sftp_list.c) ---- */
+
+struct entry {
+	char *name;
+	struct attributes attributes;
+};
+
+/* Fill in the first group, start it, advance it until it is DONE (entries sorted by name) or FAILED, and free it. */
+struct listing {
+	struct files *files;
+	struct task *task;
+	struct failure *failure;
+	const char *path;
+	size_t max; /* names */
+
+	enum outcome (*step)(struct listing *l);
+	struct request *request, *pages[4];
+	char handle[SFTP_HANDLE];
+	size_t handle_length;
+	struct entry *entries;
+	size_t count, size;
+	int ended;
+};
+
+void listing_start(struct listing *l);
+enum outcome listing_advance(struct listing *l);
+void listing_free(struct listing *l);
 
 /* Methods of other files. */
 int sftp_read(lua_State *L);
 int sftp_download(lua_State *L);
 int sftp_write(lua_State *L);
 int sftp_upload(lua_State *L);
+int sftp_list(lua_State *L);
+int sftp_download_tree(lua_State *L);
+int sftp_upload_tree(lua_State *L);
 
 #endif

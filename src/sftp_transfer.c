@@ -20,11 +20,6 @@ static enum outcome go(struct transfer *t, enum outcome (*step)(struct transfer 
 	return step(t);
 }
 
-static int answered(const struct request *r)
-{
-	return r && r->answered;
-}
-
 static struct request *ask_path(struct transfer *t, int type, const char *path)
 {
 	return sftp_ask(t->files, t->task, type, "z", path);
@@ -33,23 +28,6 @@ static struct request *ask_path(struct transfer *t, int type, const char *path)
 static struct request *ask_handle(struct transfer *t, int type)
 {
 	return sftp_ask(t->files, t->task, type, "b", t->handle, t->handle_length);
-}
-
-static enum outcome take_handle(struct transfer *t, const char *what, const char *path)
-{
-	struct cursor c = sftp_answer(t->request);
-	size_t length;
-	const char *handle = cursor_bytes(&c, &length);
-
-	if (t->request->type != FXP_HANDLE)
-		return sftp_refused(t->failure, t->request, what, path);
-	if (c.bad || !length || length > sizeof t->handle)
-		return sftp_fail(t->failure, "protocol", "%s %s: the server sent a bad handle", what, path);
-	memcpy(t->handle, handle, length);
-	t->handle_length = length;
-	t->request->type = 0;
-	sftp_drop(&t->request);
-	return DONE;
 }
 
 enum outcome transfer_advance(struct transfer *t)
@@ -197,7 +175,7 @@ static void ask_pieces(struct transfer *t)
 static enum outcome receiving(struct transfer *t)
 {
 	for (int i = 0; i < SFTP_IN_FLIGHT; i++)
-		if (answered(t->slots[i].request) && take_piece(t, &t->slots[i]) == FAILED)
+		if (sftp_answered(t->slots[i].request) && take_piece(t, &t->slots[i]) == FAILED)
 			return FAILED;
 	ask_pieces(t);
 	if (t->in_flight || t->end == UINT64_MAX)
@@ -208,9 +186,9 @@ static enum outcome receiving(struct transfer *t)
 
 static enum outcome opened(struct transfer *t)
 {
-	if (!answered(t->request))
+	if (!sftp_answered(t->request))
 		return WORKING;
-	if (take_handle(t, "read", t->path) == FAILED)
+	if (sftp_take_handle(&t->request, t->handle, &t->handle_length, t->failure, "read", t->path) == FAILED)
 		return FAILED;
 	return go(t, receiving);
 }
@@ -220,7 +198,7 @@ static enum outcome looked(struct transfer *t)
 {
 	struct cursor c;
 
-	if (!answered(t->request))
+	if (!sftp_answered(t->request))
 		return WORKING;
 	c = sftp_answer(t->request);
 	t->remote = cursor_attributes(&c);
@@ -244,12 +222,48 @@ void transfer_start_down(struct transfer *t)
 	t->step = looked;
 }
 
+int destination_make(struct destination *d)
+{
+	uint32_t number[2];
+
+	if (getrandom(number, sizeof number, 0) != sizeof number)
+		return 0;
+	snprintf(d->temporary, sizeof d->temporary, ".neap-%08x%08x", number[0], number[1]);
+	d->fd = openat(d->folder, d->temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (d->fd < 0)
+		d->temporary[0] = '\0';
+	return d->fd >= 0;
+}
+
+int destination_finish(struct destination *d, const struct transfer *t, const char *name)
+{
+	mode_t mode = t->remote.flags & ATTR_MODE ? t->remote.mode & 0777 : 0644;
+
+	if (ftruncate(d->fd, (off_t)t->end) != 0 || fchmod(d->fd, mode | 0600) != 0 ||
+	    renameat(d->folder, d->temporary, d->folder, name) != 0)
+		return 0;
+	d->temporary[0] = '\0';
+	return 1;
+}
+
+void destination_free(struct destination *d)
+{
+	if (d->temporary[0])
+		unlinkat(d->folder, d->temporary, 0);
+	d->temporary[0] = '\0';
+	if (d->fd >= 0)
+		close(d->fd);
+	if (d->folder >= 0)
+		close(d->folder);
+	d->fd = d->folder = -1;
+}
+
 /* ---- up ---- */
 
 /* What was begun is taken back before the failure is told. */
 static enum outcome cleaned(struct transfer *t)
 {
-	return answered(t->request) ? FAILED : WORKING;
+	return sftp_answered(t->request) ? FAILED : WORKING;
 }
 
 static enum outcome take_back(struct transfer *t)
@@ -274,7 +288,7 @@ static int good(struct transfer *t, const struct request *r, const char *what, c
 
 static enum outcome renamed(struct transfer *t)
 {
-	if (!answered(t->request))
+	if (!sftp_answered(t->request))
 		return WORKING;
 	if (!good(t, t->request, "rename to", t->path))
 		return take_back(t);
@@ -390,7 +404,7 @@ static int take_written(struct transfer *t)
 	for (int i = 0; i < SFTP_IN_FLIGHT; i++) {
 		struct slot *slot = &t->slots[i];
 
-		if (!answered(slot->request))
+		if (!sftp_answered(slot->request))
 			continue;
 		if (!good(t, slot->request, "write", t->path)) {
 			if (t->failure->code == FX_FAILURE) { /* all that is told of a full disk */
@@ -413,7 +427,7 @@ static enum outcome sending(struct transfer *t)
 
 	if (!take_written(t) || !send_pieces(t))
 		return take_back(t);
-	if (t->in_flight || t->next < t->size || !answered(t->request))
+	if (t->in_flight || t->next < t->size || !sftp_answered(t->request))
 		return WORKING;
 	c = sftp_answer(t->request);
 	made = cursor_attributes(&c);
@@ -428,7 +442,7 @@ static enum outcome sending(struct transfer *t)
 /* Servers say only "failure" where the name is taken. */
 static enum outcome clashed(struct transfer *t)
 {
-	if (!answered(t->request))
+	if (!sftp_answered(t->request))
 		return WORKING;
 	if (t->request->type == FXP_ATTRS)
 		sftp_fail(t->failure, "conflict", "write %s: its temporary file %s is there already", t->path, t->temporary);
@@ -437,9 +451,10 @@ static enum outcome clashed(struct transfer *t)
 
 static enum outcome created(struct transfer *t)
 {
-	if (!answered(t->request))
+	if (!sftp_answered(t->request))
 		return WORKING;
-	if (take_handle(t, "write", t->temporary_path) == FAILED) {
+	if (sftp_take_handle(&t->request, t->handle, &t->handle_length, t->failure, "write", t->temporary_path) ==
+	    FAILED) {
 		sftp_drop(&t->request);
 		if (t->failure->code != FX_FAILURE)
 			return FAILED;
@@ -471,7 +486,7 @@ static enum outcome target_seen(struct transfer *t)
 {
 	struct cursor c;
 
-	if (!answered(t->request))
+	if (!sftp_answered(t->request))
 		return WORKING;
 	c = sftp_answer(t->request);
 	if (t->request->type == FXP_ATTRS)
@@ -501,7 +516,7 @@ static enum outcome followed(struct transfer *t)
 	size_t length;
 	const char *name;
 
-	if (!answered(t->request))
+	if (!sftp_answered(t->request))
 		return WORKING;
 	c = sftp_answer(t->request);
 	if (sftp_status(t->request) == FX_MISSING) {
@@ -531,9 +546,9 @@ void transfer_start_up(struct transfer *t)
 struct moving {
 	struct operation operation;
 	struct transfer transfer;
-	int folder; /* of a download: where its file is made */
-	char temporary[32];
-	const char *name; /* in that folder, once it is complete; on the Lua stack */
+	struct destination destination; /* of a download, and its name there on the Lua stack */
+	const char *name;
+	int source; /* of an upload; -1 */
 };
 
 static enum outcome moving_advance(struct operation *o)
@@ -551,12 +566,9 @@ static void moving_release(struct operation *o)
 	struct moving *m = (struct moving *)o;
 
 	transfer_free(&m->transfer);
-	if (m->transfer.fd >= 0)
-		close(m->transfer.fd);
-	if (m->temporary[0])
-		unlinkat(m->folder, m->temporary, 0);
-	if (m->folder >= 0)
-		close(m->folder);
+	destination_free(&m->destination);
+	if (m->source >= 0)
+		close(m->source);
 }
 
 static struct moving *new_moving(lua_State *L, int (*result)(lua_State *L, struct operation *o))
@@ -564,7 +576,7 @@ static struct moving *new_moving(lua_State *L, int (*result)(lua_State *L, struc
 	const char *path = sftp_check_path(L, 2);
 	struct moving *m = sftp_new_operation(L, sizeof *m);
 
-	m->folder = m->transfer.fd = -1;
+	m->destination.folder = m->destination.fd = m->source = m->transfer.fd = -1;
 	m->transfer.files = m->operation.files;
 	m->transfer.task = m->operation.task;
 	m->transfer.failure = &m->operation.failure;
@@ -609,45 +621,28 @@ static int download_result(lua_State *L, struct operation *o)
 {
 	struct moving *m = (struct moving *)o;
 	struct transfer *t = &m->transfer;
-	mode_t mode = (t->remote.flags & ATTR_MODE ? t->remote.mode & 0777 : 0644) | 0600;
 
-	if (ftruncate(t->fd, (off_t)t->end) != 0 || fchmod(t->fd, mode) != 0 ||
-	    renameat(m->folder, m->temporary, m->folder, m->name) != 0) {
+	if (!destination_finish(&m->destination, t, m->name)) {
 		sftp_local_failed(&o->failure, "write", t->local_path);
 		return 0;
 	}
-	m->temporary[0] = '\0';
 	lua_pushinteger(L, (lua_Integer)t->end);
 	return 1;
 }
 
-int sftp_make_temporary(int folder, char name[32])
-{
-	uint32_t number[3];
-	int fd;
-
-	if (getrandom(number, sizeof number, 0) != sizeof number)
-		return -1;
-	snprintf(name, 32, ".neap-%08x%08x%x", number[0], number[1], number[2] & 0xff);
-	fd = openat(folder, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (fd < 0)
-		name[0] = '\0';
-	return fd;
-}
-
-/* Opens the folder of the local path at index 4 and a new file there. */
+/* Opens the folder of the local path at index 4 and makes a file there. */
 static int open_destination(lua_State *L, struct moving *m)
 {
 	const char *path = m->transfer.local_path, *slash = strrchr(path, '/');
+	int made;
 
 	m->name = slash ? slash + 1 : path;
 	lua_pushlstring(L, path, slash ? (size_t)(slash - path) + 1 : 0);
-	m->folder = open(slash ? lua_tostring(L, -1) : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	m->destination.folder = open(slash ? lua_tostring(L, -1) : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	lua_pop(L, 1);
-	if (m->folder < 0)
-		return 0;
-	m->transfer.fd = sftp_make_temporary(m->folder, m->temporary);
-	return m->transfer.fd >= 0;
+	made = m->destination.folder >= 0 && destination_make(&m->destination);
+	m->transfer.fd = m->destination.fd;
+	return made;
 }
 
 /*
@@ -736,7 +731,7 @@ static int open_source(struct moving *m)
 	struct transfer *t = &m->transfer;
 	struct stat status;
 
-	t->fd = open(t->local_path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	m->source = t->fd = open(t->local_path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (t->fd < 0 || fstat(t->fd, &status) != 0) {
 		sftp_local_failed(t->failure, "read", t->local_path);
 		return 0;

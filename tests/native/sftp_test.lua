@@ -90,7 +90,7 @@ describe("files", function()
     for _, call in ipairs {
       { "write", "/x", "", { temporary = "t" } }, { "upload", "/x", "/x", { temporary = "t" } }, { "mkdir", "/x" },
       { "remove", "/x" }, { "rmdir", "/x" }, { "rename", "/x", "/y" }, { "setstat", "/x", { mode = "0600" } },
-      { "symlink", "/x", "/y" },
+      { "symlink", "/x", "/y" }, { "upload_tree", "/x", "/y" },
     } do
       equal(raises(files[call[1]], files, table.unpack(call, 2)).kind, "denied")
     end
@@ -317,6 +317,123 @@ describe("a transfer", function()
   end)
 end)
 
+describe("files:list", function()
+  it("gives all names in order, and what they are", function()
+    local files <close> = open()
+    local folder = scratch()
+    sh(("cd %s; mkdir d; ln -s d l; touch .hidden; seq -f n%%04g 1 999 | xargs touch"):format(folder))
+    local list = files:list(folder)
+    equal(#list, 1002)
+    equal({ list[1].name, list[2].name, list[3].name, list[4].name }, { ".hidden", "d", "l", "n0001" })
+    equal({ list[1].type, list[2].type, list[3].type }, { "file", "directory", "link" })
+    equal({ list[1002].name, list[1002].size, list[1002].mode }, { "n0999", 0, "0644" })
+    equal(files:list(folder .. "/d"), {})
+  end)
+
+  it("refuses names with control characters", function()
+    local files <close> = open()
+    local folder = scratch()
+    put(folder .. "/a\27[2J", "")
+    equal(raises(files.list, files, folder).kind, "protocol")
+  end)
+
+  it("raises missing, denied or remote", function()
+    local files <close> = open { "sudo", "-n", "-u", "nobody", SERVER }
+    equal(raises(files.list, files, "/no/such").kind, "missing")
+    equal(raises(files.list, files, "/root").kind, "denied")
+    equal(raises(files.list, files, "/etc/passwd").code, 2)
+  end)
+end)
+
+describe("a tree", function()
+  local TREE = [[
+    mkdir -p a/b/c a/empty; for i in $(seq 40); do seq $i 2000 >a/$i; done; echo x >a/b/c/x; : >a/b/nothing
+    head -c 3000000 /dev/urandom >a/b/big; chmod 4750 a/b/c/x; chmod 700 a/b/c]]
+
+  local function both(folder)
+    return sh(("cd %s; diff -r a b && cd b && find . -printf '%%y %%m %%p\\n' | sort -k3"):format(folder))
+  end
+
+  it("goes down with its modes, without setuid bits", function()
+    local files <close> = open()
+    local folder = scratch()
+    sh("cd " .. folder .. "; " .. TREE)
+    local result = files:download_tree(folder .. "/a", folder .. "/b")
+    equal({ result.files, result.skipped }, { 43, 0 })
+    truthy(result.bytes > 3000000)
+    local tree = both(folder)
+    matches(tree, "\nd 700 ./b/c\nf 750 ./b/c/x\n")
+    matches(tree, "\nd 755 ./empty\n")
+  end)
+
+  it("goes up with its modes, without setuid bits, also where some is there", function()
+    local files <close> = open()
+    local folder = scratch()
+    sh("cd " .. folder .. "; " .. TREE .. "; mkdir -p b/b; echo old >b/1; mkdir b/other; rmdir b/other")
+    local result = changing(files.upload_tree, files, folder .. "/a", folder .. "/b", { temporary = "w-1" })
+    equal({ result.files, result.skipped }, { 43, 0 })
+    local tree = both(folder)
+    matches(tree, "\nd 700 ./b/c\nf 750 ./b/c/x\n")
+    equal(tree:find("w%-1"), nil)
+  end)
+
+  it("refuses links, or leaves them out", function()
+    local files <close> = open()
+    local folder = scratch()
+    sh(("cd %s; mkdir a; echo 1 >a/f; ln -s /etc/passwd a/l; mkfifo a/p"):format(folder))
+    equal(raises(files.download_tree, files, folder .. "/a", folder .. "/b").kind, "denied")
+    equal(raises(changing, files.upload_tree, files, folder .. "/a", folder .. "/c").kind, "denied")
+    equal(sh("ls " .. folder), "a\n")
+    local copied = { files = 1, bytes = 2, skipped = 2 }
+    equal(files:download_tree(folder .. "/a", folder .. "/b", { links = "skip" }), copied)
+    equal(changing(files.upload_tree, files, folder .. "/a", folder .. "/c", { links = "skip" }), copied)
+    equal(sh(("cd %s; ls -A b c"):format(folder)), "b:\nf\n\nc:\nf\n")
+  end)
+
+  it("follows no link that is in its way", function()
+    local files <close> = open()
+    local folder = scratch()
+    sh(("cd %s; mkdir -p a/d b c victim; echo new >a/d/f; echo new >a/g; echo old >victim/f"):format(folder))
+    sh(("cd %s; for x in b c; do ln -s ../victim $x/d; ln -s ../victim/f $x/g; done; ln -s b link"):format(folder))
+    equal(raises(files.download_tree, files, folder .. "/a", folder .. "/b").kind, "denied")
+    equal(raises(changing, files.upload_tree, files, folder .. "/a", folder .. "/c").kind, "denied")
+    equal(raises(files.download_tree, files, folder .. "/a", folder .. "/link").kind, "missing")
+    equal(raises(changing, files.upload_tree, files, folder .. "/a", folder .. "/link").kind, "denied")
+    equal(sh(("cat %s/victim/*; ls %s/victim"):format(folder, folder)), "old\nf\n")
+    sh(("rm %s/b/d"):format(folder))
+    files:download_tree(folder .. "/a", folder .. "/b")
+    equal({ get(folder .. "/b/g"), get(folder .. "/victim/f") }, { "new\n", "old\n" })
+  end)
+
+  it("refuses names that differ in case alone", function()
+    local files <close> = open()
+    local folder = scratch()
+    sh(("cd %s; mkdir a; echo 1 >a/Readme; echo 2 >a/readme"):format(folder))
+    equal(raises(files.download_tree, files, folder .. "/a", folder .. "/b").kind, "conflict")
+    equal(sh("ls " .. folder), "a\n")
+  end)
+
+  it("leaves no descriptor and no temporary file when it is cancelled", function()
+    local files <close>, pid = open_known()
+    local folder = scratch()
+    sh("cd " .. folder .. "; " .. TREE)
+    local before, theirs = sh("ls /proc/$PPID/fd | wc -l"), sh("ls /proc/" .. pid .. "/fd")
+    for i = 1, 12 do
+      local down = task.spawn(files.download_tree, files, folder .. "/a", folder .. "/b")
+      local up = task.spawn(changing, files.upload_tree, files, folder .. "/a", folder .. "/c")
+      task.sleep(0.002 * i)
+      down:cancel()
+      up:cancel()
+      down:wait()
+      up:wait()
+      files:stat(folder)
+    end
+    equal(sh("find " .. folder .. " -name '.neap*'"), "")
+    equal(sh("ls /proc/$PPID/fd | wc -l"), before)
+    equal(sh("ls /proc/" .. pid .. "/fd"), theirs)
+  end)
+end)
+
 local function u32(n) return (">I4"):pack(n) end
 
 local function text(s) return (">s4"):pack(s) end
@@ -418,5 +535,53 @@ describe("a wrong server", function()
       packet("\103" .. u32(2) .. text("12345")) .. packet("\103" .. u32(3) .. text("ab")),
       packet("\103" .. u32(4) .. text("67890")) .. packet("\101" .. u32(5) .. u32(1))))
     equal(files:read("/x"), "1234567890ab")
+  end)
+
+  local function name(text_, mode) return text(text_) .. text("") .. u32(4) .. u32(mode or 0x81a4) end
+
+  local function page(id, ...) return packet("\104" .. u32(id) .. u32(select("#", ...)) .. table.concat { ... }) end
+
+  local opened = packet("\102" .. u32(0) .. text("h"))
+  local ended = packet("\101" .. u32(2) .. u32(1)) .. packet("\101" .. u32(3) .. u32(1)) ..
+    packet("\101" .. u32(4) .. u32(1))
+  for what, answer in pairs {
+    ["a name with a slash"] = page(1, name "a/b"),
+    ["a name that climbs"] = page(1, name "../../etc/passwd"),
+    ["a name with a NUL"] = page(1, name "a\0b"),
+    ["an empty name"] = page(1, name ""),
+    ["a name twice"] = page(1, name "a", name "b", name "a"),
+    ["fewer names than it says"] = packet("\104" .. u32(1) .. u32(1000) .. name "a"),
+    ["no name at all"] = page(1),
+    ["bytes instead of names"] = packet("\103" .. u32(1) .. text("x")),
+  } do
+    it("that lists " .. what .. " is not believed", function()
+      local files <close> = open(fake(GREETING, opened, answer .. ended))
+      equal(raises(files.list, files, "/x", { timeout = 5 }).kind, "protocol")
+    end)
+  end
+
+  it("may list itself and its parent", function()
+    local files <close> = open(fake(GREETING, opened, page(1, name("."), name("b"), name(".."), name("a")) .. ended))
+    local list = files:list("/x", { timeout = 5 })
+    equal({ #list, list[1].name, list[2].name }, { 2, "a", "b" })
+  end)
+
+  it("that lists for ever is left at a million names", function()
+    local names, folder = {}, scratch()
+    for i = 1, 5000 do names[i] = name(("%04d"):format(i)) end
+    names = table.concat(names)
+    put(folder .. "/greeting", GREETING)
+    put(folder .. "/opened", opened)
+    put(folder .. "/head", u32(#names + 9) .. "\104\0\0")
+    put(folder .. "/names", u32(5000) .. names)
+    local files <close> = open { "sh", "-c", [[
+      cd "$1"
+      head -c 9 >/dev/null; cat greeting
+      head -c 15 >/dev/null; cat opened
+      for id in $(seq 300); do
+        head -c 14 >/dev/null; cat head
+        printf "\\$(printf %o $((id / 256)))\\$(printf %o $((id % 256)))"; cat names
+      done]], "sh", folder }
+    equal(raises(files.list, files, "/x", { timeout = 20 }).kind, "remote")
   end)
 end)
