@@ -3,8 +3,8 @@ local effect     = require "neap.engine.effect"
 local fault      = require "native.error"
 local file       = require "neap.targets.file"
 local hosts      = require "neap.targets.host"
-local near       = require "neap.near"
 local nginx_conf = require "neap.targets.nginx_conf"
+local shell      = require "neap.targets.shell"
 local task       = require "native.task"
 local witness    = require "neap.targets.witness"
 
@@ -18,17 +18,12 @@ local OPTIONS = {
 }
 local CHECKS = { url = true, address = true, host_header = true, body = true, status = true, timeout = true }
 
-local function check_keys(given, known, what)
-  for key in pairs(given) do
-    if not known[key] then error(("%s has no key %q%s"):format(what, key, near.hint(key, known)), 3) end
-  end
-  return given
-end
-
 -- Which nginx: its main file where that is not the built-in one, and how it is told to reload.
 local function target_of(host, options)
+  local become = options.become
+  if become == nil then become = "root" end
   return {
-    host = hosts.of(host).name, become = options.become or "root", reload = options.reload or "signal",
+    host = hosts.name(host), become = become, reload = options.reload or "signal",
     main = options.main, pid = options.pid or "/run/nginx.pid",
   }
 end
@@ -46,9 +41,10 @@ local function program(target, ...)
   return argv
 end
 
--- The line that says why, without nginx's own prefix.
+-- The line that says why, without nginx's own prefix: "nginx: [emerg] ", or time, "[emerg] " and "PID#TID: ".
 local function reason(output)
-  return output:match("%[emerg%] ([^\n]+)") or output:match("%[%a+%] ([^\n]+)") or output:match("[^\n]+") or "no output"
+  local line = output:match("%[emerg%] ([^\n]+)") or output:match("%[%a+%] ([^\n]+)") or output:match("[^\n]+")
+  return line and line:gsub("^%d+#%d+: ", "") or "no output"
 end
 
 --- Has nginx read its configuration as it is on disk. Raises `remote` with nginx's own lines where it refuses it.
@@ -115,10 +111,10 @@ effect.action "nginx.reload" {
   timeout = 60,
   run = function(target, _, call)
     local before = workers_before(target)
-    witness.run(target.host, call.witness, reload_command(target), { become = target.become, timeout = call.timeout })
+    witness.run(target.host, call, reload_command(target), { become = target.become, timeout = call.timeout })
     await_new_workers(target, before)
   end,
-  take = function(target, name) return witness.take(target.host, name) end,
+  take = witness.take,
   show = function(target) return target.host .. " nginx" end,
   says = function() return "nginx -t, then reload" end,
 }
@@ -133,10 +129,14 @@ nginx.page = effect.read("nginx.page", function(target, check)
   if check.address then add("--connect-to", "::" .. check.address .. ":") end
   if check.host_header then add("--header", "Host: " .. check.host_header) end
   add("--", check.url)
-  local result = hosts.exec(target.host, argv, { reads = true, ok = "any", timeout = 10 })
-  local body, status = result.out:match("^(.*)\n(%d+)$")
-  if result.status ~= 0 or not body then return { status = 0, body = result.err } end
-  return { status = tonumber(status), body = body }
+  local ok, result = pcall(hosts.exec, target.host, argv, { reads = true, timeout = 10 })
+  if ok then
+    local body, status = result.out:match("^(.*)\n(%d+)$")
+    return { status = tonumber(status), body = body }
+  elseif fault.is(result, "remote") then
+    return { status = 0, body = result.output }
+  end
+  error(result, 0)
 end)
 
 local function is_as_wanted(page, check)
@@ -159,9 +159,9 @@ end
 ---   address: to connect to instead of the url's, so that a site's own name is asked of this host; body: a Lua pattern;
 ---   status: default 200; timeout: seconds, default 10
 function nginx.check_page(host, check)
-  check_keys(check, CHECKS, "the check of a page")
+  shell.check_options(check, CHECKS, 2)
   if effect.planning() then return end
-  local target, page = { host = hosts.of(host).name }, nil
+  local target, page = { host = hosts.name(host) }, nil
   local deadline = task.now() + (check.timeout or DEADLINE)
   repeat
     if page then task.sleep(PAUSE) end
@@ -185,11 +185,11 @@ end
 --- @param host string|table
 --- @param path string
 --- @param edit fun(conf: nginx_conf.document)  pure
---- @param options? { check?: table, become?: string, reload?: "signal"|"service", main?: string, pid?: string }
+--- @param options? { check?: table, become?: string|false, reload?: "signal"|"service", main?: string, pid?: string }
 ---   check: see nginx.check_page; become: default root; reload: by `nginx -s reload`, or by `service nginx reload`;
 ---   main: the main file, and pid: its pid file, where they are not Debian's
 function nginx.edit(host, path, edit, options)
-  options = check_keys(options or {}, OPTIONS, "nginx.edit")
+  options = shell.check_options(options, OPTIONS, 2)
   local target = target_of(host, options)
   effect.bracket("nginx.reload", target, function()
     file.edit(host, path, edit_text(path, edit), {

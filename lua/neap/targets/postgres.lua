@@ -5,7 +5,7 @@ local effect  = require "neap.engine.effect"
 local fault   = require "native.error"
 local file    = require "neap.targets.file"
 local hosts   = require "neap.targets.host"
-local near    = require "neap.near"
+local shell   = require "neap.targets.shell"
 local task    = require "native.task"
 local witness = require "neap.targets.witness"
 
@@ -20,14 +20,12 @@ local KEYS = { version = true, cluster = true, service = true, data = true }
 -- Host and cluster as plain data. Versions and names go into paths and command lines.
 local function target_of(host, cluster)
   if type(cluster) ~= "table" then error('a cluster is { version = "15", cluster = "main" }', 3) end
-  for key in pairs(cluster) do
-    if not KEYS[key] then error(("a cluster has no key %q%s"):format(key, near.hint(key, KEYS)), 3) end
-  end
+  shell.check_options(cluster, KEYS, 3)
   local version, name = tostring(cluster.version), cluster.cluster or "main"
   if not version:find("^%d+%.?%d*$") then error(("%q is no version of PostgreSQL"):format(version), 3) end
   if not name:find("^[%w_][%w_.-]*$") then error(("%q is no name of a cluster"):format(name), 3) end
   return {
-    host = hosts.of(host).name, version = version, cluster = name, service = cluster.service or "postgresql",
+    host = hosts.name(host), version = version, cluster = name, service = cluster.service or "postgresql",
     data = cluster.data or ("/var/lib/postgresql/%s/%s"):format(version, name),
   }
 end
@@ -121,7 +119,7 @@ end
 
 -- Restarting ---------------------------------------------------------------------------------------------------------
 
-local function answers(target) return psql(target, "select 1", "any").status == 0 end
+local function answers(target) return psql(target, "select 1", { 0, 1, 2, 3 }).status == 0 end
 
 -- Raises remote, not timeout: the command did run, so asking for its witness would only say that again.
 local function await(target, timeout, holds, problem)
@@ -135,25 +133,23 @@ local function await(target, timeout, holds, problem)
   end
 end
 
-local function take(target, name) return witness.take(target.host, name) end
-
 effect.action "postgres.restart" {
   timeout = 3600,
   run = function(target, _, call)
     local argv = { "service", target.service, "restart" }
-    witness.run(target.host, call.witness, argv, { become = "root", timeout = call.timeout })
+    witness.run(target.host, call, argv, { become = "root", timeout = call.timeout })
     await(target, START_TIMEOUT, answers, "does not answer")
   end,
-  take = take, show = show, says = function() return "restart" end,
+  take = witness.take, show = show, says = function() return "restart" end,
 }
 
 effect.action "postgres.reload" {
   timeout = 60,
   run = function(target, _, call)
     local argv = { "pg_ctlcluster", target.version, target.cluster, "reload" }
-    witness.run(target.host, call.witness, argv, { become = "root", timeout = call.timeout })
+    witness.run(target.host, call, argv, { become = "root", timeout = call.timeout })
   end,
-  take = take, show = show, says = function() return "reload" end,
+  take = witness.take, show = show, says = function() return "reload" end,
 }
 
 --- Restarts the server after what `fn` changes on it, and waits until it answers; a rollback does so after that is put
@@ -213,11 +209,11 @@ effect.action "postgres.promote" {
   run = function(target, _, call)
     if not is_in_recovery(target) then return end
     local argv = { "pg_ctlcluster", target.version, target.cluster, "promote" }
-    witness.run(target.host, call.witness, argv, { become = "root", timeout = call.timeout })
+    witness.run(target.host, call, argv, { become = "root", timeout = call.timeout })
     await(target, PROMOTE_TIMEOUT, function() return not is_in_recovery(target) end, "is still in recovery")
   end,
   done = function(target) return not is_in_recovery(target) end,
-  take = take, show = show, says = function() return "promote: in recovery t -> f" end,
+  take = witness.take, show = show, says = function() return "promote: in recovery t -> f" end,
 }
 
 --- Makes a standby the master, and waits until it takes writes; one that does so already is left as it is.

@@ -2,23 +2,23 @@
 local effect  = require "neap.engine.effect"
 local fault   = require "native.error"
 local hosts   = require "neap.targets.host"
-local near    = require "neap.near"
+local shell   = require "neap.targets.shell"
 local witness = require "neap.targets.witness"
 
 local service = {}
 
 local OPTIONS = { become = true }
+-- What a service may answer when it is asked for its state, by the Linux Standard Base.
+local STATUSES = { 0, 1, 2, 3, 4 }
 
 local function target_of(host, name, options)
-  for key in pairs(options or {}) do
-    if not OPTIONS[key] then error(("a service has no option %q%s"):format(key, near.hint(key, OPTIONS)), 3) end
-  end
-  return { host = hosts.of(host).name, service = name, become = options and options.become or "root" }
+  options = shell.check_options(options, OPTIONS, 3)
+  return { host = hosts.name(host), service = name, become = options.become or "root" }
 end
 
 local function status_of(target)
   local argv = { "service", target.service, "status" }
-  return hosts.exec(target.host, argv, { become = target.become, reads = true, ok = "any", timeout = 60 })
+  return hosts.exec(target.host, argv, { become = target.become, reads = true, ok = STATUSES, timeout = 60 })
 end
 
 local read_running = effect.read("service.running", function(target) return status_of(target).status == 0 end)
@@ -44,10 +44,10 @@ local function declare(verb)
     timeout = 600,
     run = function(target, _, call)
       local argv = { "service", target.service, verb }
-      witness.run(target.host, call.witness, argv, { become = target.become, timeout = call.timeout })
+      witness.run(target.host, call, argv, { become = target.become, timeout = call.timeout })
       check_running(target, verb)
     end,
-    take = function(target, name) return witness.take(target.host, name) end,
+    take = witness.take,
     show = function(target) return target.host .. " " .. target.service end,
     says = function() return verb end,
   }
