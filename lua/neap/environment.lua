@@ -13,11 +13,12 @@ local SECTIONS = { "extends", "hosts", "databases", "clusters", "aws", "reposito
                    "notify" }
 local HOST_KEYS = { "name", "ssh", "address", "user", "port", "become" }
 local POLICY_KEYS = { "allow_exec", "approvals", "cloudformation", "colour", "freeze", "guard", "lease", "on_conflict",
-                      "on_failure", "opaque", "rehearsed_within", "window" }
+                      "on_failure", "opaque", "point_of_no_return", "rehearsed_within", "window" }
 local CHOICES = {
-  on_failure  = { "stop", "rollback" },
-  on_conflict = { "stop", "keep", "overwrite" },
-  guard       = { "none", "production" },
+  on_failure         = { "stop", "rollback" },
+  on_conflict        = { "stop", "keep", "overwrite" },
+  guard              = { "none", "production" },
+  point_of_no_return = { "ask", "pass" },
 }
 local REFERENCE = "%$%(([%w_.%-]+)%)"
 

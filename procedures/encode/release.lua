@@ -1,4 +1,4 @@
--- Puts a new ENCODE server in the place of the old one: databases into recovery, proxies switched, new database promoted.
+-- Switches ENCODE to a new server: databases into recovery, proxies over, new database promoted.
 --
 -- Guide: "AWS Release and deployment", sha256
 -- 3789368f9d9a36b60d9c6d3746f6d9ec65cc66ec7a38233e2840cf88676c404e.
