@@ -52,14 +52,15 @@ function near.question(name, names)
   return nearest and (" Did you mean '%s'?"):format(nearest) or ""
 end
 
---- The same over the keys of a table.
+--- The same over the keys of a table, to put right behind a sentence without its full stop: ". Did you mean 'x'?".
 --- @param name any
 --- @param keyed table<string, any>
 --- @return string
 function near.hint(name, keyed)
   local names = {}
   for key in pairs(keyed) do names[#names + 1] = key end
-  return near.question(tostring(name), names)
+  local question = near.question(tostring(name), names)
+  return question ~= "" and "." .. question or ""
 end
 
 return near

@@ -57,7 +57,7 @@ local function disposition(given)
 end
 
 local function where_declared()
-  local frame = debug.getinfo(4, "Sl")
+  local frame = debug.getinfo(3, "Sl")
   return ("%s:%d"):format(frame.short_src, frame.currentline)
 end
 
@@ -81,11 +81,11 @@ local function current_phase(loading)
 end
 
 local function add(loading, kind, title, given)
-  check_parts(kind, title, given, 4)
+  check_parts(kind, title, given, 3)
   if loading.titles[title] then
-    error(("two steps are titled %q; a title names its step on resume"):format(title), 3)
+    error(("two steps are titled %q; a title names its step on resume"):format(title), 2)
   end
-  if title:find "/" then error(("the title %q has a slash, which separates a step from its branches"):format(title), 3) end
+  if title:find "/" then error(("the title %q has a slash, which separates a step from its branches"):format(title), 2) end
   loading.titles[title] = true
   local phase = current_phase(loading)
   local definition = { kind = kind, title = title, phase = phase.title, where = where_declared(),
