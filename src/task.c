@@ -782,18 +782,33 @@ static int return_all(lua_State *L, int status)
 	return lua_gettop(L);
 }
 
+/* Index 1 holds the limit that was in force before. */
 static int shield_ended(lua_State *L, int status, lua_KContext context)
 {
+	struct task *t = task_current(L);
+
 	(void)context;
-	task_current(L)->shield--;
+	t->shield--;
+	t->limit = lua_tonumber(L, 1);
+	t->timed_out = 0;
+	lua_remove(L, 1);
 	return return_all(L, status);
 }
 
-/* task.shield(fn, …) -> results: a cancel waits until fn has ended. */
+/*
+ * task.shield(fn, …) -> results: a cancel waits until fn has ended, and the deadlines round it do not reach into it: for
+ * what must still be done after either.
+ */
 static int l_shield(lua_State *L)
 {
-	task_current(L)->shield++;
-	return shield_ended(L, lua_pcallk(L, lua_gettop(L) - 1, LUA_MULTRET, 0, 0, shield_ended), 0);
+	struct task *t = task_current(L);
+
+	lua_pushnumber(L, t->limit);
+	lua_insert(L, 1);
+	t->shield++;
+	t->limit = 0;
+	t->timed_out = 0;
+	return shield_ended(L, lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 0, 0, shield_ended), 0);
 }
 
 /* Index 1 holds the limit that was in force before. */

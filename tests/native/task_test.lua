@@ -64,6 +64,16 @@ describe("cancel", function()
     equal(log, { "cancelled", "closed" })
   end)
 
+  it("lets nothing of a passed deadline into a shield", function()
+    local failure = raises(task.deadline, 0.01, function()
+      local ok = pcall(task.sleep, 1)
+      equal(ok, false)
+      equal(task.shield(function() task.sleep(0.01) return "cleaned" end), "cleaned")
+      task.sleep(1)
+    end)
+    equal(failure.kind, "timeout")
+  end)
+
   it("waits for the end of a shield, whose __close may wait too", function()
     local log = {}
     local running = task.spawn(function()

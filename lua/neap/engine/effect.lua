@@ -17,15 +17,16 @@ local kinds  = {}
 
 local READ_TIMEOUT, CHANGE_TIMEOUT = 60, 3600 -- seconds
 local SETTLE_AT_ONCE = 15                     -- seconds of trying within the process that made the call
+local RELEASE_TIMEOUT = 20                    -- seconds
 
 -- ---- declarations ----
 
 local PARTS = {
   resource = { version = "number", get = "function", put = "function", take = "function", show = "function",
-    text = "function", timeout = "number", late = "boolean" },
+    text = "function", timeout = "number", late = "boolean", prepare = "function", release = "function" },
   action = { version = "number", run = "function", done = "function", undo = "function", take = "function",
     show = "function", says = "function", timeout = "number", late = "boolean", result = "string",
-    undo_needs_data = "boolean" },
+    undo_needs_data = "boolean", prepare = "function", release = "function" },
 }
 local REQUIRED = { resource = { "get", "put" }, action = { "run" } }
 
@@ -62,12 +63,14 @@ end
 
 --- resource "k8s.replicas" { get = …, put = … }: a kind of state. Parts: get(target) -> state or nil; put(target, state, call);
 --- take(target, witness, intent), show(target) -> line, text(state) -> text for diffs, timeout (seconds), late = false when
---- a call cannot outlive the process that made it, version.
+--- a call cannot outlive the process that made it, version; prepare(target) -> place: what must stand before the intent is
+--- written (a session, where the witness will stand), kept in it and given to put as call.place, to take as intent.place;
+--- release(target, place): gives that back at the run's close.
 effect.resource = declare "resource"
 
 --- action "postgres.promote" { run = … }: a kind of event. Parts: run(target, data, call) -> result; done(target, data);
 --- undo(target, data, call), undo_needs_data = true when only a call with `undo = data` can be undone; take, show,
---- says(data) -> line, result = "identifier", timeout, late, version.
+--- says(data) -> line, result = "identifier", timeout, late, version, prepare, release.
 effect.action = declare "action"
 
 --- The declaration of a kind as a run knows it; raises where there is none.
@@ -199,10 +202,14 @@ local function carry_out(branch, kind, intent, act, verify)
   intent.witness = branch.run.uid .. "-" .. crypto.hex(crypto.random(6))
   intent.show = effect.show(kind, intent.target)
   if writer.full then error(writer.full, 0) end
+  if kind.prepare then
+    intent.place = data.plain(call_inside(branch, { inside = true }, task.deadline, READ_TIMEOUT, change, kind.prepare,
+      intent.target))
+  end
   writer:append(intent)
   writer:flush()
   local call = { witness = intent.witness, timeout = intent.timeout, before = intent.before, data = intent.data,
-    result = intent.of_result }
+    result = intent.of_result, place = intent.place }
   local ok, result = pcall(call_inside, branch, { inside = true }, task.deadline, intent.timeout, change, act, call)
   if ok and verify then
     local verified, problem = pcall(call_inside, branch, { inside = true }, verify)
@@ -582,6 +589,28 @@ function effect.bracket(kind_name, target, fn, options)
   end
   close_bracket(branch, bracket)
   return result
+end
+
+local function release_one(kind, target, place)
+  return pcall(task.deadline, RELEASE_TIMEOUT, change, kind.release, target, place)
+end
+
+--- Gives back, at a run's close, what its kinds' prepare has made: each place once.
+--- @param run table
+--- @return table[] left  places that could not be given back
+function effect.release(run)
+  local seen, left = {}, {}
+  for _, done in ipairs(run.state.effect_order) do
+    local kind = done.place and effect.kind(run, done.kind)
+    local key = kind and kind.release and data.digest(done.place)
+    if key and not seen[key] then
+      seen[key] = true
+      if not task.with_context({ run = run }, release_one, kind, done.target, done.place) then
+        left[#left + 1] = { show = done.show, place = done.place }
+      end
+    end
+  end
+  return left
 end
 
 --- Whether the caller's step is being planned: nothing is changed, and what a change would return is unknown.

@@ -2,6 +2,7 @@
 local clock      = require "native.clock"
 local crypto     = require "native.crypto"
 local data       = require "neap.engine.data"
+local effect     = require "neap.engine.effect"
 local fault      = require "native.error"
 local fold       = require "neap.engine.fold"
 local json       = require "native.json"
@@ -150,7 +151,8 @@ end
 --- @param outcome "done"|"rolled back"|"abandoned"
 --- @param fields? table
 function session:close(outcome, fields)
-  local record = { type = "close", outcome = outcome, head = self.writer.head }
+  local left = effect.release(self)
+  local record = { type = "close", outcome = outcome, head = self.writer.head, left = #left > 0 and left or nil }
   for key, value in pairs(fields or {}) do record[key] = value end
   self.writer:write(record)
 end

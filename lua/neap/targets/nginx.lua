@@ -114,7 +114,7 @@ effect.action "nginx.reload" {
     witness.run(target.host, call, reload_command(target), { become = target.become, timeout = call.timeout })
     await_new_workers(target, before)
   end,
-  take = witness.take,
+  prepare = witness.prepare, take = witness.take, release = witness.release,
   show = function(target) return target.host .. " nginx" end,
   says = function() return "nginx -t, then reload" end,
 }

@@ -47,7 +47,7 @@ local function declare(verb)
       witness.run(target.host, call, argv, { become = target.become, timeout = call.timeout })
       check_running(target, verb)
     end,
-    take = witness.take,
+    prepare = witness.prepare, take = witness.take, release = witness.release,
     show = function(target) return target.host .. " " .. target.service end,
     says = function() return verb end,
   }

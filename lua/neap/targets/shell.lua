@@ -1,0 +1,102 @@
+--- Command lines for a POSIX shell on a host: the one place that quotes.
+local near = require "neap.near"
+
+local shell = {}
+
+local TEXT_LIMIT = 96 * 1024 -- bytes; Linux takes at most 128 KiB in one argument
+
+--- A word that the shell hands on byte for byte. Raises a mistake for NUL, which no argument can hold.
+--- @param word string|number
+--- @return string
+function shell.quote(word)
+  word = tostring(word)
+  if word:find("\0", 1, true) then error("an argument cannot hold a NUL byte", 2) end
+  if word:find("^[%w_@%%+:,./-]+$") then return word end
+  return "'" .. word:gsub("'", [['\'']]) .. "'"
+end
+
+--- The words of an argument list, quoted.
+--- @param argv (string|number)[]
+--- @return string
+function shell.words(argv)
+  local words = {}
+  for i, word in ipairs(argv) do words[i] = shell.quote(word) end
+  return table.concat(words, " ")
+end
+
+local function check_argv(argv)
+  if type(argv) ~= "table" or argv[1] == nil then error("an argument list begins with a program", 4) end
+  for key, word in pairs(argv) do
+    if math.type(key) ~= "integer" or (type(word) ~= "string" and type(word) ~= "number") then
+      error("an argument list holds texts and numbers only", 4)
+    end
+  end
+  local program = tostring(argv[1])
+  if program == "" or program:find("^%-") then error(("%q is no program's name"):format(program), 4) end
+end
+
+local function setting_lines(options)
+  local lines, names = {}, {}
+  if options.cwd then lines[1] = "cd -- " .. shell.quote(options.cwd) .. " || exit" end
+  for name in pairs(options.env or {}) do names[#names + 1] = name end
+  table.sort(names)
+  for _, name in ipairs(names) do
+    if not tostring(name):find("^[%a_][%w_]*$") then error(("%q is no variable's name"):format(name), 4) end
+    lines[#lines + 1] = ("export %s=%s"):format(name, shell.quote(options.env[name]))
+  end
+  return lines
+end
+
+--- The text for `sh -c` that runs a command. A list runs that program with these arguments and no shell's meaning in any
+--- of them; a text is the shell's. `become` runs it as that user through sudo, a list without cwd and env directly, so that
+--- sudoers need allow only the program itself.
+--- @param command (string|number)[]|string
+--- @param options? { become?: string|false, env?: table<string, string>, cwd?: string }
+--- @return string
+function shell.text(command, options)
+  options = options or {}
+  local lines = setting_lines(options)
+  local direct = type(command) ~= "string" and #lines == 0
+  if type(command) == "string" then
+    lines[#lines + 1] = command
+  else
+    check_argv(command)
+    lines[#lines + 1] = (options.become and direct and "" or "exec ") .. shell.words(command)
+  end
+  local text = table.concat(lines, "\n")
+  if text:find("\0", 1, true) then error("a command cannot hold a NUL byte", 2) end
+  if options.become then
+    local sudo = ("exec sudo -n -u %s -- "):format(shell.quote(options.become))
+    text = sudo .. (direct and text or "sh -c " .. shell.quote(text))
+  end
+  if #text > TEXT_LIMIT then error("the command is longer than 96 KiB: hand long text over as `input`", 2) end
+  return text
+end
+
+--- A command as one line for people: its beginning, at most 80 bytes, no line ends.
+--- @param command (string|number)[]|string
+--- @return string
+function shell.line(command)
+  local text = type(command) == "string" and command or shell.words(command)
+  text = text:gsub("%s+", " "):gsub("^ ", ""):gsub(" $", "")
+  if #text <= 80 then return text end
+  return text:sub(1, (utf8.offset(text, 0, 78) or 78) - 1) .. "…"
+end
+
+--- Raises a mistake for the first key of options that is none of names, with the name that was probably meant.
+--- @param options table?
+--- @param names table<string, any>
+--- @param level integer  as error counts
+--- @return table options
+function shell.check_options(options, names, level)
+  for key in pairs(options or {}) do
+    if names[key] == nil then
+      local known = {}
+      for name in pairs(names) do known[#known + 1] = name end
+      error(("no option is named %q.%s"):format(tostring(key), near.question(tostring(key), known)), level + 1)
+    end
+  end
+  return options or {}
+end
+
+return shell
