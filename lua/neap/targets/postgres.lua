@@ -140,7 +140,8 @@ effect.action "postgres.restart" {
     witness.run(target.host, call, argv, { become = "root", timeout = call.timeout })
     await(target, START_TIMEOUT, answers, "does not answer")
   end,
-  prepare = witness.prepare, take = witness.take, release = witness.release, show = show, says = function() return "restart" end,
+  prepare = witness.prepare, take = witness.take, release = witness.release,
+  show = show, says = function() return "restart" end,
 }
 
 effect.action "postgres.reload" {
@@ -149,7 +150,8 @@ effect.action "postgres.reload" {
     local argv = { "pg_ctlcluster", target.version, target.cluster, "reload" }
     witness.run(target.host, call, argv, { become = "root", timeout = call.timeout })
   end,
-  prepare = witness.prepare, take = witness.take, release = witness.release, show = show, says = function() return "reload" end,
+  prepare = witness.prepare, take = witness.take, release = witness.release,
+  show = show, says = function() return "reload" end,
 }
 
 --- Restarts the server after what `fn` changes on it, and waits until it answers; a rollback does so after that is put
@@ -213,7 +215,8 @@ effect.action "postgres.promote" {
     await(target, PROMOTE_TIMEOUT, function() return not is_in_recovery(target) end, "is still in recovery")
   end,
   done = function(target) return not is_in_recovery(target) end,
-  prepare = witness.prepare, take = witness.take, release = witness.release, show = show, says = function() return "promote: in recovery t -> f" end,
+  prepare = witness.prepare, take = witness.take, release = witness.release,
+  show = show, says = function() return "promote: in recovery t -> f" end,
 }
 
 --- Makes a standby the master, and waits until it takes writes; one that does so already is left as it is.
