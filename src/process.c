@@ -346,7 +346,8 @@ static void add_variable(lua_State *L, char **vector, size_t *count, int kept)
 	name = check_text(L, 2, "env: a name");
 	luaL_argcheck(L, *name && !strchr(name, '='), 2, "env: a name is empty or holds '='");
 	vector[*count] = (char *)lua_pushfstring(L, "%s=%s", name, value);
-	lua_rawseti(L, kept, (lua_Integer)++*count);
+	*count += 1;
+	lua_rawseti(L, kept, (lua_Integer)*count);
 	lua_pop(L, 1);
 }
 
@@ -486,7 +487,8 @@ static int start_as(posix_spawnattr_t *attributes)
 	sigfillset(&all);
 	posix_spawnattr_setsigmask(attributes, &none);
 	posix_spawnattr_setsigdefault(attributes, &all);
-	return posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+	return posix_spawnattr_setflags(attributes,
+					POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
 }
 
 struct command {
@@ -551,7 +553,8 @@ static int refused(lua_State *L, const struct command *command, int error)
 	struct stat status;
 
 	if (command->folder && (stat(command->folder, &status) != 0 || !S_ISDIR(status.st_mode)))
-		return error_raise(L, kind_of(error), "%s: not a folder to start %s in", command->folder, command->argv[0]);
+		return error_raise(L, kind_of(error), "%s: not a folder to start %s in", command->folder,
+				   command->argv[0]);
 	if (error == ENOENT && access(command->program, F_OK) == 0)
 		return error_raise(L, "missing", "%s: the interpreter it names is missing", command->program);
 	return error_raise(L, kind_of(error), "%s cannot be started: %s", command->program, strerror(error));
@@ -759,7 +762,7 @@ static const char *process_fields(lua_State *L, char text[1024])
 	return end && end[1] == ' ' ? end + 2 : NULL;
 }
 
-/* process.start_time(pid) -> ticks since boot | nil: with the boot id it tells a process from a later one of its number */
+/* process.start_time(pid) -> ticks since boot | nil: with the boot id it tells a process from a later one of the number */
 static int process_start_time(lua_State *L)
 {
 	char text[1024];
@@ -800,16 +803,11 @@ static void make_leaving(lua_State *L)
 int luaopen_process(lua_State *L)
 {
 	static const luaL_Reg functions[] = {
-		{"spawn", process_spawn},
-		{"run", process_run},
-		{"pid", process_pid},
-		{"environ", process_environ},
-		{"user", process_user},
-		{"hostname", process_hostname},
-		{"boot_id", process_boot_id},
-		{"start_time", process_start_time},
-		{"alive", process_alive},
-		{NULL, NULL},
+		{"spawn", process_spawn},     {"run", process_run},
+		{"pid", process_pid},         {"environ", process_environ},
+		{"user", process_user},       {"hostname", process_hostname},
+		{"boot_id", process_boot_id}, {"start_time", process_start_time},
+		{"alive", process_alive},     {NULL, NULL},
 	};
 
 	make_leaving(L);

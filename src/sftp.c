@@ -40,6 +40,7 @@ struct files {
 	uint32_t read_size, write_size;
 	int extensions;
 	unsigned greeted : 1, queued : 1, ended : 1, error_ended : 1;
+	struct task *running; /* who moves the bytes now, and needs no waking */
 };
 
 /* ---- answers ---- */
@@ -490,7 +491,7 @@ static void answered(struct files *files, int type, struct cursor c)
 	memcpy(r->body, c.at, c.left);
 	if (r == files->limits)
 		take_limits(files);
-	else if (r->task)
+	else if (r->task && r->task != files->running)
 		task_wake(r->task);
 }
 
@@ -516,8 +517,10 @@ static size_t take_packet(struct files *files, struct cursor c)
 	length = cursor_u32(&c);
 	if (length < 5 || length > PACKET_MAX) {
 		keep_foreign_text(files);
-		break_off(files, "protocol", files->greeted ? "the file server sent a packet of %u bytes"
-							    : "what answers is not a file server", length);
+		break_off(files, "protocol",
+			  files->greeted ? "the file server sent a packet of %u bytes"
+					 : "what answers is not a file server",
+			  length);
 		return 0;
 	}
 	if (c.left < length)
@@ -721,6 +724,7 @@ static int operation_step(lua_State *L)
 		int moved;
 
 		tell_progress(L, o);
+		files->running = o->task;
 		moved = pump(files);
 		outcome = o->advance(o);
 		if (outcome == DONE)
@@ -730,7 +734,8 @@ static int operation_step(lua_State *L)
 		if (files->broken_kind)
 			return raise_broken(L, files);
 		if (!moved && !files->queued)
-			return files->stream->ops->wait(L, files->stream, files->out_length ? TASK_READ | TASK_WRITE : TASK_READ,
+			return files->stream->ops->wait(L, files->stream,
+							files->out_length ? TASK_READ | TASK_WRITE : TASK_READ,
 							operation_step);
 	}
 	return task_yield(L, operation_step);
@@ -774,8 +779,9 @@ int sftp_mode_option(lua_State *L, int arg, const char *name)
 	lua_getfield(L, arg, name);
 	text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
 	if (!lua_isnil(L, -1)) {
-		luaL_argcheck(L, text && strspn(text, "01234567") == strlen(text) && strlen(text) <= 4 && strlen(text) >= 3,
-			      arg, "a mode is octal text like \"0644\"");
+		luaL_argcheck(
+			L, text && strspn(text, "01234567") == strlen(text) && strlen(text) <= 4 && strlen(text) >= 3,
+			arg, "a mode is octal text like \"0644\"");
 		mode = (int)strtol(text, NULL, 8);
 	}
 	lua_pop(L, 1);
@@ -1049,14 +1055,14 @@ static int files_symlink(lua_State *L)
 
 static struct request *ask_owner(const struct call *call, int uid, int gid)
 {
-	return sftp_ask(call->operation.files, call->operation.task, FXP_SETSTAT, "zuuu", call->path, (uint32_t)ATTR_OWNER,
-			(uint32_t)uid, (uint32_t)gid);
+	return sftp_ask(call->operation.files, call->operation.task, FXP_SETSTAT, "zuuu", call->path,
+			(uint32_t)ATTR_OWNER, (uint32_t)uid, (uint32_t)gid);
 }
 
 static struct request *ask_mode(const struct call *call, int mode)
 {
-	return sftp_ask(call->operation.files, call->operation.task, FXP_SETSTAT, "zuu", call->path, (uint32_t)ATTR_MODE,
-			(uint32_t)mode);
+	return sftp_ask(call->operation.files, call->operation.task, FXP_SETSTAT, "zuu", call->path,
+			(uint32_t)ATTR_MODE, (uint32_t)mode);
 }
 
 /*

@@ -7,8 +7,9 @@
 #include <stdint.h>
 
 /*
- * What the files of native.sftp share: one connection to a server of the file protocol (version 3), questions by id, and
- * operations that wait for answers. Only operations know Lua; connection, questions and the parts of operations do not.
+ * What the files of native.sftp share: one connection to a server of the file protocol (version 3), questions by id,
+ * and operations that wait for answers. Only operations know Lua; connection, questions and the parts of operations do
+ * not.
  */
 enum {
 	FXP_INIT = 1,
@@ -65,7 +66,8 @@ struct request {
 	struct task *task; /* woken when the answer is there */
 	uint32_t id;
 	unsigned answered : 1, dropped : 1;
-	char *made; /* a path, malloc'ed, or NULL: the file that the answer's handle is of, removed if nobody takes it */
+	char *made; /* a path, malloc'ed, or NULL: the file that the answer's handle is of, removed if nobody takes it
+		     */
 	int type;
 	unsigned char *body; /* behind the id */
 	size_t length;
@@ -93,8 +95,8 @@ struct failure {
 enum outcome { WORKING, DONE, FAILED };
 
 /*
- * One Lua call that waits, at the start of its userdata (index 1 of its stack). `advance` asks and takes answers; FAILED
- * has filled in `failure`. `result` pushes what the call returns. `release` frees, and drops open questions.
+ * One Lua call that waits, at the start of its userdata (index 1 of its stack). `advance` asks and takes answers;
+ * FAILED has filled in `failure`. `result` pushes what the call returns. `release` frees, and drops open questions.
  */
 struct operation {
 	struct files *files;
@@ -109,8 +111,8 @@ struct operation {
 };
 
 /*
- * Asks the server. fmt: z text ending in NUL, b bytes and their size_t, u uint32_t, q uint64_t. Returns NULL if there is no
- * memory; the connection is then broken, which ends the operation.
+ * Asks the server. fmt: z text ending in NUL, b bytes and their size_t, u uint32_t, q uint64_t. Returns NULL if there
+ * is no memory; the connection is then broken, which ends the operation.
  */
 struct request *sftp_ask(struct files *files, struct task *task, int type, const char *fmt, ...);
 
@@ -121,10 +123,10 @@ struct request *sftp_ask(struct files *files, struct task *task, int type, const
 void sftp_drop(struct request **request);
 
 /* Asks without wanting to know. */
-#define sftp_tell(files, type, ...)                                               \
-	do {                                                                      \
+#define sftp_tell(files, type, ...)                                                   \
+	do {                                                                          \
 		struct request *told_ = sftp_ask((files), NULL, (type), __VA_ARGS__); \
-		sftp_drop(&told_);                                                \
+		sftp_drop(&told_);                                                    \
 	} while (0)
 
 /* Whether bytes may be queued now: what is not yet written is kept small. */
@@ -173,8 +175,8 @@ int sftp_mode_option(lua_State *L, int arg, const char *name);
 int sftp_owner_option(lua_State *L, int arg, const char *name);
 
 /*
- * For a Lua call whose arguments are on the stack: puts a new operation of that size below them, zeroed but for files (those
- * at index 1) and task, closed when the call ends. sftp_run then waits for it.
+ * For a Lua call whose arguments are on the stack: puts a new operation of that size below them, zeroed but for files
+ * (those at index 1) and task, closed when the call ends. sftp_run then waits for it.
  */
 void *sftp_new_operation(lua_State *L, size_t size);
 int sftp_run(lua_State *L, int options, int default_ms);
@@ -188,8 +190,8 @@ struct slot {
 };
 
 /*
- * A file on its way. Fill in the first group, and what its direction needs; then start it and advance it until it is DONE or
- * FAILED, and free it in any case. Names and descriptor stay the caller's.
+ * A file on its way. Fill in the first group, and what its direction needs; then start it and advance it until it is
+ * DONE or FAILED, and free it in any case. Names and descriptor stay the caller's.
  */
 struct transfer {
 	struct files *files;
@@ -200,8 +202,8 @@ struct transfer {
 	int fd;                 /* here; -1: memory */
 
 	/* down */
-	uint64_t max;      /* more bytes than that are refused */
-	char *memory;      /* where fd is -1; `end` bytes */
+	uint64_t max; /* more bytes than that are refused */
+	char *memory; /* where fd is -1; `end` bytes */
 	size_t memory_size;
 
 	/* up */

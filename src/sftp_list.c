@@ -58,8 +58,8 @@ static enum outcome add_name(struct listing *l, const char *name, size_t length,
 	if (is_dots(name, length))
 		return DONE;
 	if (!is_safe(name, length))
-		return sftp_fail(l->failure, "protocol", "list %s: a name that is empty or holds '/' or control characters",
-				 l->path);
+		return sftp_fail(l->failure, "protocol",
+				 "list %s: a name that is empty or holds '/' or control characters", l->path);
 	if (l->count >= l->max)
 		return sftp_fail(l->failure, "remote", "list %s: more than %zu names", l->path, l->max);
 	entry = new_entry(l);
@@ -108,7 +108,8 @@ static enum outcome finish(struct listing *l)
 		qsort(l->entries, l->count, sizeof *l->entries, by_name);
 	for (size_t i = 1; i < l->count; i++)
 		if (!strcmp(l->entries[i - 1].name, l->entries[i].name))
-			return sftp_fail(l->failure, "protocol", "list %s: %s comes twice", l->path, l->entries[i].name);
+			return sftp_fail(l->failure, "protocol", "list %s: %s comes twice", l->path,
+					 l->entries[i].name);
 	return DONE;
 }
 
@@ -181,7 +182,8 @@ static int list_result(lua_State *L, struct operation *o)
 	return 1;
 }
 
-/* files:list(path [, { timeout }]) -> { { name, type, size, mode, uid, gid, mtime }, … } by name; links are not followed */
+/* files:list(path [, { timeout }]) -> { { name, type, size, mode, uid, gid, mtime }, … } by name; links are not
+ * followed */
 int sftp_list(lua_State *L)
 {
 	static const char *const options[] = {"timeout", NULL};

@@ -1,4 +1,4 @@
-/* native.sftp: the bytes of one file, many questions in flight; a file that is written appears at once or not at all. */
+/* native.sftp: the bytes of one file, many questions in flight; what is written appears at once or not at all. */
 #include "sftp.h"
 #include "error.h"
 
@@ -51,7 +51,8 @@ void transfer_free(struct transfer *t)
 	sftp_drop(&t->request);
 	if (t->files) {
 		close_handle(t);
-		/* after a rename that is still on its way this finds nothing to remove, for questions keep their order */
+		/* after a rename that is still on its way this finds nothing to remove, for questions keep their order
+		 */
 		if (t->temporary_made)
 			sftp_tell(t->files, FXP_REMOVE, "z", t->temporary_path);
 	}
@@ -113,13 +114,15 @@ static enum outcome keep(struct transfer *t, const char *bytes, size_t length, u
 				 (unsigned long long)t->max);
 	t->done += length;
 	if (t->fd >= 0)
-		return write_all(t->fd, bytes, length, offset) ? DONE : sftp_local_failed(t->failure, "write", t->local_path);
+		return write_all(t->fd, bytes, length, offset) ? DONE
+							       : sftp_local_failed(t->failure, "write", t->local_path);
 	return keep_in_memory(t, bytes, length, offset) ? DONE : sftp_fail(t->failure, "lost", "not enough memory");
 }
 
 static void ask_piece(struct transfer *t, struct slot *slot)
 {
-	slot->request = sftp_ask(t->files, t->task, FXP_READ, "bqu", t->handle, t->handle_length, slot->offset, slot->length);
+	slot->request =
+		sftp_ask(t->files, t->task, FXP_READ, "bqu", t->handle, t->handle_length, slot->offset, slot->length);
 }
 
 static enum outcome take_piece(struct transfer *t, struct slot *slot)
@@ -138,8 +141,8 @@ static enum outcome take_piece(struct transfer *t, struct slot *slot)
 	if (slot->request->type != FXP_DATA)
 		return sftp_refused(t->failure, slot->request, "read", t->path);
 	if (c.bad || !length || length > slot->length)
-		return sftp_fail(t->failure, "protocol", "read %s: the server sent %zu bytes instead of %u", t->path, length,
-				 slot->length);
+		return sftp_fail(t->failure, "protocol", "read %s: the server sent %zu bytes instead of %u", t->path,
+				 length, slot->length);
 	if (keep(t, bytes, length, slot->offset) == FAILED)
 		return FAILED;
 	sftp_drop(&slot->request);
@@ -206,7 +209,8 @@ static enum outcome looked(struct transfer *t)
 		return sftp_refused(t->failure, t->request, "read", t->path);
 	sftp_drop(&t->request);
 	if ((t->remote.flags & ATTR_MODE) && !S_ISREG(t->remote.mode))
-		return sftp_fail(t->failure, "conflict", "read %s: it is no file but a %s", t->path, sftp_type(&t->remote));
+		return sftp_fail(t->failure, "conflict", "read %s: it is no file but a %s", t->path,
+				 sftp_type(&t->remote));
 	t->size = t->remote.size;
 	if (t->size > t->max)
 		return sftp_fail(t->failure, "remote", "read %s: it has %llu bytes, more than %llu", t->path,
@@ -300,8 +304,8 @@ static enum outcome renamed(struct transfer *t)
 static enum outcome rename_it(struct transfer *t)
 {
 	if (sftp_can(t->files, SFTP_POSIX_RENAME))
-		t->request = sftp_ask(t->files, t->task, FXP_EXTENDED, "zzz", "posix-rename@openssh.com", t->temporary_path,
-				      t->path);
+		t->request = sftp_ask(t->files, t->task, FXP_EXTENDED, "zzz", "posix-rename@openssh.com",
+				      t->temporary_path, t->path);
 	else
 		t->request = sftp_ask(t->files, t->task, FXP_RENAME, "zz", t->temporary_path, t->path);
 	return go(t, renamed);
@@ -389,8 +393,8 @@ static int send_pieces(struct transfer *t)
 		bytes = source(t, chunk, slot->length);
 		if (!bytes)
 			return 0;
-		slot->request = sftp_ask(t->files, t->task, FXP_WRITE, "bqb", t->handle, t->handle_length, slot->offset, bytes,
-					 (size_t)slot->length);
+		slot->request = sftp_ask(t->files, t->task, FXP_WRITE, "bqb", t->handle, t->handle_length, slot->offset,
+					 bytes, (size_t)slot->length);
 		if (!slot->request)
 			return 1;
 		t->next += slot->length;
@@ -408,7 +412,8 @@ static int take_written(struct transfer *t)
 			continue;
 		if (!good(t, slot->request, "write", t->path)) {
 			if (t->failure->code == FX_FAILURE) { /* all that is told of a full disk */
-				sftp_fail(t->failure, "remote", "write %s: failure; its file system may be full", t->path);
+				sftp_fail(t->failure, "remote", "write %s: failure; its file system may be full",
+					  t->path);
 				t->failure->code = FX_FAILURE;
 			}
 			return 0;
@@ -445,7 +450,8 @@ static enum outcome clashed(struct transfer *t)
 	if (!sftp_answered(t->request))
 		return WORKING;
 	if (t->request->type == FXP_ATTRS)
-		sftp_fail(t->failure, "conflict", "write %s: its temporary file %s is there already", t->path, t->temporary);
+		sftp_fail(t->failure, "conflict", "write %s: its temporary file %s is there already", t->path,
+			  t->temporary);
 	return FAILED;
 }
 
@@ -499,7 +505,8 @@ static enum outcome target_seen(struct transfer *t)
 	if ((t->remote.flags & ATTR_MODE) && S_ISLNK(t->remote.mode))
 		return sftp_fail(t->failure, "denied", "write %s: it is a link, and follow is not set", t->path);
 	if ((t->remote.flags & ATTR_MODE) && !S_ISREG(t->remote.mode))
-		return sftp_fail(t->failure, "denied", "write %s: it is no file but a %s", t->path, sftp_type(&t->remote));
+		return sftp_fail(t->failure, "denied", "write %s: it is no file but a %s", t->path,
+				 sftp_type(&t->remote));
 	return create(t);
 }
 
@@ -596,7 +603,8 @@ static int read_result(lua_State *L, struct operation *o)
 	return 1;
 }
 
-/* files:read(path [, { max = bytes, timeout }]) -> bytes. `missing` if there is none; more than max (64 MiB) is refused. */
+/* files:read(path [, { max = bytes, timeout }]) -> bytes. `missing` if there is none; more than max (64 MiB) is
+ * refused. */
 int sftp_read(lua_State *L)
 {
 	static const char *const options[] = {"max", "timeout", NULL};
@@ -647,8 +655,8 @@ static int open_destination(lua_State *L, struct moving *m)
 
 /*
  * files:download(remote, local [, { on_progress = fn(done, size), timeout }]) -> bytes
- * The local file appears when it is complete, with the remote one's mode without setuid bits; what is there, also a link,
- * is replaced.
+ * The local file appears when it is complete, with the remote one's mode without setuid bits; what is there, also a
+ * link, is replaced.
  */
 int sftp_download(lua_State *L)
 {
@@ -703,10 +711,10 @@ static void up_options(lua_State *L, struct moving *m)
 
 /*
  * files:write(path, bytes, { temporary = name, mode, uid, gid, fsync = true, follow = false, timeout })
- * The bytes go into a new file of that name in the same folder (0600), which gets owner and mode, is synced, and takes the
- * place of path in one act. mode and owner: as before, else 0644 and whoever logs in. A link is refused (`denied`) unless
- * `follow`: then the file it leads to is replaced, and `temporary` lies in that one's folder. On failure the temporary file
- * is removed; after `lost`, `timeout` or `cancelled` it may be there.
+ * The bytes go into a new file of that name in the same folder (0600), which gets owner and mode, is synced, and takes
+ * the place of path in one act. mode and owner: as before, else 0644 and whoever logs in. A link is refused (`denied`)
+ * unless `follow`: then the file it leads to is replaced, and `temporary` lies in that one's folder. On failure the
+ * temporary file is removed; after `lost`, `timeout` or `cancelled` it may be there.
  */
 int sftp_write(lua_State *L)
 {

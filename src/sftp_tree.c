@@ -122,13 +122,16 @@ static enum outcome add_found(struct tree *tree, const char *folder, const char 
 		return no_memory(tree);
 	if (tree->folders.count + tree->leaves.count >= SFTP_NAMES) {
 		free(path);
-		return sftp_fail(&tree->operation.failure, "remote", "copy %s: more than %d names", tree->remote, SFTP_NAMES);
+		return sftp_fail(&tree->operation.failure, "remote", "copy %s: more than %d names", tree->remote,
+				 SFTP_NAMES);
 	}
 	if (S_ISDIR(mode) || S_ISREG(mode))
-		return add_node(S_ISDIR(mode) ? &tree->folders : &tree->leaves, path, mode & 0777) ? DONE : no_memory(tree);
+		return add_node(S_ISDIR(mode) ? &tree->folders : &tree->leaves, path, mode & 0777) ? DONE
+												   : no_memory(tree);
 	tree->links++;
 	if (!tree->skip_links)
-		sftp_fail(&tree->operation.failure, "denied", "copy %s: %s is neither file nor folder", tree->remote, path);
+		sftp_fail(&tree->operation.failure, "denied", "copy %s: %s is neither file nor folder", tree->remote,
+			  path);
 	free(path);
 	return tree->skip_links ? DONE : FAILED;
 }
@@ -136,7 +139,8 @@ static enum outcome add_found(struct tree *tree, const char *folder, const char 
 /* Opens what lies below the local root; no link is followed on the way, nor at its end. */
 static int open_below(const struct tree *tree, const char *path, int flags)
 {
-	struct open_how how = {.flags = (uint64_t)(flags | O_CLOEXEC), .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS};
+	struct open_how how = {.flags = (uint64_t)(flags | O_CLOEXEC),
+			       .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS};
 
 	return (int)syscall(SYS_openat2, tree->root, *path ? path : ".", &how, sizeof how);
 }
@@ -257,7 +261,8 @@ static enum outcome carry_on(struct tree *tree, struct carrying *carrying)
 	return outcome;
 }
 
-static enum outcome carry(struct tree *tree, enum outcome (*begin)(struct tree *, struct carrying *, const struct node *))
+static enum outcome carry(struct tree *tree,
+			  enum outcome (*begin)(struct tree *, struct carrying *, const struct node *))
 {
 	int busy = 0;
 
@@ -284,7 +289,8 @@ static enum outcome carry_down(struct tree *tree)
 static int make_local_folder(const struct tree *tree, const struct node *folder)
 {
 	int parent = open_parent(tree, folder->path);
-	int made = parent >= 0 && (mkdirat(parent, last_part(folder->path), folder->mode | 0700) == 0 || errno == EEXIST);
+	int made =
+		parent >= 0 && (mkdirat(parent, last_part(folder->path), folder->mode | 0700) == 0 || errno == EEXIST);
 
 	if (parent >= 0)
 		close(parent);
@@ -325,8 +331,8 @@ static enum outcome check_case(struct tree *tree, const struct listing *l)
 	qsort(names, l->count, sizeof *names, by_folded_name);
 	for (size_t i = 1; i < l->count && outcome == DONE; i++)
 		if (!strcasecmp(names[i - 1], names[i]))
-			outcome = sftp_fail(&tree->operation.failure, "conflict", "copy %s: %s and %s differ in case alone",
-					    l->path, names[i - 1], names[i]);
+			outcome = sftp_fail(&tree->operation.failure, "conflict",
+					    "copy %s: %s and %s differ in case alone", l->path, names[i - 1], names[i]);
 	free(names);
 	return outcome;
 }
@@ -391,7 +397,8 @@ static enum outcome list_remote(struct tree *tree)
 	for (int i = 0; i < SIDE_BY_SIDE; i++) {
 		if (tree->listings[i].path && take_listing(tree, i) == FAILED)
 			return FAILED;
-		if (!tree->listings[i].path && tree->folders.next < tree->folders.count && begin_listing(tree, i) == FAILED)
+		if (!tree->listings[i].path && tree->folders.next < tree->folders.count &&
+		    begin_listing(tree, i) == FAILED)
 			return FAILED;
 		busy |= tree->listings[i].path != NULL;
 	}
@@ -633,7 +640,8 @@ static int open_local_root(struct tree *tree)
 }
 
 /*
- * files:upload_tree(local, remote [, { temporary = name, links = "skip", fsync = true, on_progress = fn(bytes), timeout }])
+ * files:upload_tree(local, remote [, { temporary = name, links = "skip", fsync = true, on_progress = fn(bytes), timeout
+ * }])
  *   -> { files = n, bytes = n, skipped = n }
  * The same the other way; each file as files:write does it, under a temporary name that begins with `temporary`.
  */

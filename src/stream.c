@@ -536,16 +536,11 @@ static int stream_close(lua_State *L)
 void stream_newmetatable(lua_State *L, const char *type)
 {
 	static const luaL_Reg methods[] = {
-		{"read", stream_read},
-		{"read_error", stream_read_error},
-		{"write", stream_write},
-		{"close_input", stream_close_input},
-		{"wait", stream_wait},
-		{"collect", stream_collect_checked},
-		{"close", stream_close},
-		{"__gc", stream_close},
-		{"__close", stream_close},
-		{NULL, NULL},
+		{"read", stream_read},     {"read_error", stream_read_error},
+		{"write", stream_write},   {"close_input", stream_close_input},
+		{"wait", stream_wait},     {"collect", stream_collect_checked},
+		{"close", stream_close},   {"__gc", stream_close},
+		{"__close", stream_close}, {NULL, NULL},
 	};
 
 	if (luaL_newmetatable(L, COLLECTING)) {

@@ -20,11 +20,13 @@ struct stream_ops {
 	ssize_t (*write)(struct stream *s, const char *buf, size_t n);
 	/* 0, STREAM_AGAIN, STREAM_LOST. May be called twice. */
 	int (*close_input)(struct stream *s);
-	/* 1: known, and either *status or signal_name ("TERM") is set; 0: not yet; STREAM_LOST: it will never be known */
+	/* 1: known, and either *status or signal_name ("TERM") is set; 0: not yet; STREAM_LOST: it will never be known
+	 */
 	int (*exited)(struct stream *s, int *status, char signal_name[16]);
 	/*
-	 * A task_wait or task_park until one of these may do more: TASK_READ output, error output or exit, TASK_WRITE input.
-	 * Called only after the operation in question said STREAM_AGAIN (or 0, for `exited`). Several tasks may wait.
+	 * A task_wait or task_park until one of these may do more: TASK_READ output, error output or exit, TASK_WRITE
+	 * input. Called only after the operation in question said STREAM_AGAIN (or 0, for `exited`). Several tasks may
+	 * wait.
 	 */
 	int (*wait)(lua_State *L, struct stream *s, int events, lua_CFunction step);
 	/* Wakes all tasks that wait: one of them took bytes that are another's. */

@@ -104,7 +104,9 @@ describe("process.run", function()
 
   it("ends the program when the callback fails", function()
     local before = descriptors()
-    local failure = raises(sh, "echo x; sleep 60", { on_output = function() fault.raise { kind = "remote", message = "no" } end })
+    local failure = raises(sh, "echo x; sleep 60", {
+      on_output = function() fault.raise { kind = "remote", message = "no" } end,
+    })
     equal(failure.message, "no")
     equal(descriptors(), before)
     truthy(eventually(function() return children() == "" end))
