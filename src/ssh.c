@@ -796,7 +796,7 @@ static int session_auth_agent(lua_State *L)
 /* ---- the module ---- */
 
 #ifdef __SANITIZE_ADDRESS__
-/* libssh2 forgets the old copy of the host key at each new key exchange: about a hundred bytes for each gigabyte. */
+/* libssh2 forgets to free, at each key exchange, MAC keys that AES-GCM does not need and the old copy of the host key. */
 const char *__lsan_default_suppressions(void);
 const char *__lsan_default_suppressions(void)
 {

@@ -266,17 +266,21 @@ static void drain(struct ssh_channel *c, int err, struct ssh_buffer *into)
 static void harvest(struct ssh_channel *c)
 {
 	char *name = NULL;
+	unsigned long unread = 0;
 
 	take_pid(c);
 	drain(c, 0, c->wanted ? &c->out : NULL);
 	drain(c, 1, c->wanted ? &c->err : NULL);
+	libssh2_channel_window_read_ex(c->ch, &unread, NULL);
+	if (unread)
+		return; /* a key exchange is under way: the next turn goes on */
 	c->status = libssh2_channel_get_exit_status(c->ch);
 	libssh2_channel_get_exit_signal(c->ch, &name, NULL, NULL, NULL, NULL, NULL);
 	snprintf(c->signal_name, sizeof c->signal_name, "%s", name ? name : "");
 	if (name)
 		libssh2_free(c->session->ssh, name);
 	if (libssh2_channel_free(c->ch) == LIBSSH2_ERROR_EAGAIN)
-		return; /* a key exchange is under way: the next turn goes on */
+		return;
 	c->ch = NULL;
 	c->state = SSH_ENDED;
 }

@@ -328,8 +328,14 @@ describe("settings", function()
   it("take a proxy command", function()
     start {}
     local command = ("bash -c 'exec 3<>/dev/tcp/%%h/%d; cat <&3 & cat >&3'"):format(server.port)
-    local session <close> = open { proxy_command = command }
+    local session <close> = open({ proxy_command = command }, { allow_exec = { "bash" } })
     equal(says(session, "echo ok"), "ok\n")
+  end)
+
+  it("run no proxy command that is not allowed", function()
+    start {}
+    local failure = raises(open, { proxy_command = "/bin/touch " .. folder .. "/ran" }, { allow_exec = { "bash" } })
+    equal({ failure.kind, failure.message }, { "denied", "the ProxyCommand of 127.0.0.1 runs /bin/touch, which is not allowed" })
   end)
 end)
 

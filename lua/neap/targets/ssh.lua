@@ -91,8 +91,9 @@ local function override(settings, overrides)
   settings.hostname = overrides.hostname or settings.hostname
   settings.port = overrides.port and tostring(overrides.port) or settings.port
   settings.user = overrides.user or settings.user
-  settings.proxyjump = overrides.proxy_jump or settings.proxyjump
-  settings.proxycommand = overrides.proxy_command or settings.proxycommand
+  if overrides.proxy_jump or overrides.proxy_command then
+    settings.proxyjump, settings.proxycommand = overrides.proxy_jump, overrides.proxy_command
+  end
   settings.hostkeyalias = overrides.host_key_alias or settings.hostkeyalias
   settings.identityagent = overrides.identity_agent or settings.identityagent
   if overrides.identity_file then
@@ -175,8 +176,22 @@ local SAYS = {
   end,
 }
 
+--- RevokedHostKeys, as a list of public keys. Its binary form is refused rather than passed over.
+local function check_revoked_file(settings, key)
+  local path = settings.revokedhostkeys
+  if not path or path == "none" then return end
+  path = expanded(path, settings, settings.alias)
+  local text = read_file(path)
+  local listed = text and text:find(crypto.base64(key.blob), 1, true)
+  if text and not listed and not text:find("^SSHKRL\n") then return end
+  fault.raise { kind = "denied", host = settings.alias,
+    message = listed and ("the key of %s is revoked (%s): %s"):format(settings.alias, path, described(key))
+      or ("RevokedHostKeys %s cannot be read as a list of public keys"):format(path) }
+end
+
 local function check_host_key(settings, entries, key)
   local name = key_name(settings)
+  check_revoked_file(settings, key)
   local verdict, entry = known_hosts.verdict(entries, key)
   if verdict == "unknown" and name:find("^%[") then
     local plain, where = known_hosts.verdict(entries_of(settings, settings.hostname:lower()), key)
@@ -208,6 +223,7 @@ end
 --- @field pins? string|{ host_key: string }  the host key, as facts() gives it
 --- @field overrides? ssh.overrides
 --- @field shared? ssh.shared
+--- @field allow_exec? string[]  programs that a ProxyCommand may run; none unless named here
 --- @field timeout? number  of the connection, in seconds
 
 local open_settled
@@ -247,24 +263,38 @@ local function through_jumps(settings, options)
         overrides[name] = (options.overrides or {})[name]
       end
       if before then overrides.proxy_jump, overrides.proxy_command = "none", "none" end
-      local hop_options = { ask = options.ask, shared = options.shared, timeout = options.timeout, overrides = overrides }
+      local hop_options = { ask = options.ask, shared = options.shared, timeout = options.timeout, overrides = overrides,
+        allow_exec = options.allow_exec }
       return open_settled(settings_of(hop.alias, overrides), hop_options, before)
     end)
   end
   return last
 end
 
+--- The configured ProxyCommand, if its program may be run.
+local function proxy_command(settings, options)
+  local command = settings.proxycommand
+  if not command or command == "none" then return end
+  command = expanded(command, settings, settings.alias)
+  local program = command:gsub("^exec%s+", ""):match("^%S+") or ""
+  for _, name in ipairs(options.allow_exec or {}) do
+    if name == program or name == program:match("[^/]*$") then return "exec " .. command:gsub("^exec%s+", "") end
+  end
+  fault.raise { kind = "denied", host = settings.alias,
+    message = ("the ProxyCommand of %s runs %s, which is not allowed"):format(settings.alias, program),
+    hint = ("name %s in policy.allow_exec of the environment"):format(program) }
+end
+
 local function seconds(text) return text and tonumber((text:gsub("s$", ""))) end
 
 local function connect(settings, entries, options, before)
-  local command = settings.proxycommand
-  if command == "none" then command = nil end
+  local command = not before and proxy_command(settings, options) or nil
   local jump = before or not command and through_jumps(settings, options) or nil
   local timeout = options.timeout or seconds(settings.connecttimeout) or 30
   local interval = seconds(settings.serveraliveinterval) or 0
   local ok, session = pcall(native.connect, {
     host = settings.hostname, port = settings.port, through = jump and jump.native,
-    command = command and not jump and "exec " .. expanded(command, settings, settings.alias) or nil,
+    command = command,
     host_keys = table.concat(algorithms_of(settings, entries), ","),
     keepalive = interval > 0 and interval or nil,
     keepalive_count = interval > 0 and tonumber(settings.serveralivecountmax) or nil, timeout = timeout,
