@@ -175,9 +175,10 @@ end
 
 
 --- Starts a run.
---- @param given { environment: table, procedure: string, files: table<string, string>, arguments: table, state: string|table, on_event?: fun(event: table), ask?: fun(question: table): table?, actor?: string, plan?: table, signals?: boolean }
+--- @param given { environment: table, procedure: string, files: table<string, string>, arguments: table, state: string|table, on_event?: fun(event: table), ask?: fun(question: table): table?, prompt?: fun(prompt: string, options: table): string?, actor?: string, plan?: table, signals?: boolean }
 ---   environment is as environment.load gives it; procedure is its path in files; state is the environment's folder;
----   ask returns { choice, who, reason }, or nil where nobody answers; signals: Ctrl-C and the like pause the run
+---   ask returns { choice, who, reason }, or nil where nobody answers; prompt asks for a passphrase;
+---   signals: Ctrl-C and the like pause the run
 --- @return table outcome   see neap.engine.outcome
 function run.start(given)
   local self = session.prepare(given)

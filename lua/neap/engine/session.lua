@@ -27,7 +27,8 @@ end
 local function new(given)
   local self = setmetatable({ connections = {}, occurrences = {}, reads = 0, plan_results = {} }, session)
   self.on_event = given.on_event or function() end
-  self.answerer, self.signals = given.ask, given.signals
+  self.answerer, self.prompt, self.signals = given.ask, given.prompt, given.signals
+  self.output = function(host, bytes, side) self:emit { type = "output", host = host, text = bytes, side = side } end
   self.settle_at_once = given.settle_at_once
   self.settle_patience = given.settle_patience
   self.state_folder = type(given.state) == "string" and given.state or nil

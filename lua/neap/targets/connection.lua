@@ -134,7 +134,7 @@ end
 local function open_session(connection, run)
   local ssh = require "neap.targets.ssh"
   local entry = connection.entry
-  return ssh.open(entry.ssh, { ask = run.ask, pins = run.pins, overrides = { user = entry.user, port = entry.port } })
+  return ssh.open(entry.ssh, { ask = run.prompt, pins = run.pins, overrides = { user = entry.user, port = entry.port } })
 end
 
 --- What is kept for a connection under that key; made by one task when several want it at the same time.
