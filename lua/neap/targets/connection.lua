@@ -73,16 +73,6 @@ function hosts.object(entry)
   return list
 end
 
---- A host, or a list of hosts, made of an environment's entry; no run is needed for that.
---- @param entry table
---- @return neap.host|neap.host[]
-function hosts.object(entry)
-  if entry.name then return setmetatable({ name = entry.name, address = entry.address }, META) end
-  local list = {}
-  for index, one in ipairs(entry) do list[index] = hosts.object(one) end
-  return list
-end
-
 --- The host of that name in the run's environment. Opens nothing yet. Raises kind `missing` where there is none.
 --- @param value string|table  a name, an entry of the environment, or a host
 --- @return neap.host
