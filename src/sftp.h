@@ -55,9 +55,8 @@ enum {
 	SFTP_NAMES = 1000 * 1000,   /* in one listing or tree */
 	SFTP_QUICK_MS = 60 * 1000,  /* deadline of a question */
 	SFTP_LONG_MS = 3600 * 1000, /* deadline of a transfer */
+	SFTP_ERROR_TEXT = 4096,     /* bytes kept of the error output */
 };
-
-struct files;
 
 /* A question and, once answered, what the server said. Belongs to who asked; see sftp_drop. */
 struct request {
@@ -71,6 +70,26 @@ struct request {
 	int type;
 	unsigned char *body; /* behind the id */
 	size_t length;
+};
+
+/* A connection: userdata, whose user value is the stream. Its bytes are moved by sftp_pump alone (sftp_wire.c). */
+struct files {
+	struct stream *stream;
+	struct request *open, **open_end; /* in the order they were asked */
+	struct request *limits;           /* asked at once, needed whenever it comes */
+	uint32_t next_id;
+	unsigned char *out; /* from out_start out_length bytes are to be written */
+	size_t out_start, out_length, out_size;
+	unsigned char *in;
+	size_t in_length;
+	char error_text[SFTP_ERROR_TEXT]; /* the end of the error output */
+	size_t error_length;
+	const char *broken_kind; /* NULL while it works */
+	char broken[512];
+	uint32_t read_size, write_size;
+	int extensions;
+	unsigned greeted : 1, queued : 1, ended : 1, error_ended : 1;
+	struct task *running; /* who moves the bytes now, and needs no waking */
 };
 
 /* Reads what a server sent; once something does not fit, `bad` stays set and all else reads as 0. */
@@ -129,14 +148,24 @@ void sftp_drop(struct request **request);
 		sftp_drop(&told_);                                                    \
 	} while (0)
 
+/* Allocates what a zeroed connection needs over that stream, and greets; false if there is no memory. */
+int sftp_begin(struct files *files, struct stream *stream);
+void sftp_end(struct files *files);
+
+/* Moves the bytes that can be moved now, and wakes those whose answers come; returns whether there were any. */
+int sftp_pump(struct files *files);
+
+/* Only the writing half. */
+int sftp_flush(struct files *files);
+
+/* Nothing more can be asked or answered; the first reason counts. */
+void sftp_break(struct files *files, const char *kind, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
 /* Whether bytes may be queued now: what is not yet written is kept small. */
 int sftp_has_room(const struct files *files);
 
 /* What the server can do beyond version 3. */
 enum { SFTP_POSIX_RENAME = 1, SFTP_FSYNC = 2 };
-int sftp_can(const struct files *files, int extension);
-uint32_t sftp_read_size(const struct files *files);
-uint32_t sftp_write_size(const struct files *files);
 
 struct cursor sftp_answer(const struct request *r);
 uint32_t cursor_u32(struct cursor *c);

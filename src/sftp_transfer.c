@@ -162,11 +162,11 @@ static void ask_pieces(struct transfer *t)
 	uint64_t left;
 
 	while (t->in_flight < SFTP_IN_FLIGHT && sftp_has_room(t->files) && t->end == UINT64_MAX && t->next <= t->max &&
-	       (t->next < t->size + sftp_read_size(t->files) || !t->in_flight)) {
+	       (t->next < t->size + t->files->read_size || !t->in_flight)) {
 		slot = free_slot(t);
 		left = t->next < t->size ? t->size - t->next : UINT64_MAX;
 		slot->offset = t->next;
-		slot->length = left < sftp_read_size(t->files) ? (uint32_t)left : sftp_read_size(t->files);
+		slot->length = left < t->files->read_size ? (uint32_t)left : t->files->read_size;
 		ask_piece(t, slot);
 		if (!slot->request)
 			return;
@@ -303,7 +303,7 @@ static enum outcome renamed(struct transfer *t)
 
 static enum outcome rename_it(struct transfer *t)
 {
-	if (sftp_can(t->files, SFTP_POSIX_RENAME))
+	if (t->files->extensions & SFTP_POSIX_RENAME)
 		t->request = sftp_ask(t->files, t->task, FXP_EXTENDED, "zzz", "posix-rename@openssh.com",
 				      t->temporary_path, t->path);
 	else
@@ -348,7 +348,7 @@ static enum outcome finish(struct transfer *t, const struct attributes *made)
 					       (uint32_t)ATTR_OWNER, uid, gid);
 	t->questions[MODE] = sftp_ask(t->files, t->task, FXP_FSETSTAT, "buu", t->handle, t->handle_length,
 				      (uint32_t)ATTR_MODE, mode);
-	if (t->sync && sftp_can(t->files, SFTP_FSYNC))
+	if (t->sync && (t->files->extensions & SFTP_FSYNC))
 		t->questions[SYNC] = sftp_ask(t->files, t->task, FXP_EXTENDED, "zb", "fsync@openssh.com", t->handle,
 					      t->handle_length);
 	t->questions[CLOSE] = ask_handle(t, FXP_CLOSE);
@@ -389,7 +389,7 @@ static int send_pieces(struct transfer *t)
 		const char *bytes;
 
 		slot->offset = t->next;
-		slot->length = left < sftp_write_size(t->files) ? (uint32_t)left : sftp_write_size(t->files);
+		slot->length = left < t->files->write_size ? (uint32_t)left : t->files->write_size;
 		bytes = source(t, chunk, slot->length);
 		if (!bytes)
 			return 0;

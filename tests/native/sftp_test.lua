@@ -1,6 +1,8 @@
 local process = require "native.process"
 local sftp    = require "native.sftp"
+local ssh     = require "native.ssh"
 local task    = require "native.task"
+local sshd    = dofile("tests/sshd.lua")
 
 local SERVER = "/usr/lib/openssh/sftp-server"
 
@@ -198,6 +200,30 @@ describe("files", function()
     local ok, failure = waiting:wait()
     equal({ ok, failure.kind }, { false, "lost" })
     equal(raises(files.stat, files, "/").kind, "lost")
+  end)
+end)
+
+describe("files over ssh", function()
+  it("are read and written, also by several tasks and through sudo", function()
+    local folder = scratch()
+    local key = sshd.key(folder, "id", "ed25519")
+    local server = sshd.start(folder, { users = { key } })
+    local session <close> = ssh.connect { host = "127.0.0.1", port = server.port }
+    session:auth_methods("root")
+    session:auth_key("root", key)
+    local files <close> = sftp.open(session:exec("sudo -n " .. SERVER, { reads = true }))
+    local running = {}
+    for i = 1, 4 do
+      running[i] = task.spawn(function()
+        write(files, folder .. "/" .. i, MIXED:rep(i), { temporary = ".t" .. i })
+        truthy(files:read(folder .. "/" .. i) == MIXED:rep(i))
+      end)
+    end
+    for i = 1, 4 do equal({ running[i]:wait() }, { true }) end
+    local failure = raises(sftp.open, session:exec("echo 'sudo: a password is required' >&2; exit 1", { reads = true }))
+    equal({ failure.kind, failure.output }, { "denied", "sudo: a password is required\n" })
+    equal(raises(sftp.open, session:exec("/no/such/sftp-server", { reads = true })).kind, "missing")
+    server.stop()
   end)
 end)
 
