@@ -1,4 +1,4 @@
-/* native.ssh: ssh sessions over libssh2: connecting, the host's key, authentication. What is trusted is decided in Lua. */
+/* native.ssh: ssh sessions over libssh2: connecting, the host's key, authentication. Trust is decided in Lua. */
 #include "ssh.h"
 #include "error.h"
 #include "task.h"
@@ -22,7 +22,6 @@
 
 enum {
 	CONNECT_MS = 30 * 1000,
-	AUTH_MS = 120 * 1000, /* an agent may ask a person */
 	KEEPALIVE_MS = 15 * 1000,
 	KEEPALIVE_LEAST_MS = 2000, /* libssh2 sends none more often */
 	KEEPALIVE_MOST = 3,
@@ -167,7 +166,7 @@ static struct ssh_session *session_new(lua_State *L, int arg)
 	return s;
 }
 
-static struct ssh_session *check_session(lua_State *L)
+struct ssh_session *ssh_session_check(lua_State *L)
 {
 	struct ssh_session **slot = luaL_checkudata(L, 1, SSH_SESSION);
 
@@ -176,7 +175,7 @@ static struct ssh_session *check_session(lua_State *L)
 }
 
 /* In a step: another task may have closed the session meanwhile. */
-static struct ssh_session *open_session(lua_State *L)
+struct ssh_session *ssh_session_open(lua_State *L)
 {
 	struct ssh_session *s = *(struct ssh_session **)lua_touserdata(L, 1);
 
@@ -236,9 +235,9 @@ static int connect_step(lua_State *L);
 static int connect_raise(lua_State *L, struct ssh_session *s, const char *why)
 {
 	int numeric = !*s->peer || !strcmp(s->peer, s->host);
+	const char *format = numeric ? "%s%s port %d: %s" : "%s (%s) port %d: %s";
 
-	return error_raise(L, "connect", numeric ? "%s%s port %d: %s" : "%s (%s) port %d: %s", s->host, numeric ? "" : s->peer, s->port,
-			   why);
+	return error_raise(L, "connect", format, s->host, numeric ? "" : s->peer, s->port, why);
 }
 
 /* Faster answers, and a connection that is dead is found to be so within a minute. */
@@ -274,7 +273,7 @@ static void try_address(struct ssh_session *s)
 /* Until a socket is connected; its failure is that of the last address. */
 static int connect_socket_step(lua_State *L)
 {
-	struct ssh_session *s = open_session(L);
+	struct ssh_session *s = ssh_session_open(L);
 
 	if (!s->resolved)
 		return task_wait(L, s->bell, TASK_READ, connect_socket_step);
@@ -351,8 +350,14 @@ static int connect_by_command(lua_State *L, struct ssh_session *s, const char *c
 	char *argv[] = {"sh", "-c", (char *)command, NULL};
 	uv_process_t *process = calloc(1, sizeof *process);
 	uv_stdio_container_t stdio[3];
-	uv_process_options_t options = {.exit_cb = command_exited, .file = "/bin/sh", .args = argv, .flags = UV_PROCESS_DETACHED,
-					.stdio_count = 3, .stdio = stdio};
+	uv_process_options_t options = {
+		.exit_cb = command_exited,
+		.file = "/bin/sh",
+		.args = argv,
+		.flags = UV_PROCESS_DETACHED,
+		.stdio_count = 3,
+		.stdio = stdio,
+	};
 
 	if (!process || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0) {
 		free(process);
@@ -454,10 +459,16 @@ static void start_keepalive(struct ssh_session *s)
 	uv_timer_start(s->timer, keepalive_due, (uint64_t)s->keepalive_ms, (uint64_t)s->keepalive_ms);
 }
 
+void ssh_authenticated(struct ssh_session *s)
+{
+	s->authenticated = 1;
+	start_keepalive(s);
+}
+
 /* The key exchange. The session is the userdata at index 1. */
 static int connect_step(lua_State *L)
 {
-	struct ssh_session *s = open_session(L), *root = s;
+	struct ssh_session *s = ssh_session_open(L), *root = s;
 	int rc;
 
 	while (root->carrier)
@@ -512,7 +523,8 @@ static void set_algorithms(lua_State *L, struct ssh_session *s)
 	libssh2_session_method_pref(s->ssh, LIBSSH2_METHOD_SIGN_ALGO, "rsa-sha2-512,rsa-sha2-256");
 	for (int side = 0; side <= 1; side++) {
 		prefer(L, s, side ? LIBSSH2_METHOD_CRYPT_SC : LIBSSH2_METHOD_CRYPT_CS, "ciphers",
-		       "aes128-gcm@openssh.com,chacha20-poly1305@openssh.com,aes256-gcm@openssh.com,aes128-ctr,aes192-ctr,aes256-ctr");
+		       "aes128-gcm@openssh.com,chacha20-poly1305@openssh.com,aes256-gcm@openssh.com,"
+		       "aes128-ctr,aes192-ctr,aes256-ctr");
 		prefer(L, s, side ? LIBSSH2_METHOD_MAC_SC : LIBSSH2_METHOD_MAC_CS, "macs",
 		       "hmac-sha2-256-etm@openssh.com,hmac-sha2-512-etm@openssh.com,hmac-sha2-256,hmac-sha2-512");
 	}
@@ -589,7 +601,7 @@ static int ssh_connect(lua_State *L)
 /* session:host_key() -> { type = "ssh-ed25519", blob = bytes }, as known_hosts has them */
 static int session_host_key(lua_State *L)
 {
-	struct ssh_session *s = check_session(L);
+	struct ssh_session *s = ssh_session_check(L);
 	size_t length = 0;
 	int type;
 	const char *blob = libssh2_session_hostkey(s->ssh, &length, &type);
@@ -613,7 +625,7 @@ static void set_text(lua_State *L, const char *name, const char *text)
 /* session:facts() -> { host, address?, port, banner, kex, cipher, mac } */
 static int session_facts(lua_State *L)
 {
-	struct ssh_session *s = check_session(L);
+	struct ssh_session *s = ssh_session_check(L);
 
 	lua_createtable(L, 0, 7);
 	set_text(L, "host", s->host);
@@ -639,164 +651,10 @@ static int session_alive(lua_State *L)
 	return 2;
 }
 
-/* ---- authentication ---- */
-
-/*
- * The calls below are repeated with the same arguments, which lie on the Lua stack, until libssh2 has its answer. Until
- * then the session is busy: a task that was cancelled in between leaves it useless.
- */
-static struct ssh_session *begin_auth(lua_State *L, int top)
-{
-	struct ssh_session *s = check_session(L);
-
-	if (s->busy)
-		error_raise(L, "lost", "an earlier authentication on this session was cut short");
-	luaL_checkstring(L, 2);
-	lua_settop(L, top);
-	s->busy = 1;
-	task_deadline(L, top + 1, AUTH_MS);
-	return s;
-}
-
-/* Returns 1 to wait once more; raises if the connection broke. */
-static int auth_waits(lua_State *L, struct ssh_session *s, long rc)
-{
-	ssh_check(s, rc == LIBSSH2_ERROR_EAGAIN ? 0 : rc);
-	ssh_settle(s);
-	if (ssh_lost(s))
-		error_raise(L, "connect", "%s port %d: the connection broke at authentication: %s", s->host, s->port, s->failure);
-	if (rc == LIBSSH2_ERROR_EAGAIN)
-		return 1;
-	s->busy = 0;
-	return 0;
-}
-
-static void authenticated(struct ssh_session *s)
-{
-	s->authenticated = 1;
-	start_keepalive(s);
-}
-
-/* -> true | false, libssh2's reason */
-static int auth_result(lua_State *L, struct ssh_session *s, int rc)
-{
-	lua_pushboolean(L, rc == 0);
-	if (rc == 0) {
-		authenticated(s);
-		return 1;
-	}
-	lua_pushstring(L, ssh_last_error(s));
-	return 2;
-}
-
-static int methods_step(lua_State *L)
-{
-	struct ssh_session *s = open_session(L);
-	size_t length;
-	const char *user = lua_tolstring(L, 2, &length);
-	const char *list = libssh2_userauth_list(s->ssh, user, (unsigned)length);
-
-	if (auth_waits(L, s, list ? 0 : libssh2_session_last_errno(s->ssh)))
-		return task_wait(L, s->bell, TASK_READ, methods_step);
-	if (list) {
-		lua_pushstring(L, list);
-		return 1;
-	}
-	if (!libssh2_userauth_authenticated(s->ssh))
-		return error_raise(L, "auth", "%s port %d: %s", s->host, s->port, ssh_last_error(s));
-	authenticated(s);
-	return 0;
-}
-
-/* session:auth_methods(user) -> "publickey,password" | nil: the server lets the user in without any */
-static int session_auth_methods(lua_State *L)
-{
-	begin_auth(L, 2);
-	return methods_step(L);
-}
-
-static LIBSSH2_USERAUTH_PUBLICKEY_SIGN_FUNC(refuse_to_sign)
-{
-	(void)session, (void)sig, (void)sig_len, (void)data, (void)data_len, (void)abstract;
-	return -1;
-}
-
-static int offer_step(lua_State *L)
-{
-	struct ssh_session *s = open_session(L);
-	size_t length;
-	const char *blob = lua_tolstring(L, 3, &length);
-	void *unused = NULL;
-	int rc = libssh2_userauth_publickey(s->ssh, lua_tostring(L, 2), (const unsigned char *)blob, length, refuse_to_sign, &unused);
-
-	if (auth_waits(L, s, rc))
-		return task_wait(L, s->bell, TASK_READ, offer_step);
-	lua_pushboolean(L, rc == LIBSSH2_ERROR_PUBLICKEY_UNVERIFIED); /* it got as far as signing */
-	return 1;
-}
-
-/* session:offer(user, blob) -> whether the server would take this public key */
-static int session_offer(lua_State *L)
-{
-	luaL_checkstring(L, 3);
-	begin_auth(L, 3);
-	return offer_step(L);
-}
-
-static int key_step(lua_State *L)
-{
-	struct ssh_session *s = open_session(L);
-	size_t length;
-	const char *user = lua_tolstring(L, 2, &length);
-	int rc = libssh2_userauth_publickey_fromfile_ex(s->ssh, user, (unsigned)length, lua_tostring(L, 4), lua_tostring(L, 3),
-							lua_tostring(L, 5));
-
-	if (auth_waits(L, s, rc))
-		return task_wait(L, s->bell, TASK_READ, key_step);
-	return auth_result(L, s, rc);
-}
-
-/* session:auth_key(user, private_file [, certificate_file [, passphrase]]) -> true | false, why */
-static int session_auth_key(lua_State *L)
-{
-	luaL_checkstring(L, 3);
-	luaL_optstring(L, 4, NULL);
-	luaL_optstring(L, 5, NULL);
-	begin_auth(L, 5);
-	return key_step(L);
-}
-
-static int agent_step(lua_State *L)
-{
-	struct ssh_session *s = open_session(L);
-	struct ssh_agent *agent = lua_touserdata(L, 3);
-	size_t length;
-	const char *blob = lua_tolstring(L, 4, &length);
-	void *signer = agent;
-	int rc = libssh2_userauth_publickey(s->ssh, lua_tostring(L, 2), (const unsigned char *)blob, length, ssh_agent_sign, &signer);
-
-	if (!auth_waits(L, s, rc))
-		return auth_result(L, s, rc);
-	if (ssh_agent_waiting(agent))
-		return task_wait(L, ssh_agent_fd(agent), TASK_READ, agent_step);
-	return task_wait(L, s->bell, TASK_READ, agent_step);
-}
-
-/* session:auth_agent(user, agent, blob) -> true | false, why */
-static int session_auth_agent(lua_State *L)
-{
-	size_t length;
-	const char *blob = luaL_checklstring(L, 4, &length);
-
-	ssh_agent_choose(ssh_agent_check(L, 3), blob, length);
-	begin_auth(L, 4);
-	return agent_step(L);
-}
-
 /* ---- the module ---- */
 
 #ifdef __SANITIZE_ADDRESS__
-/* libssh2 forgets to free, at each key exchange, MAC keys that AES-GCM does not need and the old copy of the host key. */
+/* At each key exchange libssh2 loses the MAC keys that AES-GCM does not need, and the old copy of the host key. */
 const char *__lsan_default_suppressions(void);
 const char *__lsan_default_suppressions(void)
 {
@@ -810,10 +668,10 @@ static void register_session(lua_State *L)
 		{"host_key", session_host_key},
 		{"facts", session_facts},
 		{"alive", session_alive},
-		{"auth_methods", session_auth_methods},
-		{"offer", session_offer},
-		{"auth_key", session_auth_key},
-		{"auth_agent", session_auth_agent},
+		{"auth_methods", ssh_session_auth_methods},
+		{"offer", ssh_session_offer},
+		{"auth_key", ssh_session_auth_key},
+		{"auth_agent", ssh_session_auth_agent},
 		{"exec", ssh_session_exec},
 		{"subsystem", ssh_session_subsystem},
 		{"close", session_close},
@@ -844,7 +702,12 @@ static void register_world(lua_State *L)
 
 int luaopen_ssh(lua_State *L)
 {
-	static const luaL_Reg functions[] = {{"connect", ssh_connect}, {"agent", ssh_agent_open}, {"ending", ssh_ending}, {NULL, NULL}};
+	static const luaL_Reg functions[] = {
+		{"connect", ssh_connect},
+		{"agent", ssh_agent_open},
+		{"ending", ssh_ending},
+		{NULL, NULL},
+	};
 
 	if (libssh2_init(0))
 		return luaL_error(L, "libssh2 cannot be initialized");

@@ -8,7 +8,7 @@
 
 /*
  * What the parts of native.ssh share: ssh.c (sessions as Lua sees them), ssh_wire.c (their bytes), ssh_channel.c (commands
- * on them), ssh_agent.c (keys kept by an agent).
+ * on them), ssh_auth.c (logging in), ssh_agent.c (keys kept by an agent).
  *
  * libssh2 never meets a full or an empty socket: it writes into `out` and reads from `in`, and the loop moves these. So no
  * call of its is left half sent, which another call on the same session would corrupt, and a cancelled task leaves nothing
@@ -125,6 +125,15 @@ const char *ssh_last_error(struct ssh_session *s);
 
 /* ssh.c */
 void ssh_release(struct ssh_session *s);
+struct ssh_session *ssh_session_check(lua_State *L); /* at index 1; raises a mistake if it is closed */
+struct ssh_session *ssh_session_open(lua_State *L);  /* the same in a step: raises `lost` */
+void ssh_authenticated(struct ssh_session *s);
+
+/* ssh_auth.c */
+int ssh_session_auth_methods(lua_State *L);
+int ssh_session_offer(lua_State *L);
+int ssh_session_auth_key(lua_State *L);
+int ssh_session_auth_agent(lua_State *L);
 
 /* ssh_channel.c */
 struct ssh_channel *ssh_channel_new(struct ssh_session *s, const char *text, size_t length);

@@ -190,7 +190,9 @@ static uint32_t sign_flags(const unsigned char *data, size_t length)
 	name = read_string(&r);
 	if (r.bad || name.end - name.at < 12)
 		return 0;
-	return !memcmp(name.at, "rsa-sha2-512", 12) ? RSA_SHA2_512 : !memcmp(name.at, "rsa-sha2-256", 12) ? RSA_SHA2_256 : 0;
+	if (!memcmp(name.at, "rsa-sha2-512", 12))
+		return RSA_SHA2_512;
+	return !memcmp(name.at, "rsa-sha2-256", 12) ? RSA_SHA2_256 : 0;
 }
 
 static int ask_to_sign(struct ssh_agent *a, const unsigned char *data, size_t length)

@@ -187,9 +187,10 @@ static void send_unsent(struct ssh_channel *c)
  * channel's signal is not enough, for sshd ignores it for root; and closing a channel leaves the process running. Written
  * for the kill that is part of a shell, without "--", which not every shell knows there.
  */
-#define ENDING                                                                                                                      \
-	"kill -TERM -%d 2>/dev/null || exit 0; n=0; while kill -0 -%d 2>/dev/null; do "                                            \
-	"[ $n -ge 50 ] && { kill -KILL -%d; exit; }; n=$((n+1)); sleep 0.1 || { sleep 1; n=$((n+9)); }; done"
+#define ENDING                                                                                   \
+	"kill -TERM -%d 2>/dev/null || exit 0; n=0; while kill -0 -%d 2>/dev/null; do "          \
+	"[ $n -ge 50 ] && { kill -KILL -%d; exit; }; "                                           \
+	"n=$((n+1)); sleep 0.1 || { sleep 1; n=$((n+9)); }; done"
 
 enum { ENDING_MOST = sizeof ENDING + 64 };
 
@@ -223,7 +224,7 @@ static void kill_there(struct ssh_channel *c)
 	}
 }
 
-/* Reads the line with the process id, byte by byte: what follows it is the command's. Returns 1 when that is settled. */
+/* Reads the line with the process id byte by byte: what follows is the command's. Returns 1 when that is settled. */
 static int take_pid(struct ssh_channel *c)
 {
 	char line[PID_LINE + 1] = "";
@@ -561,8 +562,7 @@ static int start_failed(lua_State *L, struct ssh_channel *c)
 {
 	const char *kind = !c->requested ? "connect" : ssh_lost(c->session) ? "lost" : "denied";
 
-	return error_raise(L, kind, "%s: %s", c->subsystem ? "the subsystem could not be started" : "the command could not be started",
-			   why_gone(c));
+	return error_raise(L, kind, "the %s could not be started: %s", c->subsystem ? "subsystem" : "command", why_gone(c));
 }
 
 /* Stack: session, text, options, the channel's slot. */

@@ -43,20 +43,22 @@ function sshd.fingerprint(path) return (run({ "ssh-keygen", "-lf", path .. ".pub
 
 function sshd.free_port()
   for _ = 1, 100 do
-    local port = math.random(20000, 59000)
+    local port = math.random(12000, 32000) -- below those that the kernel gives to clients
     local taken = run({ "ss", "-Htln", "sport = :" .. port })
     if taken == "" then return port end
   end
   error("no free port")
 end
 
+--- false: somebody else took the port meanwhile.
 local function listening(log)
   for _ = 1, 500 do
     local file = io.open(log)
     local text = file and file:read("a") or ""
     if file then file:close() end
-    if text:find("Server listening", 1, true) then return end
-    assert(not text:find("fatal", 1, true) and not text:find("Cannot bind", 1, true), text)
+    if text:find("Server listening", 1, true) then return true end
+    if text:find("Cannot bind", 1, true) then return false end
+    assert(not text:find("fatal", 1, true), text)
     task.sleep(0.01)
   end
   error("sshd does not start: " .. log)
@@ -83,7 +85,10 @@ function sshd.start(folder, options)
   sshd.write(name .. ".conf", table.concat(lines, "\n") .. "\n")
   run { "mkdir", "-p", "/run/sshd" }
   local child = process.spawn({ "/usr/sbin/sshd", "-D", "-f", name .. ".conf", "-E", server.log }, { reads = true })
-  listening(server.log)
+  if not listening(server.log) then
+    child:close()
+    return sshd.start(folder, options)
+  end
   function server.host_key(kind) return folder .. "/host-" .. port .. "-" .. (kind or "ed25519") end
   function server.line(kind) return ("[127.0.0.1]:%d %s\n"):format(port, sshd.public(server.host_key(kind))) end
   function server.stop() child:close() end
@@ -91,7 +96,8 @@ function sshd.start(folder, options)
   function server.cut()
     local text = sshd.read(server.log)
     child:close()
-    local found = run { "sh", "-c", ("ss -Htnp state established sport = :%d | grep -o 'pid=[0-9]*' | sort -u"):format(port) }
+    local list = "ss -Htnp state established sport = :%d | grep -o 'pid=[0-9]*' | sort -u"
+    local found = run { "sh", "-c", list:format(port) }
     for pid in found:gmatch("pid=(%d+)") do pcall(run, { "kill", "-9", pid }) end
     return text
   end

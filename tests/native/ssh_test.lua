@@ -50,8 +50,9 @@ describe("ssh.connect", function()
   end)
 
   it("gives up on a server that says nothing", function()
-    local listener = process.spawn({ "python3", "-c",
-      "import socket,time;s=socket.create_server(('127.0.0.1',0));print(s.getsockname()[1],flush=True);time.sleep(60)" }, READS)
+    local silent = "import socket, time; s = socket.create_server(('127.0.0.1', 0)); "
+      .. "print(s.getsockname()[1], flush=True); time.sleep(60)"
+    local listener = process.spawn({ "python3", "-c", silent }, READS)
     local port = tonumber(listener:read())
     equal(raises(ssh.connect, { host = "127.0.0.1", port = port, timeout = 0.2 }).kind, "timeout")
     listener:close()
@@ -92,7 +93,8 @@ describe("ssh.connect", function()
 
   it("goes through a program", function()
     local server, key = lab()
-    local session <close> = login(server, key, { command = ("exec bash -c 'exec 3<>/dev/tcp/127.0.0.1/%d; cat <&3 & cat >&3'"):format(server.port) })
+    local relay = "exec bash -c 'exec 3<>/dev/tcp/127.0.0.1/%d; cat <&3 & cat >&3'"
+    local session <close> = login(server, key, { command = relay:format(server.port) })
     equal(session:exec("echo ok", READS):collect {}.out, "ok\n")
     server.stop()
   end)

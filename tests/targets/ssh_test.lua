@@ -286,7 +286,8 @@ describe("known_hosts", function()
   local function line(names, blob) return ("%s ssh-ed25519 %s comment\n"):format(names, crypto.base64(blob)) end
 
   it("names a host with its port", function()
-    equal({ known_hosts.name("Web.Example", 22), known_hosts.name("10.0.0.1", 2222) }, { "web.example", "[10.0.0.1]:2222" })
+    equal(known_hosts.name("Web.Example", 22), "web.example")
+    equal(known_hosts.name("10.0.0.1", 2222), "[10.0.0.1]:2222")
   end)
 
   it("matches patterns, negations and lists", function()
@@ -297,8 +298,8 @@ describe("known_hosts", function()
   end)
 
   it("passes over comments, empty and broken lines", function()
-    equal(types("\n# a.example ssh-ed25519 AAAA\na.example\na.example ssh-ed25519 !!!\n" .. line("a.example", "1"), "a.example"),
-      { "1" })
+    local text = "\n# a.example ssh-ed25519 AAAA\na.example\na.example ssh-ed25519 !!!\n"
+    equal(types(text .. line("a.example", "1"), "a.example"), { "1" })
   end)
 
   it("writes a hashed line that ssh-keygen finds", function()
@@ -335,14 +336,16 @@ describe("settings", function()
   it("run no proxy command that is not allowed", function()
     start {}
     local failure = raises(open, { proxy_command = "/bin/touch " .. folder .. "/ran" }, { allow_exec = { "bash" } })
-    equal({ failure.kind, failure.message }, { "denied", "the ProxyCommand of 127.0.0.1 runs /bin/touch, which is not allowed" })
+    equal(failure.kind, "denied")
+    matches(failure.message, "runs /bin/touch, which is not allowed$")
   end)
 end)
 
 describe("jumping", function()
   it("goes over two hosts, and shares the way", function()
     start {}
-    local first, second, third = server, sshd.start(folder, { users = { key } }), sshd.start(folder, { users = { key } })
+    local first = server
+    local second, third = sshd.start(folder, { users = { key } }), sshd.start(folder, { users = { key } })
     sshd.write(known, first.line() .. second.line() .. third.line())
     local jump = ("root@127.0.0.1:%d,ssh://root@127.0.0.1:%d"):format(first.port, second.port)
     local shared = {}

@@ -154,12 +154,14 @@ local function described(key) return key.type .. " " .. known_hosts.fingerprint(
 
 local SAYS = {
   revoked = function(name, key, entry)
-    return ("the key of %s is revoked (%s): %s"):format(name, entry.place, described(key)), "this host must get a new key"
+    return ("the key of %s is revoked (%s): %s"):format(name, entry.place, described(key)),
+      "this host must get a new key"
   end,
   changed = function(name, key, entry, alias)
     return ("the key of %s is not the known one: it shows %s, known is %s (%s)"):format(name, described(key),
         described(entry), entry.place),
-      ("somebody may stand between; if the host was set up anew, delete %s and run: neap host add %s"):format(entry.place, alias)
+      ("somebody may stand between; if the host was set up anew, delete %s and run: neap host add %s"):format(
+        entry.place, alias)
   end,
   other = function(name, key, entry, alias)
     return ("%s shows a key of a type that is not known of it: %s, known is %s (%s)"):format(name, described(key),
@@ -167,8 +169,9 @@ local SAYS = {
       ("compare the fingerprint with the host's own, then run: neap host add %s"):format(alias)
   end,
   authority = function(name, key, entry, alias)
-    return ("%s is known by a certificate authority (%s), which is not supported; it shows %s"):format(name, entry.place,
-      described(key)), ("compare the fingerprint with the host's own, then run: neap host add %s"):format(alias)
+    return ("%s is known by a certificate authority (%s), which is not supported; it shows %s"):format(name,
+      entry.place, described(key)),
+      ("compare the fingerprint with the host's own, then run: neap host add %s"):format(alias)
   end,
   unknown = function(name, key, _, alias)
     return ("the key of %s is not known: %s"):format(name, described(key)),
@@ -263,8 +266,8 @@ local function through_jumps(settings, options)
         overrides[name] = (options.overrides or {})[name]
       end
       if before then overrides.proxy_jump, overrides.proxy_command = "none", "none" end
-      local hop_options = { ask = options.ask, shared = options.shared, timeout = options.timeout, overrides = overrides,
-        allow_exec = options.allow_exec }
+      local hop_options = { overrides = overrides }
+      for _, name in ipairs { "ask", "shared", "timeout", "allow_exec" } do hop_options[name] = options[name] end
       return open_settled(settings_of(hop.alias, overrides), hop_options, before)
     end)
   end
@@ -422,7 +425,8 @@ end
 
 local function key_text(key)
   local blob = key.blob
-  return (blob and type_of(blob) .. " " .. known_hosts.fingerprint(blob) or "key") .. " (" .. (key.path or key.name) .. ")"
+  local text = blob and type_of(blob) .. " " .. known_hosts.fingerprint(blob) or "key"
+  return ("%s (%s)"):format(text, key.path or key.name)
 end
 
 local function refuse(settings, methods, tried)
@@ -432,7 +436,8 @@ local function refuse(settings, methods, tried)
     message = #tried == 0 and ("%s: no key to log in with"):format(who)
       or ("%s accepts none of the %d keys tried"):format(who, #tried),
     output = table.concat(tried, "\n"),
-    hint = ("the server takes: %s; keys come from the agent and from IdentityFile of: ssh -G %s"):format(methods, settings.alias),
+    hint = ("the server takes: %s; keys come from the agent and from IdentityFile of: ssh -G %s"):format(methods,
+      settings.alias),
   }
 end
 
