@@ -206,7 +206,8 @@ local function check_host_key(settings, entries, key)
 end
 
 local function check_pins(settings, pins, key)
-  local pinned = type(pins) == "table" and pins.host_key or pins
+  local pinned = pins
+  if type(pins) == "table" then pinned = pins.host_key end
   if pinned and pinned ~= described(key) then
     fault.raise { kind = "denied", host = settings.alias,
       message = ("%s shows another host key than the plan was made with: %s, planned %s"):format(settings.alias,
