@@ -1,8 +1,9 @@
 --- Where a task stands in a run: the step, the branch of a fan-out, and what it recorded before it was interrupted, which
 --- answers the same calls again. It is the task's context while a step runs.
-local data  = require "neap.engine.data"
-local fault = require "native.error"
-local task  = require "native.task"
+local crypto = require "native.crypto"
+local data   = require "neap.engine.data"
+local fault  = require "native.error"
+local task   = require "native.task"
 
 local branch = {}
 branch.__index = branch
@@ -94,5 +95,13 @@ end
 
 --- The digest by which a target is known within a run.
 function branch.target_key(kind, target) return data.digest(kind, target) end
+
+--- The name of an effect within a run, the same in the plan and in the run: path, kind, target and occurrence.
+function branch:effect_key(kind, target)
+  local run = self.run
+  local key = self.path .. "\0" .. branch.target_key(kind.name, target)
+  run.occurrences[key] = (run.occurrences[key] or 0) + 1
+  return crypto.sha256(key .. "\0" .. run.occurrences[key])
+end
 
 return branch

@@ -56,6 +56,7 @@ end
 --- @return table<string, any>
 function fan_out.run(parent, items, options, fn)
   check_names(items)
+  if #parent.brackets > 0 then error("a bracket holds changes, not a fan-out: put the bracket inside", 3) end
   local run, results, stop = parent.run, {}, { above = parent.stop }
   local function one(item)
     local name = name_of(item)

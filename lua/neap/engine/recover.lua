@@ -1,9 +1,10 @@
 --- What a resume does first: every effect in doubt is settled by its target; what ran half is undone or asked about.
 local branches = require "neap.engine.branch"
+local call     = require "neap.engine.call"
 local data     = require "neap.engine.data"
-local effect   = require "neap.engine.effect"
 local fault    = require "native.error"
-local settle   = require "neap.engine.settle"
+local kinds    = require "neap.engine.kinds"
+local undo     = require "neap.engine.undo"
 
 local recover = {}
 
@@ -30,9 +31,9 @@ local function ask_about(self, doubtful, verdict, detail)
 end
 
 local function settle_one(self, doubtful)
-  local kind = effect.kind(self, doubtful.kind)
+  local kind = kinds.find(self, doubtful.kind)
   local branch = branches.new(self, { title = doubtful.path }, { path = doubtful.path, attempt = doubtful.attempt })
-  local verdict, detail = effect.settle(branch, kind, doubtful, self.settle_patience or PATIENCE, function(state, why)
+  local verdict, detail = call.settle(branch, kind, doubtful, self.settle_patience or PATIENCE, function(state, why)
     self:emit { type = "progress", path = doubtful.path, show = doubtful.show, text = state, failure = why }
   end)
   if verdict == "done" then
@@ -56,10 +57,10 @@ local function mend_partial(self)
   for _, one in ipairs(self.state:in_place()) do
     local step = self.state.steps[one.path]
     if one.status == "partial" and step and step.status == "open" then
-      local kind = effect.kind(self, one.kind)
-      if effect.can_undo(kind, one) then
+      local kind = kinds.find(self, one.kind)
+      if kinds.can_undo(kind, one) then
         branches.new(self, { title = one.path }, { path = one.path, attempt = one.attempt })
-          :within({}, effect.undo, one, function() return "overwrite" end)
+          :within({}, undo.effect, one, function() return "overwrite" end)
       else
         local choice = self:ask { kind = "partial", path = one.path, options = { "again", "done", "stop" },
           text = ("%s ended half way and has no undo: %s"):format(one.show or one.kind, one.failure and one.failure.message or "") }

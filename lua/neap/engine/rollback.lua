@@ -2,12 +2,12 @@
 local attempt  = require "neap.engine.attempt"
 local branches = require "neap.engine.branch"
 local data     = require "neap.engine.data"
-local effect   = require "neap.engine.effect"
 local fault    = require "native.error"
 local outcome  = require "neap.engine.outcome"
 local recover  = require "neap.engine.recover"
 local session  = require "neap.engine.session"
 local task     = require "native.task"
+local undo     = require "neap.engine.undo"
 
 local rollback = {}
 
@@ -61,7 +61,7 @@ local function undo_effect(self, one, how)
   local definition = definition_of(self, one.path) or { title = one.path, number = "" }
   local branch = branches.new(self, definition, { path = one.path, attempt = one.attempt })
   self:emit { type = "progress", path = one.path, show = one.show, text = "undo" }
-  local result = task.with_context(branch, effect.undo, one, on_conflict(self, how))
+  local result = task.with_context(branch, undo.effect, one, on_conflict(self, how))
   self:emit { type = "undone", path = one.path, show = one.show, outcome = result }
 end
 

@@ -1,8 +1,8 @@
 --- A run in this process: takes the lease, keeps the state as records are written, and lets everything go at the end.
+local call       = require "neap.engine.call"
 local clock      = require "native.clock"
 local crypto     = require "native.crypto"
 local data       = require "neap.engine.data"
-local effect     = require "neap.engine.effect"
 local fault      = require "native.error"
 local fold       = require "neap.engine.fold"
 local json       = require "native.json"
@@ -152,7 +152,7 @@ end
 --- @param outcome "done"|"rolled back"|"abandoned"
 --- @param fields? table
 function session:close(outcome, fields)
-  local left = effect.release(self)
+  local left = call.release(self)
   local record = { type = "close", outcome = outcome, head = self.writer.head, left = #left > 0 and left or nil }
   for key, value in pairs(fields or {}) do record[key] = value end
   self.writer:write(record)

@@ -1,0 +1,140 @@
+--- One call to a target, carried out: intent, call with leave to change, verification, end; and what follows when the
+--- answer is not clear. Nothing else in neap has the leave.
+local crypto   = require "native.crypto"
+local data     = require "neap.engine.data"
+local fault    = require "native.error"
+local kinds    = require "neap.engine.kinds"
+local points   = require "native.fault"
+local settle   = require "neap.engine.settle"
+local task     = require "native.task"
+
+local call = {}
+
+local change = package.loaded["neap.test.change"] or task.take_change()
+
+local PREPARE_TIMEOUT, SETTLE_AT_ONCE, RELEASE_TIMEOUT = 60, 15, 20 -- seconds
+
+--- Errors after which nothing has happened at the target; every other leaves it in doubt until it is asked.
+local DEFINITE = { connect = true, auth = true, denied = true, missing = true, conflict = true, unknown = true }
+
+--- Calls a function of a kind or a read: other reads within it are part of it and are not recorded.
+function call.inside(branch, fields, fn, ...)
+  points.before "call"
+  local results = table.pack(branch:within(fields, fn, ...))
+  points.after "call"
+  return table.unpack(results, 1, results.n)
+end
+
+local function remember(failure)
+  if not fault.is(failure) then return { kind = "mistake", message = tostring(failure) } end
+  return { kind = failure.kind, message = failure.message, where = failure.where, host = failure.host,
+    code = failure.code, output = failure.output, hint = failure.hint }
+end
+
+--- Writes the end of an effect.
+function call.finish(branch, intent, status, fields)
+  local record = { type = "end", of = intent.seq, path = intent.path, status = status }
+  for key, value in pairs(fields or {}) do record[key] = value end
+  branch.run.writer:write(record)
+end
+
+--- Finds out what became of an effect; see settle.verdict. Called by the engine only.
+function call.settle(branch, kind, intent, patience, tell)
+  return branch:within({ inside = true }, change, settle.verdict, kind, intent, patience, tell)
+end
+
+--- The verdict on an effect whose call gave no clear answer, while the process that made it lives.
+local function settle_at_once(branch, kind, intent, failure)
+  return task.shield(function()
+    local verdict, detail = call.settle(branch, kind, intent, branch.run.settle_at_once or SETTLE_AT_ONCE, function() end)
+    if verdict == "done" or verdict == "void" or verdict == "partial" then
+      call.finish(branch, intent, verdict, { how = "settled", result = verdict == "done" and detail or nil,
+        failure = verdict ~= "done" and remember(failure) or nil })
+    end
+    return verdict, detail
+  end)
+end
+
+local function call_failed(branch, kind, intent, failure)
+  if fault.is(failure) and (failure.kind == "fenced" or failure.kind == "journal") then error(failure, 0) end
+  if fault.is(failure) and DEFINITE[failure.kind] and failure.code ~= "diverged" then
+    call.finish(branch, intent, "failed", { how = "reply", failure = remember(failure) })
+    error(failure, 0)
+  end
+  if kind.class == "action" and fault.is(failure, "remote") then
+    call.finish(branch, intent, "partial", { how = "reply", failure = remember(failure) })
+    error(failure, 0)
+  end
+  local verdict, detail = settle_at_once(branch, kind, intent, failure)
+  if verdict == "done" and not fault.is(failure, "cancelled") then return detail end
+  if fault.is(failure) and verdict ~= "done" and verdict ~= "void" and verdict ~= "partial" then
+    failure.in_doubt = intent.seq
+  end
+  error(failure, 0)
+end
+
+--- Writes the intent, calls act(call) with leave to change, verifies, writes the end. Returns act's result.
+function call.carry_out(branch, kind, intent, act, verify)
+  local writer = branch.run.writer
+  branch:check_going_on()
+  intent.type, intent.path, intent.attempt = "intent", branch.path, branch.attempt
+  intent.kind, intent.version, intent.class = kind.name, kind.version, kind.class
+  intent.witness = branch.run.uid .. "-" .. crypto.hex(crypto.random(6))
+  intent.show = kinds.show(kind, intent.target)
+  if writer.full then error(writer.full, 0) end
+  if kind.prepare then
+    intent.place = data.plain(call.inside(branch, { inside = true }, task.deadline, PREPARE_TIMEOUT, change, kind.prepare,
+      intent.target))
+  end
+  writer:append(intent)
+  writer:flush()
+  local given = { witness = intent.witness, timeout = intent.timeout, before = intent.before, data = intent.data,
+    result = intent.of_result, place = intent.place }
+  local ok, result = pcall(call.inside, branch, { inside = true }, task.deadline, intent.timeout, change, act, given)
+  if ok and verify then
+    local verified, problem = pcall(call.inside, branch, { inside = true }, verify)
+    if not verified then ok, result = false, problem end
+  end
+  if ok then
+    result = data.plain(result)
+    call.finish(branch, intent, "done", { how = "reply", result = result })
+    return result
+  end
+  return call_failed(branch, kind, intent, result)
+end
+
+local function not_applied(kind, target)
+  fault.raise { kind = "verify", message = ("%s of %s is not what was put there"):format(kind.name, kinds.show(kind, target)) }
+end
+
+--- Puts intent.after and verifies that it is there.
+function call.put(branch, kind, intent)
+  local target, after = intent.target, intent.after
+  call.carry_out(branch, kind, intent, function(given) kind.put(target, data.plain(after), given) end, function()
+    if not data.same(kind.get(target), after) then not_applied(kind, target) end
+  end)
+end
+
+local function release_one(kind, target, place)
+  return pcall(task.deadline, RELEASE_TIMEOUT, change, kind.release, target, place)
+end
+
+--- Gives back, at a run's close, what its kinds' prepare has made: each place once.
+--- @param run table
+--- @return table[] left  places that could not be given back
+function call.release(run)
+  local seen, left = {}, {}
+  for _, done in ipairs(run.state.effect_order) do
+    local kind = done.place and kinds.find(run, done.kind)
+    local key = kind and kind.release and data.digest(done.place)
+    if key and not seen[key] then
+      seen[key] = true
+      if not task.with_context({ run = run }, release_one, kind, done.target, done.place) then
+        left[#left + 1] = { show = done.show, place = done.place }
+      end
+    end
+  end
+  return left
+end
+
+return call
