@@ -59,7 +59,7 @@ $(OUT)/o/lua_files.o: $(OUT)/o/lua_files.S
 	$(CC) -c -o $@ $<
 
 test: $(NEAP) ## the tests that need no lab
-	$(NEAP) test $(or $(T),$(wildcard tests/native tests/engine tests/targets tests/cli tests/*_test.lua))
+	TZ=UTC $(NEAP) test $(or $(T),$(wildcard tests/native tests/engine tests/targets tests/cli tests/*_test.lua))
 
 deps: ## install what vendor/ declares (root or sudo), once
 	@vendor/install.sh

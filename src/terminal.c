@@ -6,9 +6,8 @@
 #include <fcntl.h>
 #include <langinfo.h>
 #include <lauxlib.h>
-#include <signal.h>
+#include <poll.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -301,115 +300,8 @@ static int terminal_read_line(lua_State *L)
 	return read_step(L);
 }
 
-/* ---- signals ---- */
-
-#define SIGNALS "terminal.signals"
-
-enum { WATCHED = 3 };
-
-static const struct {
-	int number;
-	const char *name;
-} watched[WATCHED] = {{SIGINT, "INT"}, {SIGTERM, "TERM"}, {SIGHUP, "HUP"}};
-
-/* Lives until the last of its handles is closed, which is after its userdata is. */
-struct signals {
-	uv_signal_t handles[WATCHED];
-	int pending[WATCHED];
-	int open;             /* handles that are not closed yet */
-	struct task *waiting; /* NULL: nobody */
-};
-
-static void handle_closed(uv_handle_t *handle)
-{
-	struct signals *s = handle->data;
-
-	if (--s->open == 0)
-		free(s);
-}
-
-static void signal_came(uv_signal_t *handle, int number)
-{
-	struct signals *s = handle->data;
-
-	for (int i = 0; i < WATCHED; i++)
-		if (watched[i].number == number)
-			s->pending[i]++;
-	if (s->waiting)
-		task_wake(s->waiting);
-}
-
-static int signals_close(lua_State *L)
-{
-	struct signals **box = luaL_checkudata(L, 1, SIGNALS);
-	struct signals *s = *box;
-
-	*box = NULL;
-	for (int i = 0; s && i < WATCHED; i++)
-		uv_close((uv_handle_t *)&s->handles[i], handle_closed);
-	return 0;
-}
-
-/*
- * terminal.signals() -> object: from now on SIGINT, SIGTERM and SIGHUP do not end the process but are handed out by its
- * next(), until it is closed.
- */
-static int terminal_signals(lua_State *L)
-{
-	struct signals **box = lua_newuserdata(L, sizeof *box);
-
-	*box = NULL;
-	luaL_setmetatable(L, SIGNALS);
-	*box = calloc(1, sizeof **box);
-	if (!*box)
-		return luaL_error(L, "out of memory");
-	for (int i = 0; i < WATCHED; i++) {
-		uv_signal_init(task_loop(), &(*box)->handles[i]);
-		(*box)->handles[i].data = *box;
-		(*box)->open++;
-		uv_signal_start(&(*box)->handles[i], signal_came, watched[i].number);
-		uv_unref((uv_handle_t *)&(*box)->handles[i]);
-	}
-	return 1;
-}
-
-static int next_step(lua_State *L)
-{
-	struct signals **box = lua_touserdata(L, 1);
-
-	if (!*box)
-		return 0;
-	(*box)->waiting = NULL;
-	for (int i = 0; i < WATCHED; i++)
-		if ((*box)->pending[i]) {
-			(*box)->pending[i]--;
-			lua_pushstring(L, watched[i].name);
-			return 1;
-		}
-	(*box)->waiting = task_current(L);
-	return task_park(L, next_step);
-}
-
-/* signals:next() -> "INT", "TERM" or "HUP", as they come; for one task at a time. Deadline: 24 days. */
-static int signals_next(lua_State *L)
-{
-	struct signals **box = luaL_checkudata(L, 1, SIGNALS);
-
-	luaL_argcheck(L, *box, 1, "closed");
-	lua_settop(L, 1);
-	task_deadline(L, 2, 24 * 86400 * 1000);
-	return next_step(L);
-}
-
 int luaopen_terminal(lua_State *L)
 {
-	static const luaL_Reg methods[] = {
-		{"next", signals_next},
-		{"close", signals_close},
-		{"__gc", signals_close},
-		{"__close", signals_close},
-		{NULL, NULL},
-	};
 	static const luaL_Reg functions[] = {
 		{"is_terminal", terminal_is_terminal},
 		{"size", terminal_size},
@@ -418,7 +310,6 @@ int luaopen_terminal(lua_State *L)
 		{"clean", terminal_clean},
 		{"write", terminal_write},
 		{"read_line", terminal_read_line},
-		{"signals", terminal_signals},
 		{NULL, NULL},
 	};
 
@@ -427,10 +318,6 @@ int luaopen_terminal(lua_State *L)
 	lua_setfield(L, -2, "__gc");
 	lua_pushcfunction(L, side_close);
 	lua_setfield(L, -2, "__close");
-	luaL_newmetatable(L, SIGNALS);
-	luaL_setfuncs(L, methods, 0);
-	lua_pushvalue(L, -1);
-	lua_setfield(L, -2, "__index");
 	luaL_newlib(L, functions);
 	return 1;
 }

@@ -283,7 +283,7 @@ local function group_of(env, hosts, entries, path)
   for index, entry in ipairs(entries) do
     local name = type(entry) == "string" and entry or entry.name
     if not hosts[name] then
-      complain(env.origins[join(path, index)], "no host '%s'.%s", name, near.hint(name, hosts))
+      complain(env.origins[join(path, index)], "no host '%s'%s", name, near.hint(name, hosts))
     end
     group[index] = hosts[name]
   end

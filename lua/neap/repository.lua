@@ -7,6 +7,7 @@ local repository = {}
 
 local LIBRARIES = "lib"
 local ENVIRONMENTS = "environments"
+local BASE = "base" -- what a group's environments extend; it is none itself
 
 local function is_folder(path)
   local found = fs.stat(path)
@@ -93,7 +94,7 @@ function repository.environments()
     if not is_folder(folder) then return end
     for _, file in ipairs(fs.list(folder)) do
       local name = file:match("^([^.].*)%.ya?ml$")
-      if name then add(name, folder .. "/" .. file) end
+      if name and name ~= BASE then add(name, folder .. "/" .. file) end
     end
   end)
 end

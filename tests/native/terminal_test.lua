@@ -115,33 +115,3 @@ describe("terminal.write", function()
     equal(result:read "a", "false")
   end)
 end)
-
-describe("terminal.signals", function()
-  it("hands out what would have ended the process, in turn", function()
-    local signals <close> = terminal.signals()
-    io.popen "kill -INT $PPID; kill -HUP $PPID":close()
-    local got = { signals:next(), signals:next() }
-    table.sort(got)
-    equal(got, { "HUP", "INT" })
-  end)
-
-  it("wakes whoever waits", function()
-    local signals <close> = terminal.signals()
-    local task = require "native.task"
-    local waiting = task.spawn(function() return signals:next() end)
-    task.sleep(0.01)
-    io.popen "kill -TERM $PPID":close()
-    equal({ waiting:wait() }, { true, "TERM" })
-  end)
-
-  it("may be closed while a task waits for it, when that is cancelled", function()
-    local task = require "native.task"
-    local signals = terminal.signals()
-    local waiting = task.spawn(function() return signals:next() end)
-    task.sleep(0.01)
-    waiting:cancel()
-    waiting:wait()
-    signals:close()
-    signals:close()
-  end)
-end)

@@ -6,7 +6,7 @@ local repository  = require "neap.repository"
 local view        = require "neap.cli.view.check"
 
 local check = {
-  summary = "read procedures for their environments and say what is wrong, without network",
+  summary = "say what is wrong in procedures and environments, without network",
   examples = { "neap check", "neap check encode/release" },
 }
 
@@ -35,7 +35,7 @@ end
 local function check_pair(entry, env)
   local files, path = repository.snapshot(entry)
   local _, problem = attempt(require "neap.engine.procedure".load, {
-    files = files, path = path, environment = env, arguments = {}, checking = true,
+    files = files, path = path, environment = env, arguments = {}, showing = true,
   })
   return problem
 end

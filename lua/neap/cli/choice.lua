@@ -11,7 +11,7 @@ local choice = {}
 function choice.add_options(parser)
   parser:argument("procedure", "<group>/<name>, or the path of its file")
   parser:option("--env", "the environment: <name> of the procedure's group, or <group>/<name>"):argname "ENV"
-  parser:option("-p --param", "a parameter of the procedure"):argname "NAME=VALUE":count "*"
+  parser:option("-p", "a parameter of the procedure"):argname "NAME=VALUE":count "*":target "param"
 end
 
 --- The short names of a group's environments.
@@ -55,7 +55,26 @@ end
 --- @return table<string, string>
 function choice.arguments(options) return arguments.pairs(options.param) end
 
-local function known_journals(name)
+--- What the engine needs to plan or start a run.
+--- @param options table  of the command line
+--- @param verb string
+--- @return table request  with environment, procedure, files, arguments
+function choice.request(options, verb)
+  local found = choice.procedure(options)
+  local env = choice.environment(options, found, verb)
+  local files = found.files
+  for path, bytes in pairs(env.files) do files[path] = bytes end
+  return {
+    procedure = found.path, name = found.name, files = files, arguments = choice.arguments(options),
+    environment = env,
+  }
+end
+
+--- The environments with a journal that have this name, full or short; all without one.
+--- @param name? string
+--- @return string[] names
+--- @return table<string, string> folders
+function choice.journals(name)
   local known, matching = state.known(), {}
   for _, full in ipairs(known) do
     if name == nil or full == name or full:match "[^/]*$" == name then matching[#matching + 1] = full end
@@ -81,7 +100,7 @@ function choice.run(text, options)
   local name, digits = text:match "^(.+)/(%d+)$"
   local number = math.tointeger(tonumber(digits or text))
   if not number then failure.wrong_use(("'%s' is no run: they are numbers"):format(text), "neap runs") end
-  local environments, folders = known_journals(name or options.env)
+  local environments, folders = choice.journals(name or options.env)
   local found = runs_of(environments, folders, number)
   if #found == 0 then
     local where = (name or options.env) and " of " .. (name or options.env) or ""
@@ -92,6 +111,18 @@ function choice.run(text, options)
       number), "neap runs")
   end
   return found[1]
+end
+
+--- A run that is still open; for one that is closed there is nothing to do.
+--- @param text string
+--- @param options { env?: string }
+--- @return table run
+function choice.open_run(text, options)
+  local run = choice.run(text, options)
+  if run.outcome then
+    failure.wrong_use(("run %d is closed: %s"):format(run.run, run.outcome), ("neap log %s/%d"):format(run.environment, run.run))
+  end
+  return run
 end
 
 return choice

@@ -48,6 +48,14 @@ local function attempt(entry)
   return result
 end
 
+--- The value of a dotted key with its references resolved.
+local function resolved(loaded, key)
+  local value = loaded.sections
+  if not loaded.origins[key] then key = "values." .. key end
+  for part in key:gmatch "[^.]+" do value = value and (value[part] or value[tonumber(part)]) end
+  return value
+end
+
 local actions = {}
 
 function actions.list(options)
@@ -62,7 +70,7 @@ function actions.show(options)
   local loaded = environment.load(found.file)
   if not options.explain then return loaded, view.show, 0 end
   local origin = failure.named(environment.origin, loaded, options.explain)
-  return { key = options.explain, origin = origin }, view.explain, 0
+  return { key = options.explain, origin = origin, value = resolved(loaded, options.explain) }, view.explain, 0
 end
 
 function actions.check(options)

@@ -33,13 +33,47 @@ function failure.named(find, ...)
   error(found, 0)
 end
 
+--- Who holds the environment, from its journal: the newest run that is open.
+local function holder(folder)
+  local ok, runs = pcall(require "neap.cli.history".of, "", folder)
+  for _, run in ipairs(ok and runs or {}) do
+    if not run.outcome then return run end
+  end
+end
+
+--- Calls `act`; a refusal because another has the lease says who, since when, and how to join or end it.
+--- @param folder string  of the environment
+--- @param environment string  full name
+--- @param act fun(): any
+function failure.leased(folder, environment, act)
+  local ok, result = pcall(act)
+  if ok then return result end
+  local run = fault.is(result) and result.code == "leased" and holder(folder)
+  if run then
+    local named = ("%d --env %s"):format(run.run, environment)
+    result.message = ("%s is leased by run %d, %s, of %s since %s"):format(environment, run.run, run.procedure,
+      tostring(run.actor), require "neap.cli.view.time".minute(run.started))
+    result.where, result.state = "", "Nothing was changed."
+    result.next = { "neap log " .. named, "neap resume " .. named, "neap rollback " .. named }
+  end
+  error(result, 0)
+end
+
 local function status_of(problem)
-  if problem.exit then return problem.exit end
-  return problem.code == "leased" and LEASED or FAILED
+  local by_code = { leased = LEASED, usage = WRONG_USE, drift = NEEDS_PERSON }
+  return problem.exit or by_code[problem.code] or FAILED
 end
 
 --- Neap's own chunks are named neap/…; a string error from elsewhere is a mistake in a procedure.
 local function is_internal(text) return text:find "^neap/" ~= nil or not text:find "^[^\n]-:%d+: " end
+
+--- A value that is missing is given by -p.
+local function add_hint(problem)
+  if problem.code == "usage" and problem.name and not problem.hint then
+    problem.hint = ("add  -p %s=VALUE"):format(problem.name)
+  end
+  return problem
+end
 
 local function from_text(text, trace)
   local internal = is_internal(text)
@@ -56,7 +90,7 @@ end
 --- @param console neap.console
 --- @return integer status
 function failure.report(raised, trace, console)
-  local problem = fault.is(raised) and raised or from_text(tostring(raised), trace)
+  local problem = fault.is(raised) and add_hint(raised) or from_text(tostring(raised), trace)
   console:tell(view.problem(problem, console.err))
   if problem.trace then console:tell(problem.trace) end
   return status_of(problem)

@@ -1,5 +1,9 @@
 --- `neap plan`: what a run would change; it reads, and changes nothing.
 local choice = require "neap.cli.choice"
+local fault  = require "native.error"
+local json   = require "native.json"
+local safe   = require "neap.cli.view.json".safe
+local state  = require "neap.state"
 local view   = require "neap.cli.view.plan"
 
 local plan = {
@@ -32,13 +36,29 @@ local function changes_something(model)
   return false
 end
 
+--- Keeps what `run --plan` compares with, where this login may write to the environment's folder.
+local function save(model)
+  local line = json.encode(safe {
+    id = model.id, procedure = model.procedure, environment = model.environment, arguments = model.arguments,
+    effects = model.effects,
+  })
+  local ok, failure = pcall(function()
+    local journal = require "neap.engine.journal".open((state.folder(model.environment)))
+    journal.store:save_plan(model.id, line)
+    journal:close()
+  end)
+  if not ok and not fault.is(failure) then error(failure, 0) end
+  return ok
+end
+
 function plan.run(options)
   local console = options.console
   local request = choice.request(options, "plan")
   local model = require "neap.engine.plan".make(request)
   model.given, model.guard = request.arguments, request.environment.policy.guard
+  model.saved = save(model)
   if console.json then
-    console:answer_json(model)
+    console:answer_json(safe(model))
   else
     console:answer(options.summary and view.summary(model, console.out) or view.text(model, console.out, options))
   end

@@ -22,11 +22,11 @@ local function watch(session, walk)
   while true do
     local name = signal.wait { "INT", "TERM", "HUP" }
     if session.pausing and name == "INT" then
-      session:emit { type = "progress", text = "cancelling the call in hand, and asking its target" }
+      session:emit { type = "progress", pausing = true, text = "cancelling the call in hand, and asking its target" }
       walk:cancel()
     else
       session.pausing = session.pausing or SAID[name]
-      session:emit { type = "progress", text = SAID[name] .. ": pausing after the effect in hand" }
+      session:emit { type = "progress", pausing = true, text = SAID[name] .. ": pausing after the effect in hand" }
     end
     if name ~= "INT" and not later then later = cancel_later(walk) end
   end

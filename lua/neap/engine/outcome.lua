@@ -30,10 +30,11 @@ function outcome.of(self, status, failure)
   for _, one in ipairs(self.state:in_place()) do
     table.insert(one.status == "intended" and in_doubt or changed, line_of(one))
   end
+  local at = self.failed_at or self.at -- a rollback after a failure stands elsewhere by now
   return {
     status = status, exit = exit_of(self, status, failure), failure = failure, run = self.number,
     environment = self.environment.name, procedure = self.procedure.name, arguments = self.procedure.arguments,
-    step = self.at and { title = self.at.title, number = self.at.number, where = self.at.where, hint = self.at.hint } or nil,
+    step = at and { title = at.title, number = at.number, where = at.where, hint = at.hint } or nil,
     question = fault.is(failure) and failure.question or nil, changed = changed, in_doubt = in_doubt,
     point_of_no_return = self.state:point_of_no_return(), seconds = self:elapsed(),
   }

@@ -41,18 +41,4 @@ function terminal.write(fd, text) end
 --- @return string?
 function terminal.read_line(prompt, options) end
 
---- @class terminal.signals
-local signals = {}
-
---- The next of SIGINT, SIGTERM and SIGHUP, as they come; for one task at a time.
---- @return "INT"|"TERM"|"HUP"
-function signals:next() end
-
---- From now on these signals act again as they did.
-function signals:close() end
-
---- From now on SIGINT, SIGTERM and SIGHUP do not end the process but are handed out, until the object is closed.
---- @return terminal.signals
-function terminal.signals() end
-
 return terminal

@@ -110,13 +110,15 @@ function view.show(model, page)
   return table.concat(lines, "\n")
 end
 
---- @param model { key: string, origin: neap.origin }
+--- @param model { key: string, origin: neap.origin, value: any }
 --- @param page neap.page
 --- @return string
 function view.explain(model, page)
   local origin = model.origin
-  local lines = { ("%s = %s"):format(page:clean(model.key), inline(origin.value, page)),
-                  ("  %s:%d"):format(page:clean(origin.file), origin.line) }
+  local written, value = inline(origin.value, page), inline(model.value, page)
+  local as = written ~= value and "   written as " .. written or ""
+  local lines = { ("%s = %s"):format(page:clean(model.key), value),
+                  ("  %s:%d%s"):format(page:clean(origin.file), origin.line, as) }
   local before = origin.overrode
   while before do
     lines[#lines + 1] = ("  instead of %s   %s:%d"):format(inline(before.value, page), page:clean(before.file), before.line)

@@ -15,26 +15,17 @@ event.__index = event
 --- @field mark? string  keep, NO UNDO
 --- @field detail? string  the error's or the person's words
 
---- @param steps table[]  of the procedure: { number, title }; for a journal whose code is not at hand, empty
 --- @return table reader
-function event.new(steps)
-  local numbers = {}
-  for _, step in ipairs(steps) do numbers[step.title] = step.number end
-  return setmetatable({ numbers = numbers, begun = {}, effects = {} }, event)
-end
+function event.new() return setmetatable({ numbers = {}, begun = {}, effects = {} }, event) end
 
---- "Switch the proxies/proxy1" is the branch proxy1 of a step; a title may hold a slash itself.
+--- "Switch the proxies/proxy1" is the branch proxy1 of a step; "undo of Switch the proxies" its undo.
+--- @param path string
 --- @return string? number
 --- @return string title
 --- @return string? branch
 function event:step_of(path)
-  local title, branch = path, nil
-  while not self.numbers[title] do
-    local shorter, last = title:match "^(.*)/([^/]*)$"
-    if not shorter then return nil, path, nil end
-    title, branch = shorter, branch and last .. "/" .. branch or last
-  end
-  return self.numbers[title], title, branch
+  local title, branch = path:gsub("^undo of ", ""):match "^([^/]*)/?(.*)$"
+  return self.numbers[title], title, branch ~= "" and branch or nil
 end
 
 local function sign_of(intent)
@@ -44,6 +35,9 @@ local function sign_of(intent)
 end
 
 local MARKS = { keep = "keep", irreversible = "NO UNDO" }
+
+local VERDICTS = { done = "it had happened, adopted", void = "it had not happened, and cannot any more",
+                   partial = "it had happened in part" }
 
 local on = {}
 
@@ -56,17 +50,20 @@ function on.own(_, record)
   return { sign = "note", text = ("lease taken, token %d"):format(record.token) }
 end
 
-function on.turn(_, record)
-  if record.direction ~= "back" then return { sign = "note", text = "turning forward again" } end
+function on.turn(self, record)
+  local turned = self.back ~= nil
+  self.back = record.direction == "back" or nil
+  if record.direction ~= "back" then return turned and { sign = "note", text = "going forward again" } or nil end
   return { sign = "note", text = "rolling back" .. (record.to and " to " .. tostring(record.to) or "") }
 end
 
 function on.step(self, record)
-  local number, title, branch = self:step_of(record.path)
+  local _, title, branch = self:step_of(record.path)
+  if record.number and not branch then self.numbers[title] = record.number end
   self.begun[record.seq] = record
   if branch then return nil end
-  return { sign = "step", number = number, text = title,
-           result = record.undoes and "undo" or record.attempt and record.attempt > 1 and "again" or nil }
+  local again = record.attempt and record.attempt > 1 and ("attempt %d"):format(record.attempt) or nil
+  return { sign = "step", number = self.numbers[title], text = title, result = record.undoes and "its own undo" or again }
 end
 
 function on.intent(self, record)
@@ -74,27 +71,26 @@ function on.intent(self, record)
 end
 
 local function effect_line(self, intent, record)
-  if intent.bracket == "open" then return nil end
-  local number = self:step_of(intent.path)
+  local number, _, branch = self:step_of(intent.path)
   local back = intent.undoes and self.effects[intent.undoes]
-  local line = { sign = back and sign_of(back) or sign_of(intent), number = number, text = intent.show or intent.kind,
-                 kind = intent.kind, seconds = time.between(intent.time, record.time),
-                 mark = MARKS[intent.disposition], status = record.status }
-  line.result = back and record.status == "done" and "undone" or record.status
-  line.settled = record.how == "settled" or nil
+  local line = { sign = sign_of(back or intent), number = number, branch = branch, text = intent.show or intent.kind,
+                 kind = intent.kind, seconds = time.between(intent.time, record.time), mark = MARKS[intent.disposition] }
+  line.result = intent.undoes and record.status == "done" and "undone" or record.status
+  if record.how == "settled" then line.detail = "as the target says" end
   return line
 end
 
 local RESULTS = { void = "did not happen", partial = "PARTLY DONE", failed = "FAILED", kept = "kept" }
 
 local function end_of_effect(self, intent, record)
+  if intent.bracket == "open" and not intent.undoes then return nil end
   local line = effect_line(self, intent, record)
-  if not line then return nil end
   line.result = RESULTS[record.status] or line.result
   if record.status == "failed" or record.status == "partial" then
     line.sign, line.detail = "!", record.failure and record.failure.message
   end
-  if record.status == "kept" then line.detail = record.why end
+  if record.status == "kept" then line.detail, line.seconds, line.mark = record.why, nil, nil end
+  if record.status == "undone" then line.detail, line.seconds = "was as before already", nil end
   return line
 end
 
@@ -106,11 +102,9 @@ local function end_of_step(self, step, record)
     return { sign = "!", number = number, text = name, result = "FAILED", seconds = seconds,
              detail = record.failure and record.failure.message }
   end
-  if record.status == "undone" or step.undoes then
-    return { sign = "done", number = number, text = name, result = "undone", seconds = seconds }
-  end
   if branch then return nil end
-  return { sign = "done", number = number, text = name, result = record.status, seconds = seconds }
+  return { sign = "done", number = number, text = name, result = step.undoes and "undone" or record.status,
+           seconds = seconds }
 end
 
 on["end"] = function(self, record)
@@ -124,7 +118,7 @@ on["end"] = function(self, record)
 end
 
 function on.ask(_, record)
-  return { sign = "ask", text = record.question or record.text or "a question", detail = record.kind }
+  return { sign = "ask", text = record.text or record.kind }
 end
 
 function on.answer(_, record)
@@ -137,7 +131,17 @@ function on.note(_, record)
 end
 
 function on.close(_, record)
-  return { sign = "head", text = tostring(record.outcome or "closed"), result = "close" }
+  return { sign = "head", text = record.reason and ("%s: %s"):format(record.outcome, record.reason) or record.outcome }
+end
+
+--- Of what is said in passing only a pause is worth a line of its own.
+function on.progress(_, record)
+  return record.pausing and { sign = "note", text = record.text } or nil
+end
+
+function on.settled(self, record)
+  local number = self:step_of(record.path)
+  return { sign = "note", number = number, text = ("%s: %s"):format(record.show, VERDICTS[record.verdict] or record.verdict) }
 end
 
 --- Takes a record in; returns its line, or nil where it has none of its own.

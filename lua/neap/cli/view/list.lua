@@ -3,6 +3,8 @@ local time = require "neap.cli.view.time"
 
 local view = {}
 
+local ENVIRONMENTS = 20 -- columns
+
 local function last_run(run, page)
   if not run then return "never" end
   local short = run.environment:match "[^/]*$"
@@ -31,9 +33,9 @@ function view.text(model, page)
   local rows = {}
   for i, entry in ipairs(model.procedures) do
     local environments = #entry.environments > 0 and table.concat(entry.environments, " ") or "-"
-    rows[i] = { page:clean(entry.name), page:clean(environments), last_run(entry.last, page), page:clean(entry.summary) }
+    rows[i] = { page:clean(entry.name), page:cut(page:clean(environments), ENVIRONMENTS), last_run(entry.last, page), page:clean(entry.summary) }
   end
-  local lines = page:table({ "PROCEDURE", "ENVIRONMENTS", "LAST RUN", "WHAT IT DOES" }, rows)
+  local lines = page:table({ "PROCEDURE", "ENVIRONMENTS", "LAST RUN", "WHAT IT DOES" }, rows, { cut = true })
   lines[#lines + 1] = ""
   lines[#lines + 1] = ("%s in %s"):format(page.count(#rows, "procedure"), page:clean(table.concat(model.folders, ", ")))
   if #model.open > 0 then

@@ -88,12 +88,13 @@ function page:wrap(text, width, indent)
   return lines
 end
 
---- Rows of clean text under headings, in columns as wide as they need; the last one is cut at the page's edge.
---- A column whose heading begins with ">" stands to the right.
+--- Rows of clean text under headings, in columns as wide as they need. A column whose heading begins with ">" stands to
+--- the right.
 --- @param headings string[]
 --- @param rows string[][]
+--- @param options? { cut: boolean }  cut: the last column, which has no colour, ends at the page's edge
 --- @return string[] lines
-function page:table(headings, rows)
+function page:table(headings, rows, options)
   local widths, to_right, head = {}, {}, {}
   for i, heading in ipairs(headings) do
     to_right[i] = heading:sub(1, 1) == ">"
@@ -110,7 +111,7 @@ function page:table(headings, rows)
       used = used + widths[i] + 2
     end
     local last = row[#head]
-    if not last:find "\27" then last = self:cut(last, math.max(self.width - used, 8)) end
+    if options and options.cut then last = self:cut(last, math.max(self.width - used, 8)) end
     cells[#head] = to_right[#head] and self:right(last, widths[#head]) or last
     return (table.concat(cells, "  "):gsub("%s+$", ""))
   end

@@ -49,12 +49,22 @@ local function step_head(step, page)
   return page:edges(text, page:paint("dim", page:clean(step.where or "")))
 end
 
+--- What a rollback does with an effect; nothing of an irreversible step can be put back.
+local function undo_of(step, effect)
+  if step.irreversible and effect.undo == "undo" then return "NO UNDO" end
+  return effect.undo
+end
+
+local function shown(step, effect)
+  return setmetatable({ undo = undo_of(step, effect) }, { __index = effect })
+end
+
 local function add_step(lines, step, page, options)
   lines[#lines + 1] = step_head(step, page)
   if is_as_wanted(step) then lines[#lines] = lines[#lines] .. page:paint("dim", "  = as wanted") end
   for _, effect in ipairs(step.effects or {}) do
     if effect.sign ~= "=" or options.full then
-      for _, line in ipairs(change.lines(effect, page, { full = options.full, indent = 5 })) do
+      for _, line in ipairs(change.lines(shown(step, effect), page, { full = options.full, indent = 5 })) do
         lines[#lines + 1] = line
       end
     end
@@ -125,7 +135,7 @@ local function tally(model)
       for _, effect in ipairs(step.effects or {}) do
         if effect.sign ~= "=" then
           sums.effects = sums.effects + 1
-          for name, key in pairs { signs = effect.sign, certainty = effect.certainty or "exact", undo = effect.undo or "undo" } do
+          for name, key in pairs { signs = effect.sign, certainty = effect.certainty or "exact", undo = undo_of(step, effect) or "undo" } do
             sums[name][key] = (sums[name][key] or 0) + 1
           end
         end
@@ -160,9 +170,25 @@ local function figures(model, page)
   return lines
 end
 
+--- The steps that a rollback would take back, newest first, as long as the point is not passed.
+local function undone_before(model, point)
+  local before, numbers = {}, {}
+  for _, phase in ipairs(model.phases) do
+    for _, step in ipairs(phase.steps) do
+      if point and step.number == point.number then goto passed end
+      before[step.number] = true
+    end
+  end
+  ::passed::
+  for _, number in ipairs(model.undo or {}) do
+    if before[number] then numbers[#numbers + 1] = number end
+  end
+  return table.concat(numbers, " ")
+end
+
 local function add_undo(lines, model, page)
   local point = model.points and model.points[1]
-  local numbers = table.concat(model.undo or {}, " ")
+  local numbers = undone_before(model, point)
   if numbers == "" and not point then return end
   lines[#lines + 1] = ""
   local until_when = point and (" if stopped before %s"):format(point.number) or ""
@@ -181,12 +207,10 @@ local function next_commands(model, page)
   for _, name in ipairs(names) do
     parts[#parts + 1] = ("-p %s=%s"):format(name, tostring((model.given or model.arguments)[name]))
   end
-  local lines = {}
-  if model.id then
-    lines[1] = ("Saved as plan %s.   neap run --plan %s --env %s  stops where a target differs from it"):format(
-      model.id, model.id, model.environment)
+  local lines = { "Next: " .. table.concat(parts, " ") }
+  if model.saved then
+    lines[2] = ("      with --plan %s it stops where a target differs from this plan"):format(model.id)
   end
-  lines[#lines + 1] = "Next: " .. table.concat(parts, " ")
   for i, line in ipairs(lines) do lines[i] = page:paint("dim", page:clean(line)) end
   return lines
 end

@@ -7,7 +7,7 @@ local function add_parameters(lines, model, page)
   if #model.parameters == 0 then return end
   local rows = {}
   for i, parameter in ipairs(model.parameters) do
-    local default = is_required(parameter) and "required" or "default " .. page:clean(parameter.default or "none")
+    local default = is_required(parameter) and "required" or "default " .. page:clean(parameter.default == nil and "none" or parameter.default)
     rows[i] = { "  " .. page:clean(parameter.name), default, page:clean(parameter.description or "") }
   end
   lines[#lines + 1] = ""

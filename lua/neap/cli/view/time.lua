@@ -17,6 +17,10 @@ function time.minute(utc) return shown(utc, "%Y-%m-%d %H:%M") end
 
 function time.second(utc) return shown(utc, "%Y-%m-%d %H:%M:%S") end
 
+--- @param utc string?
+--- @return number?  since the epoch
+function time.seconds(utc) return utc and clock.parse(utc) end
+
 --- Seconds from one to the other; nil where one is not known.
 --- @return number?
 function time.between(from, to)

@@ -1,0 +1,182 @@
+--- Attends a run: shows its events, asks its questions, passes on Ctrl-C, and says how it ended.
+local clock    = require "native.clock"
+local fault    = require "native.error"
+local process  = require "native.process"
+local progress = require "neap.cli.view.progress"
+local task     = require "native.task"
+
+local attend = {}
+attend.__index = attend
+
+local REDRAW = 0.5 -- seconds between two looks at the clocks
+
+--- Who acts, for the journal.
+--- @return string
+function attend.actor()
+  local user = process.user().name
+  local before = os.getenv "SUDO_USER"
+  if before and before ~= "" and before ~= user then user = ("%s (as %s)"):format(before, user) end
+  return ("%s@%s"):format(user, process.hostname())
+end
+
+--- @param options { console: neap.console, environment: string }  environment: its full name, typed at a point of no return
+--- @return table self
+function attend.new(options)
+  local console = options.console
+  return setmetatable({
+    console = console, environment = options.environment, view = progress.new(console.err), drawn = 0,
+    intents = {}, kept = {},
+  }, attend)
+end
+
+-- ---- the screen ----
+
+local function erase(self)
+  if self.drawn == 0 then return "" end
+  local up = self.drawn
+  self.drawn = 0
+  return ("\27[%dA\27[J"):format(up)
+end
+
+local function draw(self, finished)
+  local text = erase(self) .. (finished and finished .. "\n" or "")
+  if not self.asking and not self.ended then
+    local block = self.view:block(clock.now())
+    self.drawn = #block
+    text = text .. table.concat(block, "\n") .. "\n"
+  end
+  self.console:draw(text)
+end
+
+local function show(self, record)
+  self.view:follow(record)
+  local line = self.view:line(record)
+  if record.type == "ask" and self.console.may_ask then return end -- it is about to be asked
+  if self.console.live then return draw(self, line) end
+  if line then self.console:tell(line) end
+end
+
+local function keep_drawing(self)
+  while not self.ended do
+    task.sleep(REDRAW)
+    if not self.ended and not self.asking then draw(self) end
+  end
+end
+
+--- Makes known what the journal already holds of a run that is taken up again.
+--- @param records table[]
+function attend:replay(records)
+  for _, record in ipairs(records) do
+    self.view:line(record)
+    if record.type == "intent" then self.intents[record.seq] = record end
+  end
+end
+
+local function note_kept(self, record)
+  local intent = self.intents[record.of]
+  table.insert(self.kept, { show = intent and intent.show, kind = intent and intent.kind, why = record.why })
+end
+
+--- Told of each event by the engine.
+function attend:on_event(record)
+  if record.pausing and self.reading then self.reading:cancel() end
+  if record.type == "end" and record.status == "kept" then note_kept(self, record) end
+  if record.type == "intent" then self.intents[record.seq] = record end
+  if self.console.json then
+    self.console:answer_json(require "neap.cli.view.json".event(record))
+  else
+    show(self, record)
+  end
+end
+
+-- ---- questions ----
+
+local function chosen(typed, options)
+  local matching
+  for _, option in ipairs(options) do
+    if option == typed then return option end
+    if typed ~= "" and option:sub(1, #typed) == typed then
+      if matching then return nil end
+      matching = option
+    end
+  end
+  return matching
+end
+
+local function read_choice(self, question)
+  if question.kind == "point of no return" then
+    local name = self.environment:match "[^/]*$"
+    local typed = self.console:ask(("Type the environment's name to pass it (%s), anything else pauses: "):format(name))
+    return typed and (typed == name and "pass" or "stop")
+  end
+  while true do
+    local typed = self.console:ask(("%s? "):format(table.concat(question.options, " / ")))
+    if not typed then return nil end
+    local choice = chosen(typed, question.options)
+    if choice then return choice end
+    self.console:tell(("Type one of: %s"):format(table.concat(question.options, ", ")))
+  end
+end
+
+--- Asks a person, where there is one; nil leaves the question open and pauses the run.
+--- @param question { kind: string, text: string, options: string[], shown?: any }
+--- @return { choice: string, who: string }?
+function attend:ask(question)
+  if not self.console.may_ask then return nil end
+  local above = self.console.live and erase(self) or ""
+  self.asking = true
+  self.console:draw(above .. require "neap.cli.view.question".text(question, self.console.err) .. "\n")
+  self.reading = task.spawn(read_choice, self, question)
+  local ok, choice = self.reading:wait()
+  self.asking, self.reading = false, nil
+  if not ok and not fault.is(choice, "cancelled") then error(choice, 0) end
+  return ok and choice and { choice = choice, who = attend.actor() } or nil
+end
+
+-- ---- a whole run ----
+
+--- What the engine needs of us.
+local function fill(self, request)
+  request.actor, request.signals = attend.actor(), true
+  function request.on_event(record) self:on_event(record) end
+  function request.ask(question) return self:ask(question) end
+  return request
+end
+
+local function stop_drawing(self)
+  self.ended = true
+  if self.console.live then self.console:draw(erase(self)) end
+end
+
+--- Calls the engine, shows what goes on meanwhile, and returns what it returns.
+--- @param call fun(request: table): table
+--- @param request table
+--- @return table outcome
+function attend:during(call, request)
+  local drawing = self.console.live and task.spawn(keep_drawing, self)
+  local ok, outcome = pcall(call, fill(self, request))
+  stop_drawing(self)
+  if drawing then drawing:cancel() end
+  if not ok then error(outcome, 0) end
+  return outcome
+end
+
+--- Prints how it ended and returns the exit status.
+--- @param outcome table
+--- @return integer
+function attend:report(outcome)
+  outcome.kept = self.kept
+  if self.console.json then
+    self.console:answer_json(require "neap.cli.view.json".event {
+      type = "outcome", status = outcome.status, exit = outcome.exit, run = outcome.run, step = outcome.step,
+      environment = outcome.environment, procedure = outcome.procedure, changed = outcome.changed, kept = outcome.kept,
+      in_doubt = outcome.in_doubt, point_of_no_return = outcome.point_of_no_return, seconds = outcome.seconds,
+      failure = outcome.failure and (fault.is(outcome.failure) and outcome.failure or { message = tostring(outcome.failure) }),
+    })
+  else
+    self.console:answer("\n" .. require "neap.cli.view.outcome".text(outcome, self.console.out))
+  end
+  return outcome.exit
+end
+
+return attend

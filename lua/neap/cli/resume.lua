@@ -1,0 +1,37 @@
+--- `neap resume`: goes on with a run that stopped, after asking the targets what became of what is in doubt.
+local attend   = require "neap.cli.attend"
+local choice   = require "neap.cli.choice"
+local confirm  = require "neap.cli.confirm"
+local failure  = require "neap.cli.failure"
+local standing = require "neap.cli.standing"
+local view     = require "neap.cli.view.standing"
+
+local resume = {
+  summary = "go on with a run that stopped",
+  examples = { "neap resume 142", "neap resume 142 --env encode/lab", "neap resume encode/lab/142 --no-input" },
+}
+
+function resume.arguments(parser)
+  parser:argument("run", "its number, or <group>/<environment>/<number>")
+  parser:option("--env", "the environment, where several have a run of that number"):argname "ENV"
+  parser:option("--on-conflict", "in a rollback, what to do where somebody else changed a target")
+    :choices { "stop", "keep", "overwrite" }:argname "HOW"
+  parser:flag("--foreground", "keep the run in this process (it is the only way yet)")
+  confirm.add_option(parser)
+end
+
+function resume.run(options)
+  local found = choice.open_run(options.run, options)
+  local model = standing.of(found)
+  if not options.console.json then options.console:tell(view.resume(model, options.console.err)) end
+  confirm.start(options, found.environment, model.policy, "resume")
+  local attending = attend.new { console = options.console, environment = found.environment }
+  attending:replay(model.records)
+  local outcome = failure.leased(found.folder, found.environment, function()
+    return attending:during(require "neap.engine.run".resume,
+      { state = found.folder, run = found.run, on_conflict = options.on_conflict })
+  end)
+  return attending:report(outcome)
+end
+
+return resume

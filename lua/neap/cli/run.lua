@@ -1,0 +1,48 @@
+--- `neap run`: carries a procedure out for an environment.
+local attend  = require "neap.cli.attend"
+local choice  = require "neap.cli.choice"
+local confirm = require "neap.cli.confirm"
+local failure = require "neap.cli.failure"
+local state   = require "neap.state"
+
+local run = {
+  summary = "run a procedure for an environment",
+  examples = {
+    "neap run encode/release --env lab -p version=64 -p old=63",
+    "neap run encode/release --env lab -p version=64 -p old=63 --plan 3f9c1a",
+    "neap run encode/release --env prod -p version=64 -p old=63 --no-input --yes --json",
+  },
+}
+
+function run.arguments(parser)
+  choice.add_options(parser)
+  parser:option("--plan", "stop at the first target that differs from what this plan saw"):argname "ID"
+  parser:flag("--foreground", "keep the run in this process (it is the only way yet)")
+  confirm.add_option(parser)
+end
+
+local function saved_plan(id, folder, procedure)
+  local json = require "native.json"
+  local line = require "neap.cli.history".reading(folder, function(journal) return journal.store:plan(id) end)
+  if not line then failure.wrong_use(("no plan '%s' for this environment"):format(id), "neap plan " .. procedure) end
+  local plan = json.decode(line)
+  if plan.procedure ~= procedure then
+    failure.wrong_use(("plan %s is one of %s"):format(id, plan.procedure), "neap plan " .. procedure)
+  end
+  return plan
+end
+
+function run.run(options)
+  local request = choice.request(options, "run")
+  local env = request.environment
+  request.state = state.folder(env.name)
+  request.plan = options.plan and saved_plan(options.plan, request.state, request.name) or nil
+  confirm.start(options, env.name, env.policy, "run")
+  local attending = attend.new { console = options.console, environment = env.name }
+  local outcome = failure.leased(request.state, env.name, function()
+    return attending:during(require "neap.engine.run".start, request)
+  end)
+  return attending:report(outcome)
+end
+
+return run

@@ -1,0 +1,203 @@
+--- How a run, resume or rollback ended: what happened, what is changed now, and what to type next.
+local fault = require "native.error"
+
+local view = {}
+
+local MARKS = { undo = "undo", keep = "keep", irreversible = "NO UNDO" }
+
+local function step_text(step, page)
+  if not step then return "" end
+  return page:clean(("%s %s"):format(step.number or "", step.title))
+end
+
+local function message_of(failure)
+  return fault.is(failure) and failure.message or tostring(failure)
+end
+
+--- What happened, in the target's own words where it had any.
+local function add_failure(lines, outcome, page)
+  local failure = outcome.failure
+  for _, line in ipairs(page:lines(message_of(failure))) do
+    for _, piece in ipairs(page:wrap(line, page.width - 2, 2)) do lines[#lines + 1] = "  " .. piece end
+  end
+  if not fault.is(failure) then return end
+  for _, line in ipairs(failure.output and page:lines(failure.output) or {}) do lines[#lines + 1] = "    | " .. line end
+end
+
+local function label(page, name, text) return ("  %s %s"):format(page:paint("dim", page:left(name, 7)), text) end
+
+local function add_where(lines, outcome, page)
+  local failure, step = outcome.failure, outcome.step
+  local place = fault.is(failure) and (failure.where or ""):gsub(":%s*$", "") or ""
+  if place == "" then place = step and step.where or "" end
+  local host = fault.is(failure) and failure.host and ", host " .. page:clean(failure.host) or ""
+  if place .. host ~= "" then lines[#lines + 1] = label(page, "where", page:clean(place) .. host) end
+  local hints = {}
+  if fault.is(failure) and failure.hint then hints[#hints + 1] = failure.hint end
+  if step and step.hint then hints[#hints + 1] = step.hint end
+  for _, hint in ipairs(hints) do
+    for i, line in ipairs(page:wrap(page:clean(hint), page.width - 10)) do
+      lines[#lines + 1] = label(page, i == 1 and "hint" or "", line)
+    end
+  end
+end
+
+--- Effects of one target that share a step stand together; brackets are no change of their own.
+local function changes(outcome)
+  local list = {}
+  for _, one in ipairs(outcome.changed) do
+    if one.bracket ~= "open" and one.bracket ~= "close" then list[#list + 1] = one end
+  end
+  return list
+end
+
+local function add_changed(lines, outcome, page)
+  local list = changes(outcome)
+  lines[#lines + 1] = ""
+  if #list == 0 and #outcome.in_doubt == 0 then
+    lines[#lines + 1] = "Nothing is changed by this run."
+    return
+  end
+  lines[#lines + 1] = page:paint("bold", "WHAT IS CHANGED NOW")
+  for _, one in ipairs(list) do
+    local text = ("  %s  %s"):format(page:clean(one.show or one.kind), page:paint("dim", page:clean(one.path)))
+    local mark = one.status == "partial" and "PARTLY DONE" or MARKS[one.disposition] or ""
+    lines[#lines + 1] = page:edges(text, mark)
+  end
+  for _, one in ipairs(outcome.in_doubt) do
+    local text = ("  %s  %s"):format(page:clean(one.show or one.kind), page:paint("dim", page:clean(one.path)))
+    lines[#lines + 1] = page:edges(text, page:paint("alarm", "IN DOUBT"))
+  end
+end
+
+local function add_point(lines, outcome, page)
+  local passed = outcome.point_of_no_return
+  if not passed then
+    lines[#lines + 1] = "  No point of no return is passed."
+    return
+  end
+  lines[#lines + 1] = page:paint("alarm", ("  The point of no return is passed: %s"):format(page:clean(passed.path)))
+  if passed.why then lines[#lines + 1] = "    why: " .. page:clean(passed.why) end
+end
+
+local function named(outcome) return ("%d --env %s"):format(outcome.run, outcome.environment) end
+
+local function add_next(lines, outcome, page)
+  lines[#lines + 1] = ""
+  lines[#lines + 1] = page:paint("bold", "WHAT NEXT")
+  lines[#lines + 1] = page:clean("  neap resume " .. named(outcome)) .. page:paint("dim", "     go on from here")
+  if not outcome.point_of_no_return then
+    lines[#lines + 1] = page:clean("  neap rollback " .. named(outcome)) .. page:paint("dim", "   put everything back")
+  end
+  lines[#lines + 1] = page:clean("  neap log " .. named(outcome)) .. page:paint("dim", "        what happened when")
+end
+
+--- What a rollback passed over, by declaration or because a person said so.
+local function add_kept(lines, outcome, page)
+  for _, one in ipairs(outcome.kept or {}) do
+    local why = one.why and (" (%s)"):format(page:clean(one.why)) or ""
+    lines[#lines + 1] = ("  kept: %s%s"):format(page:clean(one.show or one.kind), why)
+  end
+end
+
+local function took(outcome, page) return outcome.seconds and " in " .. page.duration(outcome.seconds) or "" end
+
+local text_of = {}
+
+function text_of.done(outcome, page)
+  local list = changes(outcome)
+  local lines = { page:paint("green", ("DONE%s.  %s on %s, run %d"):format(took(outcome, page),
+    page:clean(outcome.procedure), page:clean(outcome.environment), outcome.run)) }
+  if #list == 0 then
+    lines[2] = "Everything was as wanted already; nothing was changed."
+  else
+    lines[2] = ("%s in place."):format(page.count(#list, "effect"))
+  end
+  if outcome.point_of_no_return then
+    lines[#lines + 1] = ("The point of no return is passed: %s"):format(page:clean(outcome.point_of_no_return.path))
+  end
+  lines[#lines + 1] = page:paint("dim", page:clean("What happened when: neap log " .. named(outcome)))
+  return lines
+end
+
+local function interrupted(outcome)
+  return fault.is(outcome.failure) and (outcome.failure.kind == "paused" or outcome.failure.kind == "cancelled")
+end
+
+function text_of.stopped(outcome, page)
+  local head = outcome.question and "WAITS FOR A PERSON" or interrupted(outcome) and "PAUSED" or "FAILED"
+  if not outcome.failure then head = "STOPPED" end
+  local title = page:paint(head == "FAILED" and "alarm" or "yellow", head) .. "  " .. step_text(outcome.step, page)
+  local lines = { page:edges(title, ("run %d"):format(outcome.run)) }
+  if outcome.failure then add_failure(lines, outcome, page) end
+  add_where(lines, outcome, page)
+  add_changed(lines, outcome, page)
+  add_point(lines, outcome, page)
+  add_next(lines, outcome, page)
+  return lines
+end
+
+function text_of.failed(outcome, page)
+  local lines = { page:edges(page:paint("alarm", "FAILED") .. "  " .. step_text(outcome.step, page),
+    ("run %d"):format(outcome.run)) }
+  add_failure(lines, outcome, page)
+  add_where(lines, outcome, page)
+  lines[#lines + 1] = ""
+  lines[#lines + 1] = "Nothing was changed, and the environment is free: run it again when the cause is gone."
+  return lines
+end
+
+text_of["rolled back"] = function(outcome, page)
+  local lines = {}
+  if outcome.failure then
+    lines[1] = page:edges(page:paint("alarm", "FAILED") .. "  " .. step_text(outcome.step, page),
+      ("run %d"):format(outcome.run))
+    add_failure(lines, outcome, page)
+    add_where(lines, outcome, page)
+    lines[#lines + 1] = ""
+  end
+  lines[#lines + 1] = page:paint("green", ("ROLLED BACK%s.  Targets are as they were before run %d."):format(
+    took(outcome, page), outcome.run))
+  add_kept(lines, outcome, page)
+  lines[#lines + 1] = page:paint("dim", page:clean("What happened when: neap log " .. named(outcome)))
+  return lines
+end
+
+local function incomplete_for_good(outcome, page)
+  local lines = { page:edges(page:paint("alarm", "ROLLBACK INCOMPLETE"), ("run %d"):format(outcome.run)) }
+  lines[2] = "All is as it was before this run, but for what was left:"
+  add_kept(lines, outcome, page)
+  lines[#lines + 1] = page:clean("The environment is free. What happened when: neap log " .. named(outcome))
+  return lines
+end
+
+text_of["rollback incomplete"] = function(outcome, page)
+  if not outcome.failure then return incomplete_for_good(outcome, page) end
+  local head = outcome.exit == 8 and "ROLLBACK WAITS FOR A PERSON" or "ROLLBACK INCOMPLETE"
+  local lines = { page:edges(page:paint("alarm", head) .. "  " .. step_text(outcome.step, page),
+    ("run %d"):format(outcome.run)) }
+  add_failure(lines, outcome, page)
+  add_where(lines, outcome, page)
+  add_changed(lines, outcome, page)
+  lines[#lines + 1] = ""
+  lines[#lines + 1] = page:paint("bold", "WHAT NEXT")
+  lines[#lines + 1] = page:clean("  neap rollback " .. named(outcome)) .. page:paint("dim", "   go on with the rollback")
+  lines[#lines + 1] = page:clean("  neap rollback " .. named(outcome) .. " --on-conflict keep")
+    .. page:paint("dim", "   leave what others changed")
+  return lines
+end
+
+function text_of.abandoned(outcome, page)
+  local lines = { page:paint("yellow", ("ABANDONED  run %d. The environment is free for others."):format(outcome.run)) }
+  add_changed(lines, outcome, page)
+  return lines
+end
+
+--- @param outcome table  as engine/outcome gives it
+--- @param page neap.page
+--- @return string
+function view.text(outcome, page)
+  return table.concat((text_of[outcome.status] or text_of.stopped)(outcome, page), "\n")
+end
+
+return view

@@ -1,0 +1,63 @@
+--- A question to a person: what is asked, what there is to see, and what may be answered.
+local change = require "neap.cli.view.change"
+local json   = require "native.json"
+
+local view = {}
+
+local function text_of(state)
+  if state == nil then return nil end
+  if type(state) == "table" and type(state.content) == "string" then return state.content end
+  if type(state) ~= "table" then return tostring(state) end
+  return json.encode_pretty(require "neap.cli.view.json".safe(state))
+end
+
+local function add_difference(lines, page, title, before, after)
+  lines[#lines + 1] = page:paint("dim", title)
+  if before == nil or after == nil then
+    lines[#lines + 1] = ("    %s -> %s"):format(before == nil and "absent" or "there", after == nil and "absent" or "there")
+  end
+  for _, line in ipairs(change.diff_lines(text_of(before) or "", text_of(after) or "", page)) do
+    lines[#lines + 1] = "    " .. line
+  end
+end
+
+local function add_shown(lines, shown, page)
+  if type(shown) == "string" then
+    for _, line in ipairs(page:lines(shown)) do lines[#lines + 1] = "  | " .. line end
+    return
+  end
+  if shown.why then lines[#lines + 1] = "  why: " .. page:clean(shown.why) end
+  if shown.now ~= nil or shown.before ~= nil or shown.after ~= nil then
+    add_difference(lines, page, "  what this run did:", shown.before, shown.after)
+    add_difference(lines, page, "  what is there now:", shown.after, shown.now)
+  end
+end
+
+--- What an option means, where the word alone could be misread at night.
+local MEANINGS = {
+  conflict = { keep = "leave what is there now", overwrite = "put back what was there before this run", stop = "decide later" },
+  ["in doubt"] = { applied = "it happened", ["not applied"] = "it did not happen, and cannot any more", stop = "look first, answer later" },
+  partial = { again = "do it again", done = "take it for done", stop = "look first, answer later" },
+  manual = { done = "it is done", stop = "pause the run here" },
+  ["point of no return"] = { stop = "pause the run here" },
+}
+
+--- @param question { kind: string, text: string, options: string[], shown?: any, path?: string }
+--- @param page neap.page
+--- @return string
+function view.text(question, page)
+  local lines = { "" }
+  for _, line in ipairs(page:lines(question.text)) do
+    for _, piece in ipairs(page:wrap(line, page.width - 2, 2)) do lines[#lines + 1] = page:paint("bold", piece) end
+  end
+  if question.shown ~= nil then add_shown(lines, question.shown, page) end
+  local meanings = MEANINGS[question.kind] or {}
+  for _, option in ipairs(question.options or {}) do
+    if meanings[option] then
+      lines[#lines + 1] = ("  %s  %s"):format(page:left(page:clean(option), 12), page:paint("dim", meanings[option]))
+    end
+  end
+  return table.concat(lines, "\n")
+end
+
+return view

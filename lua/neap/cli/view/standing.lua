@@ -1,0 +1,80 @@
+--- What a resume or a rollback starts from, shown before it acts.
+local time = require "neap.cli.view.time"
+
+local view = {}
+
+local function head(model, page)
+  local run = model.run
+  return ("run %d %s on %s, begun %s by %s"):format(run.run, page:clean(run.procedure), page:clean(run.environment),
+    time.minute(run.started), page:clean(run.actor or "?"))
+end
+
+local function title_of(path) return (path:gsub("^undo of ", ""):match "^[^/]*") end
+
+local function number_of(model, path) return model.numbers[title_of(path)] or "" end
+
+local function real(list)
+  local found = {}
+  for _, one in ipairs(list) do
+    if one.bracket ~= "open" and one.bracket ~= "close" then found[#found + 1] = one end
+  end
+  return found
+end
+
+local function line_of(model, one, page)
+  return ("    %s %s  %s"):format(page:left(number_of(model, one.path), 5), page:clean(one.show or one.kind),
+    page:paint("dim", page:clean(one.kind)))
+end
+
+local function add_doubts(lines, model, page)
+  if #model.in_doubt == 0 then return end
+  lines[#lines + 1] = page:paint("yellow", ("  %s in doubt: intended, and no result is known. Its target is asked first."):format(
+    page.count(#model.in_doubt, "effect")))
+  for _, one in ipairs(model.in_doubt) do lines[#lines + 1] = line_of(model, one, page) end
+end
+
+local function add_wrapped(lines, page, text)
+  for _, line in ipairs(page:wrap(text, page.width - 2, 2)) do lines[#lines + 1] = "  " .. line end
+end
+
+local function add_where(lines, model, page)
+  local step = model.step and ("at %s%s"):format(model.number and model.number .. " " or "", page:clean(model.step))
+    or "before its first step"
+  add_wrapped(lines, page, ("It stopped %s %s%s"):format(time.second(model.last.time),
+    model.back and "while rolling back, " or "", step))
+  if model.failure then add_wrapped(lines, page, "  " .. page:clean(model.failure.message)) end
+  if model.question then add_wrapped(lines, page, "It waits for an answer: " .. page:clean(model.question.text)) end
+end
+
+--- @param model table  as standing.of gives it
+--- @param page neap.page
+--- @return string
+function view.resume(model, page)
+  local lines = { page:paint("bold", head(model, page)) }
+  add_where(lines, model, page)
+  lines[#lines + 1] = ("  %s in place"):format(page.count(#real(model.in_place) - #real(model.in_doubt), "effect"))
+  add_doubts(lines, model, page)
+  lines[#lines + 1] = page:paint("dim", "  Code and environment are the run's own snapshot; newer files are not used.")
+  return table.concat(lines, "\n")
+end
+
+local WILL = { undo = "put back", keep = "kept", irreversible = "CANNOT BE UNDONE" }
+
+--- @param model table
+--- @param page neap.page
+--- @return string
+function view.rollback(model, page)
+  local lines, list = { page:paint("bold", head(model, page)) }, real(model.in_place)
+  add_where(lines, model, page)
+  if #list == 0 then lines[#lines + 1] = "  It has changed nothing that stands." end
+  for i = #list, 1, -1 do
+    local one = list[i]
+    local will = WILL[one.disposition] or "put back"
+    if will == "kept" and one.why then will = ("kept: %s"):format(page:clean(one.why)) end
+    lines[#lines + 1] = page:edges(line_of(model, one, page), will)
+  end
+  add_doubts(lines, model, page)
+  return table.concat(lines, "\n")
+end
+
+return view

@@ -1,0 +1,17 @@
+--- Golden files: what an operator reads, compared letter by letter. NEAP_GOLDEN=write writes them anew.
+local fs = require "native.fs"
+
+local FOLDER = "tests/cli/golden/"
+
+--- Fails where the text is not the one of the golden file.
+--- @param name string  without folder and ending
+--- @param text string
+return function(name, text)
+  local path = FOLDER .. name .. ".txt"
+  text = text:gsub("\n*$", "\n")
+  if os.getenv "NEAP_GOLDEN" == "write" then return fs.write(path, text, { mode = "0644" }) end
+  local expected = fs.exists(path) and fs.read(path) or ""
+  if text == expected then return end
+  local diff = require "native.diff".unified(expected, text, { from = path, to = "now", context = 2 })
+  error(diff .. "NEAP_GOLDEN=write writes it anew", 2)
+end

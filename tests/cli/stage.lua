@@ -1,0 +1,111 @@
+--- A stage for the command line: a repository and a state folder of its own, targets that are variables, a console that
+--- keeps what it is told, and a virtual clock, so that the texts are the same each time.
+local attend  = require "neap.cli.attend"
+local clock   = require "native.clock"
+local console = require "neap.cli.view.console"
+local effect  = require "neap.engine.effect"
+local fault   = require "native.error"
+local fs      = require "native.fs"
+local json    = require "native.json"
+local page    = require "neap.cli.view.page"
+local task    = require "native.task"
+local words   = require "neap.words"
+
+local stage = {}
+stage.__index = stage
+
+local current
+
+effect.resource "shop.file" {
+  late = false,
+  get = function(target) return current.values[target.path] end,
+  put = function(target, value)
+    task.sleep(0.4)
+    if current.failing[target.path] then
+      fault.raise { kind = "denied", message = "nobody may write there", host = target.host,
+        output = "sh: cannot create: \27[31mPermission denied", hint = "sudo for " .. target.path }
+    end
+    current.values[target.path] = value
+  end,
+}
+
+effect.action "shop.mail" {
+  late = false,
+  run = function(target) current.mails[#current.mails + 1] = target end,
+  says = function(text) return ("mail %q"):format(text) end,
+}
+
+words.fakes.shop = {
+  write = function(host, path, text, options)
+    return effect.change("shop.file", { host = host, path = path }, function() return text end, options)
+  end,
+  edit = function(host, path, fn, options) return effect.change("shop.file", { host = host, path = path }, fn, options) end,
+  mail = function(whom, text, options) return effect.perform("shop.mail", whom, text, options) end,
+}
+
+local getenv, new_console, actor = os.getenv, console.new, attend.actor
+
+local function write(root, path, text)
+  fs.mkdir(root .. "/" .. path:match "^(.*)/[^/]*$", "0755")
+  fs.write(root .. "/" .. path, text, { mode = "0644" })
+end
+
+--- @param root string  a scratch folder
+--- @param files table<string, string>  of the repository, by path
+--- @return table stage
+function stage.new(root, files)
+  local self = setmetatable({ root = fs.realpath(root), values = {}, failing = {}, mails = {}, answers = {} }, stage)
+  for path, text in pairs(files) do write(self.root, path, text) end
+  local set = { NEAP_PATH = self.root, XDG_STATE_HOME = self.root .. "/state" }
+  os.getenv = function(name) return set[name] or getenv(name) end
+  console.new = function(options) return self:console(options) end
+  attend.actor = function() return "alice@jump1" end
+  current = self
+  clock.virtual(true)
+  return self
+end
+
+--- To be called after each test.
+function stage.leave()
+  os.getenv, console.new, attend.actor, current = getenv, new_console, actor, nil
+end
+
+function stage:console(options)
+  local set = page.new { width = 80, utf8 = true }
+  local function keep(where)
+    return function(_, text)
+      self[where] = self[where] .. (text:gsub("\n*$", "\n"))
+      return true
+    end
+  end
+  return {
+    out = set, err = set, json = options.json or false, live = false, may_ask = #self.answers > 0 and not options.no_input,
+    answer = keep "output", tell = keep "told", draw = keep "told",
+    answer_json = function(_, value) return keep "output"(nil, json.encode(value)) end,
+    ask = function(_, prompt)
+      local answer = table.remove(self.answers, 1)
+      keep "told"(nil, prompt .. tostring(answer))
+      return answer
+    end,
+  }
+end
+
+--- Runs a command line. Returns the exit status; what was printed is in self.output (stdout) and self.told (stderr).
+--- @param line string
+--- @return integer status
+function stage:neap(line)
+  local argv = {}
+  for word in line:gmatch "%S+" do argv[#argv + 1] = word end
+  self.output, self.told = "", ""
+  return require "neap.cli"(argv)
+end
+
+--- All that a command prints, as a person sees it, the scratch folder's name aside.
+--- @return string
+function stage:screen(line)
+  local status = self:neap(line)
+  local text = ("$ neap %s\n%s%s(exit status %d)\n"):format(line, self.told, self.output, status)
+  return (text:gsub(self.root:gsub("%p", "%%%0"), "/runbooks"))
+end
+
+return stage
