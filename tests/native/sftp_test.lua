@@ -222,7 +222,8 @@ describe("files over ssh", function()
     end
     for i = 1, 4 do equal({ running[i]:wait() }, { true }) end
     local failure = raises(sftp.open, session:exec("echo 'sudo: a password is required' >&2; exit 1", { reads = true }))
-    equal({ failure.kind, failure.output }, { "denied", "sudo: a password is required\n" })
+    equal(failure.kind, "denied")
+    matches(failure.output, "sudo: a password is required\n$") -- the login's shell may have said something before
     equal(raises(sftp.open, session:exec("/no/such/sftp-server", { reads = true })).kind, "missing")
     server.stop()
   end)
@@ -444,7 +445,7 @@ describe("a tree", function()
     local files <close>, pid = open_known()
     local folder = scratch()
     sh("cd " .. folder .. "; " .. TREE)
-    local before, theirs = sh("ls /proc/$PPID/fd | wc -l"), sh("ls /proc/" .. pid .. "/fd")
+    local theirs = sh("ls /proc/" .. pid .. "/fd")
     for i = 1, 12 do
       local down = task.spawn(files.download_tree, files, folder .. "/a", folder .. "/b")
       local up = task.spawn(changing, files.upload_tree, files, folder .. "/a", folder .. "/c")
@@ -457,7 +458,7 @@ describe("a tree", function()
     end
     files:stat(folder) -- as above
     equal(sh("find " .. folder .. " -name '.neap*'"), "")
-    equal(sh("ls /proc/$PPID/fd | wc -l"), before)
+    equal(sh("ls -l /proc/$PPID/fd | grep " .. folder), "")
     equal(sh("ls /proc/" .. pid .. "/fd"), theirs)
   end)
 end)
