@@ -109,7 +109,8 @@ local function connection_of(value)
   local run, name = current_run(), hosts.name(value)
   local key = "host " .. name
   if not run.connections[key] then
-    run.connections[key] = setmetatable({ name = name, entry = entry_of(run, name), made = {}, making = {} }, Connection)
+    run.connections[key] = setmetatable({ name = name, entry = entry_of(run, name), made = {}, making = {},
+      memory = {} }, Connection)
   end
   return run.connections[key], run
 end
@@ -237,6 +238,11 @@ function hosts.exec(value, command, options)
   return { out = result.out, err = result.err, status = result.status }
 end
 
+--- What targets remember of a host as long as this process attends the run.
+--- @param value string|table
+--- @return table
+function hosts.memory(value) return connection_of(value).memory end
+
 local function ask_login(value)
   local result = hosts.exec(value, "id -un && id -gn && cd && pwd -P", { become = false, reads = true })
   local user, group, home = result.out:match("([^\n]+)\n([^\n]+)\n([^\n]+)\n$")
@@ -251,9 +257,9 @@ end
 --- @param value string|table
 --- @return { user: string, group: string, home: string }
 function hosts.login(value)
-  local connection = connection_of(value)
-  connection.login = connection.login or ask_login(value)
-  return connection.login
+  local memory = hosts.memory(value)
+  memory.login = memory.login or ask_login(value)
+  return memory.login
 end
 
 -- ---- files ----
