@@ -1,0 +1,80 @@
+--- kill -9 at each commit of the journal and before and after each call to a target, in turn: a real process, real files
+--- and commands of this machine. Needs the build with fail points (make fault).
+local group      = require "neap.engine.group"
+local repository = require "tests.kills.repository"
+
+local LAST = {
+  a = "new", ["a.loaded"] = "new", x = "made", y = "made", reloads = "reload\n",
+  count = "saw old\n", ["count-x"] = "x\n", ["count-y"] = "y\n",
+}
+
+local function faults(passed)
+  local list = {}
+  for point, count in pairs(passed) do
+    local site, when = point:match "^(%S+) (%S+)$"
+    for ordinal = 1, count do list[#list + 1] = ("%s:%d:%s=kill"):format(site, ordinal, when) end
+  end
+  table.sort(list)
+  return list
+end
+
+local function words(count) return select(2, count:gsub("\nnot", "")), select(2, ("\n" .. count):gsub("\n[^n]", "")) end
+
+--- Kills a run at each point, in two rows side by side; then calls check(world, fault).
+local function each_kill(check)
+  local first = repository.new(scratch())
+  local passed = first:points(function()
+    equal(first:neap(nil, "run", "demo/it", "--env", "lab", "--yes").status, 0)
+  end)
+  equal(first:world(), LAST)
+  local list, place = faults(passed), scratch()
+  truthy(#list > 60)
+  local failures = group.each(list, { at_a_time = 2, max_failures = 5 }, function(fault, index)
+    local world = repository.new(("%s/%d"):format(place, index))
+    local killed = world:neap(fault, "run", "demo/it", "--env", "lab", "--yes")
+    if killed.signal ~= "KILL" then error(("%s did not kill: %s %s"):format(fault, killed.out, killed.err), 0) end
+    local ok, problem = pcall(check, world)
+    if not ok then error(("%s: %s"):format(fault, tostring(problem)), 0) end
+    require("native.fs").remove_tree(world.folder)
+  end)
+  if failures[1] then error(tostring(failures[1].failure), 0) end
+end
+
+local function runs(world, verb)
+  local result = world:neap(nil, verb, "1", "--env", "lab", "--yes")
+  if result.status == 0 then return end
+  -- killed before the run was there, or after it was closed: there is nothing to take up
+  local text = result.out .. result.err
+  if text:find "no run" then
+    equal(world:neap(nil, "run", "demo/it", "--env", "lab", "--yes").status, 0)
+    return "new"
+  end
+  if text:find "closed" then return "closed" end
+  error(("%s: exit %s\n%s"):format(verb, tostring(result.status), text), 0)
+end
+
+describe("a run that is killed", function()
+  it("ends after resume as if nothing had been, with one line of each command", function()
+    each_kill(function(world)
+      runs(world, "resume")
+      equal(world:world(), LAST)
+      equal(world:witnesses_left(), 0)
+    end)
+  end)
+
+  it("is taken back whole by rollback", function()
+    each_kill(function(world)
+      local before = runs(world, "rollback")
+      if before then return end
+      local now = world:world()
+      equal({ now.a, now.x, now.y }, { "old" })
+      for _, name in ipairs { "count", "count-x", "count-y" } do
+        local undone, done = words(now[name] or "")
+        equal(undone, done)
+        truthy(done <= 1)
+      end
+      truthy(not now["a.loaded"] or now["a.loaded"] == "old")
+      equal(world:witnesses_left(), 0)
+    end)
+  end)
+end)

@@ -1,0 +1,110 @@
+--- A small repository of procedures for the kills: kinds of its own, a bracket, a fan-out, commands that leave a line in a
+--- counter, all on this machine; and the folders that a process run on it may touch.
+local fs      = require "native.fs"
+local process = require "native.process"
+
+local repository = {}
+repository.__index = repository
+
+local NEAP = "build/fault/neap"
+
+local LIB = [[
+-- Kinds of this group's own.
+effect.resource "demo.flag" {
+  prepare = witness.prepare, release = witness.release, take = witness.take,
+  show = function(target) return target.path end,
+  get = function(target)
+    local out = host.exec(target.host, { "cat", target.path }, { reads = true, ok = { 0, 1 } }).out
+    return out ~= "" and out or nil
+  end,
+  put = function(target, state, call)
+    if not state then return witness.run(target.host, call, { "rm", "-f", target.path }) end
+    witness.run(target.host, call, { "sh", "-c", 'printf %s "$1" >"$2"', "sh", state, target.path })
+  end,
+}
+effect.action "demo.reload" {
+  prepare = witness.prepare, release = witness.release, take = witness.take,
+  run = function(target, _, call)
+    witness.run(target.host, call, { "sh", "-c", 'cp "$1" "$1.loaded" && echo reload >>"$2"', "sh", target.path, target.log })
+  end,
+}
+local lib = {}
+function lib.set(host, path, text) effect.change("demo.flag", { host = host.name, path = path }, function() return text end) end
+function lib.line(host, path, word)
+  host:run({ "sh", "-c", 'echo "$1" >>"$2"', "sh", word, path }, { undo = { "sh", "-c", 'echo "not $1" >>"$2"', "sh", word, path } })
+end
+return lib
+]]
+
+local PROCEDURE = [[
+-- Flags, lines in a counter, a reload.
+local lib = require "demo.lib"
+local here, folder = env.hosts["local"], env.folder
+phase "Prepare"
+local seen = step "Look" { run = function() return { name = here:read({ "cat", folder .. "/a" }) } end }
+step "Count" { run = function() lib.line(here, folder .. "/count", "saw " .. seen.result.name) end }
+phase "Switch"
+step "Reload" { run = function()
+  effect.bracket("demo.reload", { host = "local", path = folder .. "/a", log = folder .. "/reloads" }, function()
+    lib.set(here, folder .. "/a", "new")
+  end)
+end }
+step "Both" { on = { "x", "y" }, run = function(name)
+  lib.set(here, folder .. "/" .. name, "made")
+  lib.line(here, folder .. "/count-" .. name, name)
+end }
+]]
+
+--- A fresh world below a folder.
+--- @param folder string
+function repository.new(folder)
+  local self = setmetatable({ folder = folder, data = folder .. "/data" }, repository)
+  for path, text in pairs {
+    ["procedures/demo/lib.lua"] = LIB, ["procedures/demo/it.lua"] = PROCEDURE, ["data/a"] = "old",
+    ["procedures/demo/environments/lab.yml"] = "values: { folder: " .. self.data .. " }\n",
+  } do
+    fs.mkdir(folder .. "/" .. path:match "^(.*)/", "0700")
+    fs.write(folder .. "/" .. path, text, { mode = "0644" })
+  end
+  fs.mkdir(folder .. "/home", "0700")
+  return self
+end
+
+--- Runs neap on it as a process of its own.
+--- @param fault string?  as NEAP_FAULT takes it
+--- @return table result  of process.run
+function repository:neap(fault, ...)
+  local env = { HOME = self.folder .. "/home", XDG_STATE_HOME = self.folder .. "/state", NEAP_PATH = self.folder,
+    PATH = process.environ "PATH", NEAP_FAULT = fault, NEAP_FAULT_COUNT = self.count, LC_ALL = "C.UTF-8" }
+  return process.run({ NEAP, ... }, { env = env, clear_env = true, input = "", timeout = 60 })
+end
+
+--- How often each site was passed: { ["journal before"] = n, … }.
+function repository:points(fn)
+  self.count = self.folder .. "/points"
+  fn()
+  local passed = {}
+  for line in fs.read(self.count):gmatch "[^\n]+" do passed[line] = (passed[line] or 0) + 1 end
+  self.count = nil
+  return passed
+end
+
+local function read(path) return fs.exists(path) and fs.read(path) or nil end
+
+--- What the targets hold; lines of a counter that took each other back are both left out.
+function repository:world()
+  local world = {}
+  for _, name in ipairs(fs.list(self.data)) do
+    local text = read(self.data .. "/" .. name)
+    world[name] = text
+  end
+  return world
+end
+
+--- Whether the folder for witnesses is empty again.
+function repository:witnesses_left()
+  local folder = self.folder .. "/home/.neap/effects"
+  return fs.exists(folder) and #fs.list(folder) or 0
+end
+
+return repository
