@@ -76,7 +76,7 @@ end
 function repository:neap(fault, ...)
   local env = { HOME = self.folder .. "/home", XDG_STATE_HOME = self.folder .. "/state", NEAP_PATH = self.folder,
     PATH = process.environ "PATH", NEAP_FAULT = fault, NEAP_FAULT_COUNT = self.count, LC_ALL = "C.UTF-8" }
-  return process.run({ NEAP, ... }, { env = env, clear_env = true, input = "", timeout = 60 })
+  return process.run({ NEAP, ... }, { env = env, clear_env = true, reads = true, input = "", timeout = 60 })
 end
 
 --- How often each site was passed: { ["journal before"] = n, … }.
@@ -89,22 +89,25 @@ function repository:points(fn)
   return passed
 end
 
-local function read(path) return fs.exists(path) and fs.read(path) or nil end
-
---- What the targets hold; lines of a counter that took each other back are both left out.
+--- What the targets hold: contents by name.
 function repository:world()
   local world = {}
   for _, name in ipairs(fs.list(self.data)) do
-    local text = read(self.data .. "/" .. name)
-    world[name] = text
+    world[name] = fs.read(self.data .. "/" .. name)
   end
   return world
 end
 
---- Whether the folder for witnesses is empty again.
+--- How many witnesses are left. A run that died between making its folder and its first intent leaves an empty folder,
+--- which nothing names.
 function repository:witnesses_left()
-  local folder = self.folder .. "/home/.neap/effects"
-  return fs.exists(folder) and #fs.list(folder) or 0
+  local effects, count = self.folder .. "/home/.neap/effects", 0
+  for _, run in ipairs(fs.exists(effects) and fs.list(effects) or {}) do
+    for _, place in ipairs(fs.list(effects .. "/" .. run)) do
+      count = count + #fs.list(("%s/%s/%s"):format(effects, run, place))
+    end
+  end
+  return count
 end
 
 return repository

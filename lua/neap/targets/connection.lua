@@ -134,8 +134,11 @@ end
 
 local function open_session(connection, run)
   local ssh = require "neap.targets.ssh"
-  local entry = connection.entry
-  return ssh.open(entry.ssh, { ask = run.prompt, pins = run.pins, overrides = { user = entry.user, port = entry.port } })
+  local entry, policy = connection.entry, run.environment.policy or {}
+  -- one table of jump hosts and opened keys for the run: a passphrase is asked for once
+  run.connections.ssh = run.connections.ssh or { close = function() end, shared = {} }
+  return ssh.open(entry.ssh, { ask = run.prompt, pins = (run.pins or {})[connection.name], allow_exec = policy.allow_exec,
+    shared = run.connections.ssh.shared, overrides = { user = entry.user, port = entry.port } })
 end
 
 --- What is kept for a connection under that key; made by one task when several want it at the same time.
