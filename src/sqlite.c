@@ -363,6 +363,7 @@ static int database_script(lua_State *L)
 	return 0;
 }
 
+/* database:close(): may be called twice. */
 static int database_close(lua_State *L)
 {
 	struct database *d = luaL_checkudata(L, 1, DATABASE);

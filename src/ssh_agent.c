@@ -268,6 +268,7 @@ struct ssh_agent *ssh_agent_check(lua_State *L, int arg)
 	return a;
 }
 
+/* agent:close(): may be called twice. */
 static int agent_close(lua_State *L)
 {
 	struct ssh_agent *a = luaL_checkudata(L, 1, SSH_AGENT);

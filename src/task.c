@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TYPE "neap.task"
+#define TYPE "task.handle"
 
 enum { USES = 3, USE_THREAD = 1, USE_CONTEXT = 2, USE_RESULT = 3 }; /* user values of a task's userdata */
 enum { PREEMPT_AFTER = 1000000 };                                   /* Lua instructions */

@@ -19,6 +19,7 @@ function journal.open(place, options)
   return setmetatable({ store = type(place) == "string" and store.open(place, options) or place }, journal)
 end
 
+--- May be called twice.
 function journal:close() self.store:close() end
 
 local function fetch_from(self)

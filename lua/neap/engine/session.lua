@@ -100,6 +100,8 @@ function session:begin(given)
   end)
 end
 
+--- The record by which this process owns the run from now on.
+--- @return table record
 function session:owner()
   local own = lease.owner()
   own.type = "own"

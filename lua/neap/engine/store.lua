@@ -46,6 +46,7 @@ function store.open(folder, options)
   return setmetatable({ db = db, folder = folder }, store)
 end
 
+--- May be called twice.
 function store:close() self.db:close() end
 
 local function in_transaction(db, fn)

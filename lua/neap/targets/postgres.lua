@@ -63,6 +63,8 @@ local read_version = effect.read("postgres.version", function(target)
   return fields(target, "show server_version")[1]
 end)
 
+--- @param host string|table
+--- @param cluster table
 --- @return string  as the server tells it: "15.6 (Debian 15.6-0+deb12u1)"
 function postgres.version(host, cluster) return read_version(target_of(host, cluster)) end
 
@@ -95,6 +97,8 @@ local read_position = effect.read("postgres.position", function(target)
 end)
 
 --- Where a server stands in its log.
+--- @param host string|table
+--- @param cluster table
 --- @return { in_recovery: boolean, write: string?, receive: string?, replay: string?, timeline: integer }
 ---   write: of a server that takes writes; receive (of one that streams) and replay: of one in recovery
 function postgres.position(host, cluster) return read_position(target_of(host, cluster)) end
@@ -180,6 +184,9 @@ local function check_configuration(target)
 end
 
 --- The same with a reload; a configuration that the server would refuse is put back and not loaded.
+--- @param host string|table
+--- @param cluster table
+--- @param fn fun()
 function postgres.with_reload(host, cluster, fn)
   local target = target_of(host, cluster)
   return effect.bracket("postgres.reload", target, fn, { test = function() check_configuration(target) end })

@@ -67,6 +67,9 @@ function service.reload(host, name, options)
 end
 
 --- Restarts a service, once. For a restart that belongs to a change see with_restart.
+--- @param host string|table
+--- @param name string
+--- @param options? { become?: string }  default root
 function service.restart(host, name, options)
   effect.perform("service.restart", target_of(host, name, options), nil, HARMLESS)
 end
@@ -82,6 +85,10 @@ function service.with_reload(host, name, fn, options)
 end
 
 --- The same with a restart.
+--- @param host string|table
+--- @param name string
+--- @param fn fun()
+--- @param options? { become?: string }
 function service.with_restart(host, name, fn, options)
   return effect.bracket("service.restart", target_of(host, name, options), fn)
 end

@@ -1,6 +1,7 @@
----@meta native.terminal
+--- @meta native.terminal
 
 --- What a terminal is, how wide text is on it, and the one way for foreign bytes to get there.
+--- @class native.terminal
 local terminal = {}
 
 --- Whether a standard descriptor is a terminal.
