@@ -77,6 +77,9 @@ lab-test: all fault $(BUILD)/client ## the tests against real servers; the lab s
 soak: export NEAP_SOAK = 1
 soak: lab-test ## the same at full length: every fail point on real servers
 
+lint: ## the linters alone
+	tests/check.sh lint
+
 check: deps ## all the set-up, every test
 	tests/check.sh $(SUITES)
 
