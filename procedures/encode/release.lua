@@ -15,7 +15,7 @@ needs {
   server      = { "the two servers as the proxies name them: old, new", type = "map" },
   test_server = { "the two test servers as the proxies name them: old, new", type = "map" },
   page        = { "what a proxy serves once it is switched; see nginx.check_page", type = "map" },
-  old_logs    = "folder of this machine for the old server's logs",
+  old_logs    = "folder of this machine for the logs of old servers",
 }
 local old, new = env.hosts.old, env.hosts.new
 
@@ -45,13 +45,14 @@ await "Both databases stand at the same position, in recovery" {
   check = function() return encode.same_position(old, new, env.pg) end,
   every = "5s", timeout = "30m",
 }
+step "Give the new database the settings of a master" {
+  from = "L281-L286",
+  run  = function() postgres.include(new, env.pg, "master.conf") end,
+}
 step "Promote the new database" {
-  from = "L281-L288",
+  from = "L288",
   irreversible = "once it takes writes, the old database can no longer follow",
-  run  = function()
-    postgres.include(new, env.pg, "master.conf")
-    postgres.promote(new, env.pg)
-  end,
+  run  = function() postgres.promote(new, env.pg) end,
 }
 remark "Batch upgrade and base backup follow by hand; they are this team's own programs." { from = "L290-L305" }
 
@@ -59,7 +60,12 @@ phase "Afterwards"
 
 step "Keep the old server's logs" {
   from = "L307-L316",
-  run  = function() file.copy(old, "/var/log/apache2", env.old_logs .. "/apache2") end,
+  run  = function()
+    local folder = env.old_logs .. "/v" .. arg.old
+    file.directory("local", env.old_logs)
+    file.directory("local", folder)
+    file.copy_tree(old, "/var/log/apache2", "local", folder .. "/apache2", { become_from = "root" })
+  end,
 }
 remark "The logs go to S3 by hand until neap speaks to AWS." { from = "L318-L321" }
 remark "The crontab, the tickets and the file indexer are looked after by hand." { from = "L323-L343" }

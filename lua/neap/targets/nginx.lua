@@ -2,7 +2,7 @@
 local effect     = require "neap.engine.effect"
 local fault      = require "native.error"
 local file       = require "neap.targets.file"
-local hosts      = require "neap.targets.host"
+local hosts      = require "neap.targets.connection"
 local nginx_conf = require "neap.targets.nginx_conf"
 local shell      = require "neap.targets.shell"
 local task       = require "native.task"
@@ -129,14 +129,10 @@ nginx.page = effect.read("nginx.page", function(target, check)
   if check.address then add("--connect-to", "::" .. check.address .. ":") end
   if check.host_header then add("--header", "Host: " .. check.host_header) end
   add("--", check.url)
-  local ok, result = pcall(hosts.exec, target.host, argv, { reads = true, timeout = 10 })
-  if ok then
-    local body, status = result.out:match("^(.*)\n(%d+)$")
-    return { status = tonumber(status), body = body }
-  elseif fault.is(result, "remote") then
-    return { status = 0, body = result.output }
-  end
-  error(result, 0)
+  local result = hosts.exec(target.host, argv, { reads = true, ok = "any", timeout = 10 })
+  local body, status = result.out:match("^(.*)\n(%d+)$")
+  if result.status ~= 0 or not body then return { status = 0, body = result.err } end
+  return { status = tonumber(status), body = body }
 end)
 
 local function is_as_wanted(page, check)

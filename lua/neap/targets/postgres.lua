@@ -4,7 +4,7 @@
 local effect  = require "neap.engine.effect"
 local fault   = require "native.error"
 local file    = require "neap.targets.file"
-local hosts   = require "neap.targets.host"
+local hosts   = require "neap.targets.connection"
 local shell   = require "neap.targets.shell"
 local task    = require "native.task"
 local witness = require "neap.targets.witness"
@@ -33,8 +33,6 @@ end
 local function show(target) return ("%s PostgreSQL %s/%s"):format(target.host, target.version, target.cluster) end
 
 local function at_least(target, version) return tonumber(target.version) >= version end
-
--- Reading ------------------------------------------------------------------------------------------------------------
 
 local function psql(target, sql, ok)
   local argv = { "psql", "--cluster", target.version .. "/" .. target.cluster, "-XAtq", "-c", sql }
@@ -121,9 +119,7 @@ function postgres.same_position(a, b)
   return is_done(a) and is_done(b) and a.replay == b.replay and a.timeline == b.timeline
 end
 
--- Restarting ---------------------------------------------------------------------------------------------------------
-
-local function answers(target) return psql(target, "select 1", { 0, 1, 2, 3 }).status == 0 end
+local function answers(target) return psql(target, "select 1", "any").status == 0 end
 
 -- Raises remote, not timeout: the command did run, so asking for its witness would only say that again.
 local function await(target, timeout, holds, problem)
@@ -192,7 +188,11 @@ function postgres.with_reload(host, cluster, fn)
   return effect.bracket("postgres.reload", target, fn, { test = function() check_configuration(target) end })
 end
 
--- Changing -----------------------------------------------------------------------------------------------------------
+-- After an interruption the restart is known to have been made, not that the server has come up since.
+local read_restarted = effect.read("postgres.restarted", function(target)
+  await(target, START_TIMEOUT, answers, "does not answer")
+  return is_in_recovery(target)
+end)
 
 local OF_POSTGRES = { owner = "postgres", group = "postgres", mode = "0600", become = "root" }
 
@@ -209,7 +209,7 @@ function postgres.demote(host, cluster)
       file.move(host, target.data .. "/recovery.done", target.data .. "/recovery.conf", { become = "root" })
     end
   end)
-  if effect.planning() or read_in_recovery(target) then return end
+  if effect.planning() or read_restarted(target) then return end
   fault.raise { kind = "verify", host = target.host, message = show(target) .. " takes writes after its restart" }
 end
 

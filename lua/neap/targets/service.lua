@@ -1,15 +1,13 @@
 --- Services of a host, by its `service` command: System V, systemd and upstart alike.
 local effect  = require "neap.engine.effect"
 local fault   = require "native.error"
-local hosts   = require "neap.targets.host"
+local hosts   = require "neap.targets.connection"
 local shell   = require "neap.targets.shell"
 local witness = require "neap.targets.witness"
 
 local service = {}
 
 local OPTIONS = { become = true }
--- What a service may answer when it is asked for its state, by the Linux Standard Base.
-local STATUSES = { 0, 1, 2, 3, 4 }
 
 local function target_of(host, name, options)
   options = shell.check_options(options, OPTIONS, 3)
@@ -18,7 +16,7 @@ end
 
 local function status_of(target)
   local argv = { "service", target.service, "status" }
-  return hosts.exec(target.host, argv, { become = target.become, reads = true, ok = STATUSES, timeout = 60 })
+  return hosts.exec(target.host, argv, { become = target.become, reads = true, ok = "any", timeout = 60 })
 end
 
 local read_running = effect.read("service.running", function(target) return status_of(target).status == 0 end)
