@@ -118,19 +118,35 @@ local function read_choice(self, question)
   end
 end
 
+--- Reads a line in a task that a pause cancels; nil where nobody answers.
+local function read_beside(self, read, ...)
+  self.asking = true
+  self.reading = task.spawn(read, ...)
+  local ok, answer = self.reading:wait()
+  self.asking, self.reading = false, nil
+  if not ok and not fault.is(answer, "cancelled") then error(answer, 0) end
+  return ok and answer or nil
+end
+
+--- Asks for a passphrase, say.
+--- @param text string
+--- @param options? { secret: boolean }
+--- @return string?
+function attend:prompt(text, options)
+  if not self.console.may_ask then return nil end
+  if self.console.live then self.console:draw(erase(self)) end
+  return read_beside(self, self.console.ask, self.console, self.console.err:clean(text) .. " ", options)
+end
+
 --- Asks a person, where there is one; nil leaves the question open and pauses the run.
 --- @param question { kind: string, text: string, options: string[], shown?: any }
 --- @return { choice: string, who: string }?
 function attend:ask(question)
   if not self.console.may_ask then return nil end
   local above = self.console.live and erase(self) or ""
-  self.asking = true
   self.console:draw(above .. require "neap.cli.view.question".text(question, self.console.err) .. "\n")
-  self.reading = task.spawn(read_choice, self, question)
-  local ok, choice = self.reading:wait()
-  self.asking, self.reading = false, nil
-  if not ok and not fault.is(choice, "cancelled") then error(choice, 0) end
-  return ok and choice and { choice = choice, who = attend.actor() } or nil
+  local choice = read_beside(self, read_choice, self, question)
+  return choice and { choice = choice, who = attend.actor() } or nil
 end
 
 -- ---- a whole run ----
@@ -140,6 +156,7 @@ local function fill(self, request)
   request.actor, request.signals = attend.actor(), true
   function request.on_event(record) self:on_event(record) end
   function request.ask(question) return self:ask(question) end
+  function request.prompt(text, options) return self:prompt(text, options) end
   return request
 end
 

@@ -51,6 +51,13 @@ function choice.environment(options, procedure, verb)
   return environment.load(found.file)
 end
 
+--- An environment by its name alone.
+--- @param name string
+--- @return neap.environment
+function choice.named_environment(name)
+  return environment.load(failure.named(repository.environment, name).file)
+end
+
 --- The arguments given by -p.
 --- @return table<string, string>
 function choice.arguments(options) return arguments.pairs(options.param) end

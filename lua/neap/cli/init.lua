@@ -2,7 +2,8 @@
 local VERSION = "0.1.0"
 
 --- In the order in which a person meets them.
-local VERBS = { "list", "show", "check", "plan", "run", "resume", "rollback", "abandon", "runs", "log", "env", "test" }
+local VERBS = { "list", "show", "check", "plan", "run", "resume", "rollback", "abandon", "runs", "log", "env", "doctor",
+                "host", "test" }
 
 local OK, WRONG_USE = 0, 2
 

@@ -54,6 +54,9 @@ end
 function plan.run(options)
   local console = options.console
   local request = choice.request(options, "plan")
+  if console.may_ask then
+    function request.prompt(text, how) return console:ask(console.err:clean(text) .. " ", how) end
+  end
   local model = require "neap.engine.plan".make(request)
   model.given, model.guard = request.arguments, request.environment.policy.guard
   model.saved = save(model)
