@@ -11,7 +11,7 @@ local getenv = os.getenv
 
 --- Answers NEAP_PATH for the duration of a test.
 local function search(path)
-  os.getenv = function(name) return name == "NEAP_PATH" and path or getenv(name) end
+  rawset(os, "getenv", function(name) return name == "NEAP_PATH" and path or getenv(name) end)
 end
 
 local function names(entries)
@@ -40,7 +40,7 @@ describe("repository", function()
     search(root)
   end)
 
-  after_each(function() os.getenv = getenv end)
+  after_each(function() rawset(os, "getenv", getenv) end)
 
   it("lists procedures by name, without libraries and tests", function()
     equal(names(repository.procedures()), { "boss/update", "encode/release", "encode/rollout" })

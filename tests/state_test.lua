@@ -7,10 +7,10 @@ describe("state", function()
 
   before_each(function()
     home = fs.realpath(scratch())
-    os.getenv = function(name) return name == "XDG_STATE_HOME" and home or getenv(name) end
+    rawset(os, "getenv", function(name) return name == "XDG_STATE_HOME" and home or getenv(name) end)
   end)
 
-  after_each(function() os.getenv = getenv end)
+  after_each(function() rawset(os, "getenv", getenv) end)
 
   it("is a person's own folder where the environment has none", function()
     local folder, shared = state.folder "encode/lab"

@@ -57,7 +57,7 @@ function stage.new(root, files)
   local self = setmetatable({ root = fs.realpath(root), values = {}, failing = {}, mails = {}, answers = {} }, stage)
   for path, text in pairs(files) do write(self.root, path, text) end
   local set = { NEAP_PATH = self.root, XDG_STATE_HOME = self.root .. "/state" }
-  os.getenv = function(name) return set[name] or getenv(name) end
+  rawset(os, "getenv", function(name) return set[name] or getenv(name) end)
   console.new = function(options) return self:console(options) end
   attend.actor = function() return "alice@jump1" end
   current = self
@@ -67,7 +67,8 @@ end
 
 --- To be called after each test.
 function stage.leave()
-  os.getenv, console.new, attend.actor, current = getenv, new_console, actor, nil
+  rawset(os, "getenv", getenv)
+  console.new, attend.actor, current = new_console, actor, nil
 end
 
 function stage:console(options)

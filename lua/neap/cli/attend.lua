@@ -25,7 +25,7 @@ function attend.new(options)
   local console = options.console
   return setmetatable({
     console = console, environment = options.environment, view = progress.new(console.err), drawn = 0,
-    intents = {}, kept = {},
+    intents = {}, kept = {}, started = task.now(),
   }, attend)
 end
 
@@ -35,7 +35,7 @@ local function erase(self)
   if self.drawn == 0 then return "" end
   local up = self.drawn
   self.drawn = 0
-  return ("\27[%dA\27[J"):format(up)
+  return ("\r\27[%dA\27[J"):format(up)
 end
 
 local function draw(self, finished)
@@ -79,6 +79,7 @@ end
 
 --- Told of each event by the engine.
 function attend:on_event(record)
+  record.time = record.time or clock.utc()
   if record.pausing and self.reading then self.reading:cancel() end
   if record.type == "end" and record.status == "kept" then note_kept(self, record) end
   if record.type == "intent" then self.intents[record.seq] = record end
@@ -182,7 +183,7 @@ end
 --- @param outcome table
 --- @return integer
 function attend:report(outcome)
-  outcome.kept = self.kept
+  outcome.kept, outcome.seconds = self.kept, task.now() - self.started
   if self.console.json then
     self.console:answer_json(require "neap.cli.view.json".event {
       type = "outcome", status = outcome.status, exit = outcome.exit, run = outcome.run, step = outcome.step,

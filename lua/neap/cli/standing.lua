@@ -26,6 +26,12 @@ local function open_step(state)
   end
 end
 
+--- Where no step is open the run stands behind the last one.
+local function last_step(state)
+  local path = state.step_order[#state.step_order]
+  return path and title_of(path)
+end
+
 local function numbers_of(records)
   local numbers = {}
   for _, record in ipairs(records) do
@@ -35,7 +41,7 @@ local function numbers_of(records)
 end
 
 --- @param run table  as history gives it
---- @return table model  { run, records, state, numbers, step, number, in_doubt, in_place, back, question, alive, policy }
+--- @return table model  { run, records, state, numbers, step, number, after, in_doubt, in_place, back, question, alive, policy }
 function standing.of(run)
   return history.reading(run.folder, function(journal)
     local records = journal:records(run.run)
@@ -43,6 +49,7 @@ function standing.of(run)
     local title, step = open_step(state)
     return {
       run = run, records = records, state = state, numbers = numbers, step = title, number = title and numbers[title],
+      after = not title and last_step(state) or nil,
       failure = step and step.failure, in_doubt = state:in_doubt(), in_place = state:in_place(),
       back = state.turn == "back", question = state.question, point = state:point_of_no_return(),
       alive = not run.outcome and is_alive(run.folder), owner = state.owner, last = state.last,
@@ -51,12 +58,14 @@ function standing.of(run)
   end)
 end
 
+local function numbers_after(model) return model.numbers[model.after] or model.after end
+
 --- In a few words: "done", "stopped at 4.3", "waits at 4.7", "rolling back".
 --- @param model table
 --- @return string
 function standing.summary(model)
   if model.run.outcome then return model.run.outcome end
-  local at = model.number or model.step or "the start"
+  local at = model.number or model.step or model.after and numbers_after(model) or "the start"
   if model.alive then return ("%s %s, running"):format(model.back and "rolling back at" or "at", at) end
   if model.question then return ("waits for an answer at %s"):format(at) end
   if model.back then return ("rollback stopped at %s"):format(at) end

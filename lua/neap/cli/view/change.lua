@@ -65,7 +65,7 @@ end
 local function remarks(effect, page)
   local lines = {}
   if effect.certainty == "conditional" then lines[#lines + 1] = "? as far as is known now" end
-  if effect.certainty == "opaque" then lines[#lines + 1] = "opaque: nothing tells afterwards whether it happened" end
+  if effect.certainty == "opaque" then lines[#lines + 1] = "opaque: the plan cannot tell what it changes" end
   if effect.why then lines[#lines + 1] = ("why: %s"):format(page:clean(effect.why)) end
   return lines
 end

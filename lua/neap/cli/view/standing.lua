@@ -38,7 +38,9 @@ local function add_wrapped(lines, page, text)
 end
 
 local function add_where(lines, model, page)
-  local step = model.step and ("at %s%s"):format(model.number and model.number .. " " or "", page:clean(model.step))
+  local title = model.step or model.after
+  local number = title and model.numbers[title]
+  local step = title and ("%s %s%s"):format(model.step and "at" or "after", number and number .. " " or "", page:clean(title))
     or "before its first step"
   add_wrapped(lines, page, ("It stopped %s %s%s"):format(time.second(model.last.time),
     model.back and "while rolling back, " or "", step))
