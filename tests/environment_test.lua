@@ -79,7 +79,8 @@ describe("environment", function()
   it("refuses keys it does not know, and names the near one", function()
     matches(refused "values: {}\nhost: {}\n", "lab.yml:2: an environment has no key 'host'. Did you mean 'hosts'")
     matches(refused "hosts:\n  a: { ssh: x, prot: 1 }", "lab.yml:2: host 'a' has no key 'prot'. Did you mean 'port'")
-    matches(refused "policy:\n  on_failrue: rollback", "lab.yml:2: policy has no key 'on_failrue'. Did you mean 'on_failure'")
+    matches(refused "policy:\n  on_failrue: rollback",
+      "lab.yml:2: policy has no key 'on_failrue'. Did you mean 'on_failure'")
     matches(refused "policy: { on_failure: explode }", "policy.on_failure is 'explode'; it may be stop, rollback")
   end)
 
@@ -122,7 +123,8 @@ hosts:
 
   it("have one name each, an address, and a number for a port", function()
     local function message(text) return tostring(raises(load, text)) end
-    matches(message "hosts:\n  a: { ssh: x }\n  b: [{ name: a, ssh: y }]", "lab.yml:3: two hosts or groups are called 'a'")
+    matches(message "hosts:\n  a: { ssh: x }\n  b: [{ name: a, ssh: y }]",
+      "lab.yml:3: two hosts or groups are called 'a'")
     matches(message "hosts:\n  a: { port: 1 }", "lab.yml:2: host 'a' has no ssh")
     matches(message "hosts:\n  a: { ssh: x, port: ssh }", "lab.yml:2: port of host 'a' is no number: ssh")
     matches(message "hosts:\n  b:\n    - { ssh: y }", "lab.yml:3: a host of a group needs a name")
@@ -144,7 +146,15 @@ describe("references", function()
   end
 
   it("to values are resolved when the file is read", function()
-    local env = load "values:\n  zone: example.org\n  full: www.$(zone)\n  list: [a, b]\n  copy: $(list)\n  deep: $(map.x)\n  map: { x: 1 }\n"
+    local env = load [[
+values:
+  zone: example.org
+  full: www.$(zone)
+  list: [a, b]
+  copy: $(list)
+  deep: $(map.x)
+  map: { x: 1 }
+]]
     equal(env.values.full, "www.example.org")
     equal(env.values.copy, { "a", "b" })
     equal(env.values.deep, "1")

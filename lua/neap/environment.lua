@@ -252,7 +252,9 @@ local function checked_host(env, entry, path, name)
     host.port = math.tointeger(tonumber(port))
     if not host.port then complain(env.origins[path .. ".port"], "port of host '%s' is no number: %s", name, port) end
   end
-  if not host.ssh then complain(env.origins[path], "host '%s' has no ssh: an address or an alias of ssh_config", name) end
+  if not host.ssh then
+    complain(env.origins[path], "host '%s' has no ssh: an address or an alias of ssh_config", name)
+  end
   return host
 end
 
@@ -266,7 +268,9 @@ end
 
 --- Hosts that a group spells out are known by their names as any other.
 local function add_members(env, hosts, group, path)
-  if type(group) ~= "table" then complain(env.origins[path], "'%s' is a host or a list of hosts", path:match "[^.]*$") end
+  if type(group) ~= "table" then
+    complain(env.origins[path], "'%s' is a host or a list of hosts", path:match "[^.]*$")
+  end
   for index, entry in ipairs(group) do
     local here = join(path, index)
     if type(entry) ~= "string" then

@@ -163,7 +163,8 @@ function repository.environment(name, group)
   if #matching == 0 then return missing("environment", name, entries, "neap env list") end
   return fault.raise {
     kind = "conflict", hint = "neap env list",
-    message = ("several groups have an environment '%s': say %s or %s"):format(name, matching[1].name, matching[2].name),
+    message = ("several groups have an environment '%s': say %s or %s"):format(name, matching[1].name,
+      matching[2].name),
   }
 end
 

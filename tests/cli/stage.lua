@@ -39,7 +39,7 @@ words.fakes.shop = {
   write = function(host, path, text, options)
     return effect.change("shop.file", { host = host, path = path }, function() return text end, options)
   end,
-  edit = function(host, path, fn, options) return effect.change("shop.file", { host = host, path = path }, fn, options) end,
+  edit = function(host, path, fn) return effect.change("shop.file", { host = host, path = path }, fn) end,
   mail = function(whom, text, options) return effect.perform("shop.mail", whom, text, options) end,
 }
 
@@ -80,7 +80,8 @@ function stage:console(options)
     end
   end
   return {
-    out = set, err = set, json = options.json or false, live = false, may_ask = #self.answers > 0 and not options.no_input,
+    out = set, err = set, json = options.json or false, live = false,
+    may_ask = #self.answers > 0 and not options.no_input,
     answer = keep "output", tell = keep "told", draw = keep "told",
     answer_json = function(_, value) return keep "output"(nil, json.encode(value)) end,
     ask = function(_, prompt)

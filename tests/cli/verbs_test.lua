@@ -34,7 +34,8 @@ local FILES = {
   ["procedures/shop/broken.lua"] = "-- Has a mistake.\nstep 'x' { rnu = function() end }\n",
   ["procedures/shop/environments/base.yml"] = "values: { zone: example.org }\n",
   ["procedures/shop/environments/lab.yml"] = "extends: base.yml\nhosts:\n  web1: { ssh: web1.$(zone) }\n",
-  ["procedures/shop/environments/prod.yml"] = "extends: base.yml\npolicy: { guard: production, on_failure: rollback }\n",
+  ["procedures/shop/environments/prod.yml"] =
+    "extends: base.yml\npolicy: { guard: production, on_failure: rollback }\n",
 }
 
 local CONF = "upstream shop {\n    server v87.example.org;\n}\n"
@@ -44,7 +45,8 @@ describe("neap", function()
 
   before_each(function()
     on = stage.new(scratch(), FILES)
-    on.values = { ["/etc/motd"] = "welcome\n", ["/etc/web1.conf"] = CONF, ["/etc/web2.conf"] = CONF, ["/srv/books"] = "old" }
+    on.values = { ["/etc/motd"] = "welcome\n", ["/etc/web1.conf"] = CONF, ["/etc/web2.conf"] = CONF,
+                  ["/srv/books"] = "old" }
   end)
 
   after_each(stage.leave)
@@ -122,9 +124,10 @@ describe("neap", function()
 
   it("says what is wrong with a command, and what to type", function()
     local lines = {
-      "", "relese", "plan", "plan shop/relase --env lab", "plan shop/release", "plan shop/release --env lba",
-      "plan shop/release --env lab", "plan shop/release --env lab -p relase=88", "plan shop/release --env lab -p release=x",
-      "plan shop/release --env lab -p release", "plan shop/release --env lab --sumary", "env shw", "env show shop/lab --explain hosts.web1.shs",
+      "", "rnu", "plan", "plan shop/relase --env lab", "plan shop/release", "plan shop/release --env lba",
+      "plan shop/release --env lab", "plan shop/release --env lab -p relase=88",
+      "plan shop/release --env lab -p release=x", "plan shop/release --env lab -p release",
+      "plan shop/release --env lab --sumary", "env shw", "env show shop/lab --explain hosts.web1.shs",
       "resume 7", "resume seven", "rollback 1 --on-conflict kepe", "abandon 1", "log shop/lab/3", "list shpo",
     }
     local screens = {}

@@ -24,8 +24,8 @@ end
 --- @return table options
 function arguments.parse(name, verb, words)
   local ok, result = new_parser(name, verb):pparse(words)
-  if not ok then failure.wrong_use(("%s: %s"):format(name, (result:gsub("\n", ". "))), ("neap %s --help"):format(name)) end
-  return result
+  if ok then return result end
+  return failure.wrong_use(("%s: %s"):format(name, (result:gsub("\n", ". "))), ("neap %s --help"):format(name))
 end
 
 --- @param name string
@@ -35,7 +35,8 @@ function arguments.help(name, verb)
   local text = new_parser(name, verb):get_help():gsub("\n*$", "\n")
   local examples = {}
   for _, example in ipairs(verb.examples or {}) do examples[#examples + 1] = "  " .. example end
-  return ("%s\n\nExamples:\n%s\n\n%s"):format("neap " .. name .. ": " .. verb.summary, table.concat(examples, "\n"), text)
+  local title = ("neap %s: %s"):format(name, verb.summary)
+  return ("%s\n\nExamples:\n%s\n\n%s"):format(title, table.concat(examples, "\n"), text)
 end
 
 --- The arguments of a procedure, from `-p name=value`, given any number of times.

@@ -189,7 +189,8 @@ function attend:report(outcome)
       type = "outcome", status = outcome.status, exit = outcome.exit, run = outcome.run, step = outcome.step,
       environment = outcome.environment, procedure = outcome.procedure, changed = outcome.changed, kept = outcome.kept,
       in_doubt = outcome.in_doubt, point_of_no_return = outcome.point_of_no_return, seconds = outcome.seconds,
-      failure = outcome.failure and (fault.is(outcome.failure) and outcome.failure or { message = tostring(outcome.failure) }),
+      failure = fault.is(outcome.failure) and outcome.failure
+        or outcome.failure and { message = tostring(outcome.failure) } or nil,
     })
   else
     self.console:answer("\n" .. require "neap.cli.view.outcome".text(outcome, self.console.out))

@@ -127,7 +127,8 @@ end
 function choice.open_run(text, options)
   local run = choice.run(text, options)
   if run.outcome then
-    failure.wrong_use(("run %d is closed: %s"):format(run.run, run.outcome), ("neap log %s/%d"):format(run.environment, run.run))
+    failure.wrong_use(("run %d is closed: %s"):format(run.run, run.outcome),
+      ("neap log %s/%d"):format(run.environment, run.run))
   end
   return run
 end

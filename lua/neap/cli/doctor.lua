@@ -22,7 +22,8 @@ local HOST_TIMEOUT = 30            -- seconds for all that is asked of a host
 
 function doctor.arguments(parser)
   parser:option("--env", "the environment: <group>/<name>, or <name> where only one group has it"):argname "ENV"
-  parser:option("-p", "an argument of the run, where hosts are named by one"):argname "NAME=VALUE":count "*":target "param"
+  parser:option("-p", "an argument of the run, where hosts are named by one"):argname "NAME=VALUE":count "*"
+    :target "param"
 end
 
 --- Calls a check; what it raises is its finding. `note` is what it says when all is well.
@@ -43,7 +44,9 @@ local function check_ssh()
 end
 
 local function check_locale()
-  if not require "native.terminal".utf8() then complain("the locale is not UTF-8: names and diffs are shown escaped", "export LANG=C.UTF-8") end
+  if not require "native.terminal".utf8() then
+    complain("the locale is not UTF-8: names and diffs are shown escaped", "export LANG=C.UTF-8")
+  end
   return "UTF-8"
 end
 
@@ -107,7 +110,8 @@ local function check_host(entry, ask)
   local facts, skew = session:facts(), skew_of(session)
   local notes = { ("%s as %s"):format(facts.address, facts.user), sudo_note(session, entry) }
   if skew and math.abs(skew) > SKEW then
-    complain(("its clock is %.1f s %s"):format(math.abs(skew), skew > 0 and "ahead" or "behind"), "look at its time service")
+    complain(("its clock is %.1f s %s"):format(math.abs(skew), skew > 0 and "ahead" or "behind"),
+      "look at its time service")
   end
   notes[#notes + 1] = skew and ("clock %+.2f s"):format(skew) or "no clock"
   return table.concat(notes, ", ")

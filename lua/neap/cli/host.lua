@@ -16,7 +16,7 @@ local REFUSED = 1
 
 function host.arguments(parser)
   parser:command_target "what"
-  local add = parser:command("add", "fetch a host's key, and add it to known_hosts if it is the right one"):add_help(false)
+  local add = parser:command("add", "add a host's key to known_hosts if it is the right one"):add_help(false)
   add:argument("host", "an address, an alias of ssh_config, or with --env a host of the environment")
   add:option("--env", "the environment whose host it is"):argname "ENV"
   add:option("--fingerprint", "the host's own fingerprint, from its console: add the key if it has this one")
@@ -55,7 +55,8 @@ end
 local function answer(options, found, added)
   local console = options.console
   if console.json then
-    return console:answer_json { host = found.name, key = found.host_key, file = found.file, added = added, verdict = found.verdict }
+    return console:answer_json { host = found.name, key = found.host_key, file = found.file, added = added,
+                                 verdict = found.verdict }
   end
   return console:answer(view.result(found, added, console.out))
 end

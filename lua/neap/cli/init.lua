@@ -89,7 +89,9 @@ end
 local function print_overview(argv, how, status)
   return guarded({}, function()
     local console, summaries = new_console(first_options(argv)), {}
-    for i, name in ipairs(VERBS) do summaries[i] = { name, require("neap.cli." .. name).summary or "run test files" } end
+    for i, name in ipairs(VERBS) do
+      summaries[i] = { name, require("neap.cli." .. name).summary or "run test files" }
+    end
     console[how](console, require "neap.cli.view.help".overview(summaries, console.out))
     return status
   end)

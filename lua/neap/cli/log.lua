@@ -6,7 +6,8 @@ local view     = require "neap.cli.view.log"
 
 local log = {
   summary = "show what a run did",
-  examples = { "neap log 142", "neap log 142 -p", "neap log 142 --step 4.3", "neap log 142 --json", "neap log 142 --verify" },
+  examples = { "neap log 142", "neap log 142 -p", "neap log 142 --step 4.3", "neap log 142 --json",
+               "neap log 142 --verify" },
 }
 
 local FOUND_PROBLEMS = 9

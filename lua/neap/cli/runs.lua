@@ -29,7 +29,8 @@ local function entry(run)
   local model = standing.of(run)
   return {
     run = run.run, environment = run.environment, procedure = run.procedure, arguments = run.arguments,
-    actor = run.actor, started = run.started, ended = run.ended or (not model.alive and model.last and model.last.time) or nil,
+    actor = run.actor, started = run.started,
+    ended = run.ended or (not model.alive and model.last and model.last.time) or nil,
     outcome = run.outcome, alive = model.alive, step = model.step, number = model.number, in_doubt = #model.in_doubt,
     standing = standing.summary(model), point_of_no_return = model.point ~= nil,
   }

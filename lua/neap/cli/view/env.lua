@@ -121,7 +121,8 @@ function view.explain(model, page)
                   ("  %s:%d%s"):format(page:clean(origin.file), origin.line, as) }
   local before = origin.overrode
   while before do
-    lines[#lines + 1] = ("  instead of %s   %s:%d"):format(inline(before.value, page), page:clean(before.file), before.line)
+    lines[#lines + 1] = ("  instead of %s   %s:%d"):format(inline(before.value, page), page:clean(before.file),
+      before.line)
     before = before.overrode
   end
   return table.concat(lines, "\n")

@@ -63,7 +63,8 @@ function on.step(self, record)
   self.begun[record.seq] = record
   if branch then return nil end
   local again = record.attempt and record.attempt > 1 and ("attempt %d"):format(record.attempt) or nil
-  return { sign = "step", number = self.numbers[title], text = title, result = record.undoes and "its own undo" or again }
+  return { sign = "step", number = self.numbers[title], text = title,
+           result = record.undoes and "its own undo" or again }
 end
 
 function on.intent(self, record)
@@ -74,7 +75,8 @@ local function effect_line(self, intent, record)
   local number, _, branch = self:step_of(intent.path)
   local back = intent.undoes and self.effects[intent.undoes]
   local line = { sign = sign_of(back or intent), number = number, branch = branch, text = intent.show or intent.kind,
-                 kind = intent.kind, seconds = time.between(intent.time, record.time), mark = MARKS[intent.disposition] }
+                 kind = intent.kind, seconds = time.between(intent.time, record.time),
+                 mark = MARKS[intent.disposition] }
   line.result = intent.undoes and record.status == "done" and "undone" or record.status
   if record.how == "settled" then line.detail = "as the target says" end
   return line
@@ -140,8 +142,8 @@ function on.progress(_, record)
 end
 
 function on.settled(self, record)
-  local number = self:step_of(record.path)
-  return { sign = "note", number = number, text = ("%s: %s"):format(record.show, VERDICTS[record.verdict] or record.verdict) }
+  local verdict = VERDICTS[record.verdict] or record.verdict
+  return { sign = "note", number = self:step_of(record.path), text = ("%s: %s"):format(record.show, verdict) }
 end
 
 --- Takes a record in; returns its line, or nil where it has none of its own.

@@ -7,7 +7,8 @@ local view = {}
 --- @return string
 function view.found(found, page)
   local lines = {
-    ("%s  (%s port %s)"):format(page:paint("bold", page:clean(found.name)), page:clean(found.address), page:clean(found.port)),
+    ("%s  (%s port %s)"):format(page:paint("bold", page:clean(found.name)), page:clean(found.address),
+      page:clean(found.port)),
     ("  shows  %s"):format(page:clean(found.host_key)),
     ("  known  %s"):format(found.verdict == "unknown" and "nothing yet" or page:clean(found.verdict)),
     page:paint("dim", "  compare with, on the host's own console:  ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub"),

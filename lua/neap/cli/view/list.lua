@@ -33,7 +33,8 @@ function view.text(model, page)
   local rows = {}
   for i, entry in ipairs(model.procedures) do
     local environments = #entry.environments > 0 and table.concat(entry.environments, " ") or "-"
-    rows[i] = { page:clean(entry.name), page:cut(page:clean(environments), ENVIRONMENTS), last_run(entry.last, page), page:clean(entry.summary) }
+    rows[i] = { page:clean(entry.name), page:cut(page:clean(environments), ENVIRONMENTS), last_run(entry.last, page),
+                page:clean(entry.summary) }
   end
   local lines = page:table({ "PROCEDURE", "ENVIRONMENTS", "LAST RUN", "WHAT IT DOES" }, rows, { cut = true })
   lines[#lines + 1] = ""

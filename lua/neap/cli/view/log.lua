@@ -69,7 +69,8 @@ end
 -- Lines
 
 local COLOURS = { ["!"] = "alarm", ["+"] = "green", ["~"] = "yellow", ["-"] = "red", [">"] = "cyan" }
-local ALWAYS = { ["!"] = true, ["+"] = true, ["~"] = true, ["-"] = true, [">"] = true, ask = true, note = true, head = true }
+local ALWAYS = { ["!"] = true, ["+"] = true, ["~"] = true, ["-"] = true, [">"] = true, ask = true, note = true,
+                 head = true }
 local SIGNS = { step = ">", done = " ", ask = "?", note = " ", head = " " }
 
 local function result_of(line, page)
@@ -123,7 +124,9 @@ local function add_lines(lines, model, page, options)
       end
     end
   end
-  if left_out > 0 then lines[#lines + 1] = page:paint("dim", ("... %d more (--all)   -p with differences   --step 4.3   --json"):format(left_out)) end
+  if left_out == 0 then return end
+  local more = "... %d more (--all)   -p with differences   --step 4.3   --json"
+  lines[#lines + 1] = page:paint("dim", more:format(left_out))
 end
 
 --- @param model table  as standing.of gives it, with chain and summary

@@ -181,9 +181,9 @@ text_of["rollback incomplete"] = function(outcome, page)
   add_changed(lines, outcome, page)
   lines[#lines + 1] = ""
   lines[#lines + 1] = page:paint("bold", "WHAT NEXT")
-  lines[#lines + 1] = page:clean("  neap rollback " .. named(outcome)) .. page:paint("dim", "   go on with the rollback")
-  lines[#lines + 1] = page:clean("  neap rollback " .. named(outcome) .. " --on-conflict keep")
-    .. page:paint("dim", "   leave what others changed")
+  local command = page:clean("  neap rollback " .. named(outcome))
+  lines[#lines + 1] = command .. page:paint("dim", "   go on with the rollback")
+  lines[#lines + 1] = command .. " --on-conflict keep" .. page:paint("dim", "   leave what others changed")
   return lines
 end
 

@@ -6,6 +6,10 @@ local plan = {}
 local LEGEND = "+ create  ~ change  - delete  > action  = as wanted  ? known later"
 local SIGNS = { { "+", "create" }, { "~", "change" }, { "-", "delete" }, { ">", "act" } }
 
+local function append(lines, more)
+  for _, line in ipairs(more) do lines[#lines + 1] = line end
+end
+
 local function changing(step)
   for _, effect in ipairs(step.effects or {}) do
     if effect.sign ~= "=" then return true end
@@ -44,8 +48,8 @@ local KINDS = { manual = "HUMAN", await = "wait until", step = "" }
 
 local function step_head(step, page)
   local kind = KINDS[step.kind] or ""
-  local title = page:clean(step.title)
-  local text = (" %s %s%s"):format(page:left(step.number, 4), kind == "" and "" or page:paint("cyan", kind) .. "  ", title)
+  if kind ~= "" then kind = page:paint("cyan", kind) .. "  " end
+  local text = (" %s %s%s"):format(page:left(step.number, 4), kind, page:clean(step.title))
   return page:edges(text, page:paint("dim", page:clean(step.where or "")))
 end
 
@@ -70,7 +74,8 @@ local function add_step(lines, step, page, options)
     end
   end
   if step.ended then
-    for i, line in ipairs(page:wrap("? the plan of this step ends here: " .. page:clean(step.ended), page.width - 5, 2)) do
+    local text = "? the plan of this step ends here: " .. page:clean(step.ended)
+    for i, line in ipairs(page:wrap(text, page.width - 5, 2)) do
       lines[#lines + 1] = "     " .. (i == 1 and page:paint("yellow", line) or line)
     end
   end
@@ -123,6 +128,16 @@ end
 
 -- Figures
 
+local function increase(counts, key) counts[key] = (counts[key] or 0) + 1 end
+
+local function add_effect(sums, step, effect)
+  if effect.sign == "=" then return end
+  sums.effects = sums.effects + 1
+  increase(sums.signs, effect.sign)
+  increase(sums.certainty, effect.certainty or "exact")
+  increase(sums.undo, undo_of(step, effect) or "undo")
+end
+
 local function tally(model)
   local sums = { steps = 0, wanted = 0, changing = 0, waits = 0, humans = 0, unknown = 0, effects = 0, signs = {},
                  certainty = {}, undo = {} }
@@ -132,14 +147,7 @@ local function tally(model)
       local slot = step.kind == "await" and "waits" or step.kind == "manual" and "humans" or step.ended and "unknown"
         or changing(step) and "changing" or step.listed and "unknown" or "wanted"
       sums[slot] = sums[slot] + 1
-      for _, effect in ipairs(step.effects or {}) do
-        if effect.sign ~= "=" then
-          sums.effects = sums.effects + 1
-          for name, key in pairs { signs = effect.sign, certainty = effect.certainty or "exact", undo = undo_of(step, effect) or "undo" } do
-            sums[name][key] = (sums[name][key] or 0) + 1
-          end
-        end
-      end
+      for _, effect in ipairs(step.effects or {}) do add_effect(sums, step, effect) end
     end
   end
   return sums
@@ -193,10 +201,10 @@ local function add_undo(lines, model, page)
   lines[#lines + 1] = ""
   local until_when = point and (" if stopped before %s"):format(point.number) or ""
   local text = numbers == "" and "nothing to undo" or numbers
-  for _, line in ipairs(page:wrap(("UNDO%s:  %s"):format(until_when, text), page.width, 6)) do lines[#lines + 1] = line end
-  if point then
-    lines[#lines + 1] = page:paint("red", ("After %s nothing before it is rolled back by itself: roll forward."):format(point.number))
-  end
+  append(lines, page:wrap(("UNDO%s: %s"):format(until_when, text), page.width, 6))
+  if not point then return end
+  local after = ("After %s nothing before it is rolled back by itself: roll forward."):format(point.number)
+  lines[#lines + 1] = page:paint("red", after)
 end
 
 local function next_commands(model, page)
@@ -213,10 +221,6 @@ local function next_commands(model, page)
   end
   for i, line in ipairs(lines) do lines[i] = page:paint("dim", page:clean(line)) end
   return lines
-end
-
-local function append(lines, more)
-  for _, line in ipairs(more) do lines[#lines + 1] = line end
 end
 
 --- The whole plan.

@@ -14,7 +14,8 @@ end
 local function add_difference(lines, page, title, before, after)
   lines[#lines + 1] = page:paint("dim", title)
   if before == nil or after == nil then
-    lines[#lines + 1] = ("    %s -> %s"):format(before == nil and "absent" or "there", after == nil and "absent" or "there")
+    local function presence(state) return state == nil and "absent" or "there" end
+    lines[#lines + 1] = ("    %s -> %s"):format(presence(before), presence(after))
   end
   for _, line in ipairs(change.diff_lines(text_of(before) or "", text_of(after) or "", page)) do
     lines[#lines + 1] = "    " .. line
@@ -35,8 +36,10 @@ end
 
 --- What an option means, where the word alone could be misread at night.
 local MEANINGS = {
-  conflict = { keep = "leave what is there now", overwrite = "put back what was there before this run", stop = "decide later" },
-  ["in doubt"] = { applied = "it happened", ["not applied"] = "it did not happen, and cannot any more", stop = "look first, answer later" },
+  conflict = { keep = "leave what is there now", overwrite = "put back what was there before this run",
+               stop = "decide later" },
+  ["in doubt"] = { applied = "it happened", ["not applied"] = "it did not happen, and cannot any more",
+                   stop = "look first, answer later" },
   partial = { again = "do it again", done = "take it for done", stop = "look first, answer later" },
   manual = { done = "it is done", stop = "pause the run here" },
   ["point of no return"] = { stop = "pause the run here" },

@@ -3,12 +3,17 @@ local view = {}
 
 local function is_required(parameter) return parameter.default == nil and not parameter.optional end
 
+local function default_of(parameter, page)
+  if is_required(parameter) then return "required" end
+  return "default " .. page:clean(parameter.default == nil and "none" or parameter.default)
+end
+
 local function add_parameters(lines, model, page)
   if #model.parameters == 0 then return end
   local rows = {}
   for i, parameter in ipairs(model.parameters) do
-    local default = is_required(parameter) and "required" or "default " .. page:clean(parameter.default == nil and "none" or parameter.default)
-    rows[i] = { "  " .. page:clean(parameter.name), default, page:clean(parameter.description or "") }
+    rows[i] = { "  " .. page:clean(parameter.name), default_of(parameter, page),
+                page:clean(parameter.description or "") }
   end
   lines[#lines + 1] = ""
   for _, line in ipairs(page:table({ "PARAMETERS", "", "" }, rows)) do lines[#lines + 1] = line end

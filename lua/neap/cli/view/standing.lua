@@ -28,8 +28,8 @@ end
 
 local function add_doubts(lines, model, page)
   if #model.in_doubt == 0 then return end
-  lines[#lines + 1] = page:paint("yellow", ("  %s in doubt: intended, and no result is known. Its target is asked first."):format(
-    page.count(#model.in_doubt, "effect")))
+  local text = "  %s in doubt: intended, and no result is known. Its target is asked first."
+  lines[#lines + 1] = page:paint("yellow", text:format(page.count(#model.in_doubt, "effect")))
   for _, one in ipairs(model.in_doubt) do lines[#lines + 1] = line_of(model, one, page) end
 end
 
@@ -40,7 +40,8 @@ end
 local function add_where(lines, model, page)
   local title = model.step or model.after
   local number = title and model.numbers[title]
-  local step = title and ("%s %s%s"):format(model.step and "at" or "after", number and number .. " " or "", page:clean(title))
+  number = number and number .. " " or ""
+  local step = title and ("%s %s%s"):format(model.step and "at" or "after", number, page:clean(title))
     or "before its first step"
   add_wrapped(lines, page, ("It stopped %s %s%s"):format(time.second(model.last.time),
     model.back and "while rolling back, " or "", step))
