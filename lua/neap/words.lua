@@ -30,6 +30,11 @@ local function offered(name, module)
   return view
 end
 
+--- Loads what lies behind every word, and so declares all of neap's kinds of change.
+function words.load()
+  for _, module in pairs(MODULES) do task.with_context(nil, require, module) end
+end
+
 --- The value of a word, or nil where there is none. freeze(table) makes a module unalterable for the procedure.
 --- @param name string
 --- @param freeze fun(module: table): table

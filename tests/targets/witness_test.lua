@@ -308,3 +308,41 @@ describe("the run's folder", function()
     equal(fs.exists(place.folder:match("(.*)/")), false)
   end)
 end)
+
+describe("a caller that is killed", function()
+  --- Has a neap of its own call the command once, and kills it after so many seconds.
+  local function call_and_kill(place, name, path, seconds)
+    local child <close> = process.spawn({ "sh", "-c", "echo $$; exec build/neap test tests/targets/witness_caller.lua" }, {
+      env = { NEAP_CALL = table.concat({ place.login, place.folder, name, path }, "\n") },
+    })
+    local pid = child:read():match("^(%d+)\n")
+    task.sleep(seconds)
+    process.run { "kill", "-9", pid }
+    equal(child:wait(), { signal = "KILL" })
+  end
+
+  local function count(path, name)
+    local found = 0
+    for line in contents(path):gmatch("[^\n]+") do
+      if line == name then found = found + 1 end
+    end
+    return found
+  end
+
+  it("leaves a command that ran once or never will, 60 times", function()
+    within(function(call)
+      local path, place, seen = scratch() .. "/log", call "x".place, { done = 0, void = 0 }
+      for round = 1, 60 do
+        local name = "r" .. round
+        call_and_kill(place, name, path, round * 0.002)
+        local verdict, detail = settled(name, call(name))
+        truthy(verdict == "done" or verdict == "void")
+        seen[verdict] = seen[verdict] + 1
+        equal(count(path, name), verdict == "done" and 1 or 0)
+        pcall(witness.run, "local", call(name), "echo " .. name .. " >>" .. path)
+        equal({ count(path, name), detail and detail.status }, { verdict == "done" and 1 or 0, verdict == "done" and 0 or nil })
+      end
+      truthy(seen.done > 0 and seen.void > 0)
+    end)
+  end)
+end)

@@ -61,11 +61,18 @@ kinds.resource = declare "resource"
 --- says(data) -> line, result = "identifier", timeout, late, version, prepare, release.
 kinds.action = declare "action"
 
---- The declaration of a kind as a run knows it; raises where there is none.
+local function known(run, name) return run and run.kinds and run.kinds[name] or own[name] end
+
+--- The declaration of a kind as a run knows it; raises where there is none. Of a run that is taken up again no word may have
+--- been used yet.
 --- @param run table?
 --- @param name string
 function kinds.find(run, name)
-  local kind = run and run.kinds and run.kinds[name] or own[name]
+  local kind = known(run, name)
+  if not kind then
+    require("neap.words").load()
+    kind = known(run, name)
+  end
   if not kind then
     fault.raise { kind = "missing", message = ("no kind of effect is named %q"):format(name),
       hint = "it is declared by a library this code does not load, or by another release of neap" }
