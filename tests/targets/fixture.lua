@@ -33,18 +33,19 @@ local Trial = {}
 Trial.__index = Trial
 
 --- A procedure with one step for each text, to be run, planned, resumed or rolled back on these hosts; PATH in a text is
---- replaced by `path`.
+--- replaced by `path`. Its journal is in memory, or in the folder `state`.
 --- @param steps string[]
 --- @param path string
 --- @param hosts? table<string, table>
-function fixture.trial(steps, path, hosts)
+--- @param state? string
+function fixture.trial(steps, path, hosts, state)
   local lines = { "-- A trial.", 'phase "One"' }
   for i, text in ipairs(steps) do
     lines[#lines + 1] = ('step "Step %d" { run = function() %s end }'):format(i, (text:gsub("PATH", (path:gsub("%%", "%%%%")))))
   end
   local environment = { name = "test/lab", group = "test", values = {}, policy = {}, hosts = hosts or {} }
   environment.hosts["local"] = environment.hosts["local"] or { name = "local" }
-  return setmetatable({ store = require("neap.fakes.store").new(), events = {}, environment = environment,
+  return setmetatable({ store = state or require("neap.fakes.store").new(), events = {}, environment = environment,
     files = { ["procedures/test/it.lua"] = table.concat(lines, "\n") } }, Trial)
 end
 
@@ -86,6 +87,9 @@ function Trial:all(type)
   end
   return list
 end
+
+--- Closes a run that a test leaves as it is.
+function Trial:abandon() require("neap.engine.run").abandon(given(self, { run = 1, reason = "the test is over" })) end
 
 --- What made the first effect fail.
 function Trial:failure()

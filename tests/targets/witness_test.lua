@@ -146,6 +146,22 @@ describe("a witnessed command", function()
     end)
   end)
 
+  it("never runs when its input arrives after its name was taken", function()
+    within(function(call)
+      local path, place = scratch() .. "/late", call "a".place
+      local script = require "neap.targets.witness_script"
+      local stream <close> = process.spawn { "sh", "-c", 'eval "$1"', "neap", script, "start", place.folder, "a", "cat >" .. path }
+      stream:write("YW")
+      task.sleep(0.2)
+      equal((witness.take("local", "a", call "a")), "void")
+      stream:write("Jj.")
+      stream:close_input()
+      equal(stream:wait(), { status = 0 })
+      matches(stream:read(), "= void\n$")
+      equal(fs.exists(path), false)
+    end)
+  end)
+
   it("is void for the settler who comes between the job's two acts", function()
     within(function(call)
       local place = call "a".place

@@ -132,13 +132,16 @@ function hosts.guard(value, fn, ...)
   return table.unpack(results, 2, results.n)
 end
 
+--- The run's `prompt` asks a person for a passphrase; `overrides` of an entry are settings of ssh.open's.
 local function open_session(connection, run)
   local ssh = require "neap.targets.ssh"
   local entry, policy = connection.entry, run.environment.policy or {}
+  local overrides = { user = entry.user, port = entry.port }
+  for key, value in pairs(entry.overrides or {}) do overrides[key] = value end
   -- one table of jump hosts and opened keys for the run: a passphrase is asked for once
   run.connections.ssh = run.connections.ssh or { close = function() end, shared = {} }
   return ssh.open(entry.ssh, { ask = run.prompt, pins = (run.pins or {})[connection.name], allow_exec = policy.allow_exec,
-    shared = run.connections.ssh.shared, overrides = { user = entry.user, port = entry.port } })
+    shared = run.connections.ssh.shared, overrides = overrides })
 end
 
 --- What is kept for a connection under that key; made by one task when several want it at the same time.
