@@ -47,7 +47,7 @@ function log.run(options)
   local model = standing.of(run)
   model.chain, model.summary = chain, standing.summary(model)
   if console.json then return print_records(console, model) or 0 end
-  console:answer(view.text(model, console.out, options))
+  console:show(view.text(model, console.out, options))
 end
 
 return log

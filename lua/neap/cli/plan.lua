@@ -63,7 +63,7 @@ function plan.run(options)
   if console.json then
     console:answer_json(safe(model))
   else
-    console:answer(options.summary and view.summary(model, console.out) or view.text(model, console.out, options))
+    console:show(options.summary and view.summary(model, console.out) or view.text(model, console.out, options))
   end
   return options.exit_code and changes_something(model) and SOMETHING_TO_CHANGE or 0
 end

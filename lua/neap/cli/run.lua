@@ -3,6 +3,7 @@ local attend  = require "neap.cli.attend"
 local choice  = require "neap.cli.choice"
 local confirm = require "neap.cli.confirm"
 local failure = require "neap.cli.failure"
+local fs      = require "native.fs"
 local state   = require "neap.state"
 
 local run = {
@@ -23,7 +24,8 @@ end
 
 local function saved_plan(id, folder, procedure)
   local json = require "native.json"
-  local line = require "neap.cli.history".reading(folder, function(journal) return journal.store:plan(id) end)
+  local line = fs.exists(folder .. "/journal.db")
+    and require "neap.cli.history".reading(folder, function(journal) return journal.store:plan(id) end)
   if not line then failure.wrong_use(("no plan '%s' for this environment"):format(id), "neap plan " .. procedure) end
   local plan = json.decode(line)
   if plan.procedure ~= procedure then

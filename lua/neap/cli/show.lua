@@ -42,7 +42,7 @@ function show.run(options)
   local console = options.console
   local found = model(options)
   if console.json then return console:answer_json(found) and 0 end
-  console:answer(options.steps and view.steps(found, console.out) or view.text(found, console.out))
+  console:show(options.steps and view.steps(found, console.out) or view.text(found, console.out))
 end
 
 return show

@@ -58,12 +58,22 @@ function standing.of(run)
   end)
 end
 
+--- Whether a rollback had to leave something that was to be put back.
+local function rolled_back(state)
+  local left = 0
+  for _, one in ipairs(state.effect_order) do
+    if one.kept and one.disposition ~= "keep" then left = left + 1 end
+  end
+  return left == 0 and "rolled back" or ("rolled back, but for %d"):format(left)
+end
+
 local function numbers_after(model) return model.numbers[model.after] or model.after end
 
 --- In a few words: "done", "stopped at 4.3", "waits at 4.7", "rolling back".
 --- @param model table
 --- @return string
 function standing.summary(model)
+  if model.run.outcome == "rolled back" then return rolled_back(model.state) end
   if model.run.outcome then return model.run.outcome end
   local at = model.number or model.step or model.after and numbers_after(model) or "the start"
   if model.alive then return ("%s %s, running"):format(model.back and "rolling back at" or "at", at) end

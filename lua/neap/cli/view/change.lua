@@ -13,12 +13,15 @@ local function undo_mark(effect, page)
   return page:paint("dim", effect.undo or "")
 end
 
-local function one_line(text) return text ~= nil and not text:find "\n" end
+local function one_line(text) return text == nil or not text:find "\n" end
 
---- Both states are single words or numbers: they fit into the line itself.
+--- Both states are single words, numbers or little tables: they fit into the line itself.
 local function inline_states(effect, page)
-  if not one_line(effect.before_text) or not one_line(effect.after_text) then return nil end
-  local text = ("%s -> %s"):format(page:clean(effect.before_text), page:clean(effect.after_text))
+  local before, after = effect.before_text, effect.after_text
+  if before == nil and after == nil then return nil end
+  if not one_line(before) or not one_line(after) then return nil end
+  local text = page:clean(before or after)
+  if before and after then text = ("%s -> %s"):format(text, page:clean(after)) end
   return page:columns(text) <= page.width // 2 and text or nil
 end
 

@@ -23,21 +23,29 @@ local function set_page(options, fd)
   return page.new { width = columns(), utf8 = terminal.utf8(), colour = wants_colour(options.color, fd) }
 end
 
+--- The pager for long answers on a terminal; nil: none is wanted.
+local function pager_command(options)
+  if options.no_pager or options.json or not terminal.is_terminal(OUT) then return nil end
+  local command = os.getenv "NEAP_PAGER" or os.getenv "PAGER" or "less -FRX"
+  return command ~= "" and command ~= "cat" and command or nil
+end
+
 --- @class neap.console
 --- @field out neap.page  what answers are set on
 --- @field err neap.page  what progress, questions and errors are set on
 --- @field json boolean  the answer is one JSON document, or one event a line
 --- @field live boolean  a block of lines may be redrawn in place
 --- @field may_ask boolean
+--- @field pager? string  a command
 
---- @param options { color?: string, json?: boolean, no_input?: boolean }
+--- @param options { color?: string, json?: boolean, no_input?: boolean, no_pager?: boolean }
 --- @return neap.console
 function console.new(options)
   local reads, shows = terminal.is_terminal(0), terminal.is_terminal(ERR)
   return setmetatable({
     out = set_page(options, OUT), err = set_page(options, ERR), json = options.json or false,
     live = shows and not options.json and (os.getenv "TERM" or "dumb") ~= "dumb" and os.getenv "CI" == nil,
-    may_ask = reads and shows and not options.no_input,
+    may_ask = reads and shows and not options.no_input, pager = pager_command(options),
   }, console)
 end
 
@@ -49,6 +57,17 @@ end
 
 --- Prints the answer.
 function console:answer(text) return print_to(OUT, text) end
+
+--- Prints a long answer: through the pager where it is longer than the terminal. Nothing else goes on meanwhile.
+--- @param text string
+function console:show(text)
+  local _, rows = terminal.size()
+  local _, lines = text:gsub("\n", "")
+  if not self.pager or not rows or lines < rows - 1 then return self:answer(text) end
+  local pager <close> = io.popen(self.pager, "w")
+  pager:write(text, "\n")
+  return true
+end
 
 --- Prints the answer as JSON, on one line.
 function console:answer_json(value) return print_to(OUT, json.encode(value)) end

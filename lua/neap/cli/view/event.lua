@@ -86,12 +86,14 @@ local RESULTS = { void = "did not happen", partial = "PARTLY DONE", failed = "FA
 
 local function end_of_effect(self, intent, record)
   if intent.bracket == "open" and not intent.undoes then return nil end
+  if intent.bracket == "close" and record.status == "undone" then return nil end -- its opening is what is undone
   local line = effect_line(self, intent, record)
   line.result = RESULTS[record.status] or line.result
   if record.status == "failed" or record.status == "partial" then
     line.sign, line.detail = "!", record.failure and record.failure.message
   end
   if record.status == "kept" then line.detail, line.seconds, line.mark = record.why, nil, nil end
+  if intent.undoes and not self.back then line.detail = "taken back at once" end
   if record.status == "undone" then line.detail, line.seconds = "was as before already", nil end
   return line
 end

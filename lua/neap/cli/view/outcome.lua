@@ -34,7 +34,7 @@ local function add_where(lines, outcome, page)
   if place .. host ~= "" then lines[#lines + 1] = label(page, "where", page:clean(place) .. host) end
   local hints = {}
   if fault.is(failure) and failure.hint then hints[#hints + 1] = failure.hint end
-  if step and step.hint then hints[#hints + 1] = step.hint end
+  if step and step.hint and outcome.status ~= "rollback incomplete" then hints[#hints + 1] = step.hint end
   for _, hint in ipairs(hints) do
     for i, line in ipairs(page:wrap(page:clean(hint), page.width - 10)) do
       lines[#lines + 1] = label(page, i == 1 and "hint" or "", line)
@@ -51,6 +51,8 @@ local function changes(outcome)
   return list
 end
 
+local function title_of(path) return (path:match "^[^/]*") end
+
 local function add_changed(lines, outcome, page)
   local list = changes(outcome)
   lines[#lines + 1] = ""
@@ -60,12 +62,12 @@ local function add_changed(lines, outcome, page)
   end
   lines[#lines + 1] = page:paint("bold", "WHAT IS CHANGED NOW")
   for _, one in ipairs(list) do
-    local text = ("  %s  %s"):format(page:clean(one.show or one.kind), page:paint("dim", page:clean(one.path)))
+    local text = ("  %s  %s"):format(page:clean(one.show or one.kind), page:paint("dim", page:clean(title_of(one.path))))
     local mark = one.status == "partial" and "PARTLY DONE" or MARKS[one.disposition] or ""
     lines[#lines + 1] = page:edges(text, mark)
   end
   for _, one in ipairs(outcome.in_doubt) do
-    local text = ("  %s  %s"):format(page:clean(one.show or one.kind), page:paint("dim", page:clean(one.path)))
+    local text = ("  %s  %s"):format(page:clean(one.show or one.kind), page:paint("dim", page:clean(title_of(one.path))))
     lines[#lines + 1] = page:edges(text, page:paint("alarm", "IN DOUBT"))
   end
 end
