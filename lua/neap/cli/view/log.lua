@@ -125,8 +125,8 @@ local function add_lines(lines, model, page, options)
     end
   end
   for _, intent in ipairs(model.in_doubt) do
-    local line = { time = intent.time, sign = "!", number = reader:step_of(intent.path), text = intent.show or intent.kind,
-                   kind = intent.kind, result = "IN DOUBT" }
+    local line = { time = intent.time, sign = "!", number = reader:step_of(intent.path), kind = intent.kind,
+                   text = intent.show or intent.kind, result = "IN DOUBT" }
     if is_of_step(line, options.step) then lines[#lines + 1] = row_of(line, page) end
   end
   if left_out == 0 then return end

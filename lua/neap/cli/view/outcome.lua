@@ -53,6 +53,10 @@ end
 
 local function title_of(path) return (path:match "^[^/]*") end
 
+local function effect_text(one, page)
+  return ("  %s  %s"):format(page:clean(one.show or one.kind), page:paint("dim", page:clean(title_of(one.path))))
+end
+
 local function add_changed(lines, outcome, page)
   local list = changes(outcome)
   lines[#lines + 1] = ""
@@ -62,12 +66,12 @@ local function add_changed(lines, outcome, page)
   end
   lines[#lines + 1] = page:paint("bold", "WHAT IS CHANGED NOW")
   for _, one in ipairs(list) do
-    local text = ("  %s  %s"):format(page:clean(one.show or one.kind), page:paint("dim", page:clean(title_of(one.path))))
+    local text = effect_text(one, page)
     local mark = one.status == "partial" and "PARTLY DONE" or MARKS[one.disposition] or ""
     lines[#lines + 1] = page:edges(text, mark)
   end
   for _, one in ipairs(outcome.in_doubt) do
-    local text = ("  %s  %s"):format(page:clean(one.show or one.kind), page:paint("dim", page:clean(title_of(one.path))))
+    local text = effect_text(one, page)
     lines[#lines + 1] = page:edges(text, page:paint("alarm", "IN DOUBT"))
   end
 end

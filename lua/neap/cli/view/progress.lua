@@ -62,7 +62,8 @@ end
 local follow = {}
 
 function follow.step(self, record)
-  self.step, self.waiting = record, nil
+  if not record.branch then self.step = record end
+  self.waiting = nil
 end
 
 function follow.intent(self, record)
