@@ -74,12 +74,6 @@ function words.environment(resolved)
   return sandbox.frozen(view)
 end
 
---- Has each target declare its kinds of effect: a run that is taken up again asks for them before its procedure has used
---- the word that would load them.
-function words.declare_kinds()
-  for _, module in pairs(MODULES) do task.with_context(nil, require, module) end
-end
-
 --- All words, sorted, for messages and completion.
 --- @return string[]
 function words.names()

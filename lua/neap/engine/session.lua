@@ -11,7 +11,6 @@ local journal    = require "neap.engine.journal"
 local lease      = require "neap.engine.lease"
 local procedure  = require "neap.engine.procedure"
 local task       = require "native.task"
-local words      = require "neap.words"
 
 local session = {}
 session.__index = session
@@ -123,7 +122,6 @@ function session.reopen(given)
     self.procedure = procedure.load { files = first.files, path = first.path, arguments = first.arguments,
       environment = self.environment }
     self.kinds = self.procedure.kinds
-    words.declare_kinds()
   end)
   if not ok then
     self:leave()
