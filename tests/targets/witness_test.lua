@@ -313,6 +313,24 @@ describe("ending a witnessed command", function()
 end)
 
 describe("the run's folder", function()
+  it("takes no late call while it is being removed", function()
+    for round = 1, 15 do
+      local path = scratch() .. "/late"
+      within(function(call)
+        local place = call "a".place
+        for i = 1, 40 do fs.mkdir(place.folder .. "/taken" .. i, "0700") end
+        equal((witness.take("local", "a", call "a")), "void")
+        local late = task.spawn(function()
+          task.sleep(0.001 * round)
+          return pcall(witness.run, "local", call "a", "echo ran >" .. path)
+        end)
+        witness.release("local", place)
+        late:wait()
+      end)
+      equal(contents(path), "")
+    end
+  end)
+
   it("is made for the login alone, and removed at the close", function()
     local run, place = fixture.run(), nil
     fixture.within(run, changing, function()

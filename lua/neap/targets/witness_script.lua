@@ -158,6 +158,12 @@ prepare() { # uid, nonce
   printf '= ready\n%s\n%s\n' "$(id -un)" "$(pwd -P)/.neap/effects/$1/$2"
 }
 
+# Renamed first: while rm empties the folder, a late call would find the folder there and its own name not taken.
+remove() { # folder
+  if [ -d "$1" ]; then mv -- "$1" "$1.closed" && rm -rf -- "$1.closed" || return; fi
+  echo "= removed"
+}
+
 [ "$verb" = job ] || echo neap
 case $verb in
 prepare) prepare "$3" "$4";;
@@ -166,6 +172,6 @@ job) job "$5" "$6";;
 follow) follow "$5" "$6";;
 take) take "$5";;
 end) end "$5";;
-remove) rm -rf -- "$3" && echo "= removed";;
+remove) remove "$3";;
 esac
 ]==]
