@@ -54,8 +54,7 @@ int main(int argc, char **argv)
 
 	if (!L)
 		return INTERNAL_ERROR;
-	setlocale(LC_ALL, "");
-	setlocale(LC_NUMERIC, "C"); /* numbers in the journal have a point in every country */
+	setlocale(LC_CTYPE, ""); /* that alone: numbers, order and messages are the same in every country */
 	signal(SIGPIPE, SIG_IGN);
 	*(void **)lua_getextraspace(L) = NULL;
 	luaL_openlibs(L);
