@@ -77,6 +77,9 @@ lab-test: all fault $(BUILD)/client ## the tests against real servers; the lab s
 soak: export NEAP_SOAK = 1
 soak: lab-test ## the same at full length: every fail point on real servers
 
+bench: all ## speed beside other tools, as ratios; QUICK=1 fewer samples, BENCH_PEERS=1 installs ansible and pyinfra
+	tests/bench/bench.py
+
 lint: ## the linters alone
 	tests/check.sh lint
 

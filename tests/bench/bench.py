@@ -1,0 +1,230 @@
+#!/usr/bin/python3
+"""Speed, beside the tools one would use instead: `make bench`. Ratios of medians of one run, for figures of different runs say
+little. QUICK=1 takes fewer samples; BENCH_PEERS=1 installs ansible and pyinfra under build/bench first. The exit status
+tells whether everything could be measured, not whether goals were met."""
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from measure import Failed, Peer, reported, show, side_by_side
+from servers import SSHD, Servers
+
+HERE = Path(__file__).resolve().parent
+NEAP = str(HERE.parent.parent / "build/neap")
+VENV = HERE.parent.parent / "build/bench/venv"
+PYTHON = "/usr/bin/python3"
+QUICK = os.environ.get("QUICK", "0") not in ("", "0")
+KEX = "KexAlgorithms=curve25519-sha256"
+CONF = "user www-data;\nworker_processes auto;\n\nevents {\n\tworker_connections 768;\n}\n" + "# a line of a comment\n" * 60
+
+
+def samples(full, quick):
+    return quick if QUICK else full
+
+
+def program(name):
+    """The path of a peer's program, from the benchmark's own environment first; None where it is not installed."""
+    return shutil.which(name, path=f"{VENV}/bin:{os.environ['PATH']}")
+
+
+def install_peers():
+    if not (VENV / "bin/ansible").exists():
+        subprocess.run([PYTHON, "-m", "venv", VENV], check=True)
+        subprocess.run([VENV / "bin/pip", "install", "--quiet", "ansible-core", "pyinfra"], check=True)
+
+
+# What neap and the others need to know of the hosts
+
+def write_repository(folder, servers):
+    shutil.copytree(HERE / "procedures", folder / "procedures")
+    environments = folder / "procedures/bench/environments"
+    environments.mkdir()
+    hosts = "".join(f"  {name}: {{ ssh: {name} }}\n" for name in servers.hosts)
+    (environments / "here.yml").write_text(f"hosts:\n{hosts}values:\n  folder: {folder}/conf\n")
+
+
+def neap_run(name, folder, servers, procedure, **limits):
+    environment = {"PATH": f"{servers.bin}:{os.environ['PATH']}", "NEAP_PATH": str(folder), "XDG_STATE_HOME": str(folder / "state")}
+    return Peer(name, [NEAP, "run", procedure, "--env", "here", "--foreground", "--yes", "--no-input"], environment, **limits)
+
+
+def ansible_environment(folder, servers):
+    config = folder / "ansible.cfg"
+    config.write_text(f"[defaults]\nforks = 50\ninterpreter_python = {PYTHON}\nretry_files_enabled = false\n"
+                      f"[ssh_connection]\npipelining = true\nssh_args = -F {servers.config} -o ControlMaster=auto "
+                      f"-o ControlPersist=30 -o ControlPath={folder}/cp/%C\n")
+    (folder / "inventory").write_text("[t]\n" + "".join(f"{name}\n" for name in servers.hosts))
+    return {"ANSIBLE_CONFIG": str(config), "LC_ALL": "C.UTF-8"}
+
+
+def end_masters(folder, servers):
+    """Connections that ssh and ansible keep open would help the next run."""
+    for socket in (folder / "cp").glob("*"):
+        subprocess.run(["ssh", "-F", servers.config, "-o", f"ControlPath={socket}", "-O", "exit", "any"], check=False,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        socket.unlink(missing_ok=True)
+
+
+# The goals
+
+def start_up(folder):
+    peers = [Peer('neap -e ""', [NEAP, "-e", ""]), Peer('lua5.4 -e ""', ["lua5.4", "-e", ""], at_most=2, aim=1.3),
+             Peer('python3 -c ""', [PYTHON, "-c", ""])]
+    found = side_by_side(peers, samples(30, 10), folder / "log", times=10)
+    slow = [Peer(f"{name} --version", [program(name), "--version"], at_most=limit)
+            for name, limit in (("ansible", 0.01), ("pyinfra", None)) if program(name)]
+    found.update(side_by_side(slow, samples(5, 2), folder / "log"))
+    return show("G1  Start-up", found, peers + slow)
+
+
+def one_host(folder, servers):
+    ssh = ["ssh", "-F", str(servers.config)]
+    peers = [neap_run("neap run: a step that reads", folder, servers, "bench/one"),
+             neap_run("neap run: a step that changes, exactly once", folder, servers, "bench/once"),
+             Peer("ssh, curve25519", [*ssh, "-o", KEX, "h1", "true"], at_most=0.6),
+             Peer("ssh", [*ssh, "h1", "true"], at_most=0.35)]
+    if program("ansible"):
+        peers.append(Peer("ansible -m command", [program("ansible"), "-i", str(folder / "inventory"), "h1", "-m", "command", "-a", "true"],
+                          ansible_environment(folder, servers), at_most=1 / 15))
+    found = side_by_side(peers, samples(15, 5), folder / "log", after=lambda: end_masters(folder, servers))
+    return show("G3  `true` on one host, a new connection each time", found, peers)
+
+
+SHELL = """set -e
+one() { h=$1; p={folder}/conf/nginx.conf.$h
+o="-F {config} -o ControlMaster=auto -o ControlPersist=30 -o ControlPath={folder}/cp/%C"
+scp -q $o $h:$p {folder}/got.$h
+sed 's/worker_connections .*;/worker_connections 1024;/' {folder}/got.$h >{folder}/new.$h
+scp -q $o {folder}/new.$h $h:$p.tmp
+ssh $o $h "mv $p.tmp $p"
+ssh $o $h true
+ssh $o $h true
+ssh $o $h "cat $p" | cmp - {folder}/new.$h
+}
+one h1 & first=$!
+one h2 & second=$!
+wait $first
+wait $second
+"""
+PLAYBOOK = """- hosts: t
+  gather_facts: false
+  tasks:
+  - slurp: { src: "{folder}/conf/nginx.conf.{{{{ inventory_hostname }}}}" }
+  - lineinfile:
+      path: "{folder}/conf/nginx.conf.{{{{ inventory_hostname }}}}"
+      regexp: worker_connections
+      line: "\\tworker_connections 1024;"
+  - command: "true"
+    changed_when: false
+  - command: "true"
+  - slurp: { src: "{folder}/conf/nginx.conf.{{{{ inventory_hostname }}}}" }
+    register: after
+  - assert: { that: "'worker_connections 1024' in (after.content | b64decode)" }
+"""
+DEPLOY = """from pyinfra import host
+from pyinfra.operations import files, server
+path = "{folder}/conf/nginx.conf." + host.name
+files.line(name="edit", path=path, line="worker_connections .*", replace="worker_connections 1024;")
+server.shell(name="test", commands=["true"])
+server.shell(name="reload", commands=["true"])
+server.shell(name="verify", commands=["grep -q 'worker_connections 1024' " + path])
+"""
+
+
+def written(folder, name, text, **values):
+    for key, value in {"folder": folder, **values}.items():
+        text = text.replace("{" + key + "}", str(value))
+    (folder / name).write_text(text.replace("{{{{", "{{").replace("}}}}", "}}"))
+    return str(folder / name)
+
+
+def step_peers(folder, servers):
+    shell = written(folder, "step.sh", SHELL, config=servers.config)
+    peers = [neap_run("neap run, journal included", folder, servers, "bench/step"),
+             Peer("shell: scp, sed, ssh with ControlPersist", ["bash", shell], at_most=0.5)]
+    if program("pyinfra"):
+        inventory = written(folder, "inventory.py", "hosts = [" + ", ".join(
+            f'("{name}", {{"ssh_hostname": "127.0.0.1", "ssh_user": "{servers.user}", "ssh_port": {port}, "ssh_key": "{servers.key}", '
+            f'"ssh_known_hosts_file": "{servers.known_hosts}"}})' for name, port in servers.hosts.items()) + "]\n")
+        peers.append(Peer("pyinfra, 4 operations", [program("pyinfra"), "-y", inventory, written(folder, "deploy.py", DEPLOY)], at_most=1 / 5))
+    if program("ansible-playbook"):
+        playbook = written(folder, "playbook.yml", PLAYBOOK)
+        peers.append(Peer("ansible-playbook, 6 tasks, pipelining", [program("ansible-playbook"), "-i", str(folder / "inventory"), playbook],
+                          ansible_environment(folder, servers), at_most=1 / 15))
+    return peers
+
+
+def runbook_step(folder, servers):
+    def before():
+        for name in servers.hosts:
+            (folder / "conf" / f"nginx.conf.{name}").write_text(CONF)
+
+    def after():
+        end_masters(folder, servers)
+        for name in servers.hosts:
+            if "worker_connections 1024;" not in (folder / "conf" / f"nginx.conf.{name}").read_text():
+                raise Failed(f"the step left {name} unedited")
+
+    peers = step_peers(folder, servers)
+    found = side_by_side(peers, samples(15, 5), folder / "log", before=before, after=after)
+    return show("G8  A runbook step on two hosts: edit a file, test, reload, check", found, peers)
+
+
+def journal_pair(folder):
+    pairs = samples(1000, 300)
+    (folder / "journal").mkdir()
+    durable = [PYTHON, str(HERE / "durable.py")]
+    peers = [Peer("neap's journal: intent and end", [NEAP, "-e", (HERE / "journal.lua").read_text()],
+                  {"BENCH_FOLDER": str(folder / "journal"), "BENCH_PAIRS": str(pairs)}),
+             Peer("two fdatasync on a file", [*durable, "file", str(folder), str(pairs)], at_most=1.3, aim=1),
+             Peer("SQLite alone, two commits", [*durable, "sqlite", str(folder), str(pairs)])]
+    return show("G13  The journal of one effect", reported(peers, samples(9, 3), folder / "log"), peers)
+
+
+def measure_all(folder):
+    missed, broken = 0, 0
+
+    def measure(goal, *given):
+        nonlocal missed, broken
+        try:
+            missed += goal(*given)
+        except (Failed, OSError, RuntimeError, subprocess.SubprocessError) as problem:
+            broken += 1
+            print(f"\n{goal.__name__} could not be measured: {problem}")
+
+    measure(start_up, folder)
+    measure(journal_pair, folder)
+    if not os.access(SSHD, os.X_OK):
+        print(f"\n{SSHD} is not installed: nothing over ssh could be measured")
+        return missed, broken + 1
+    servers = Servers(folder, 2)
+    try:
+        write_repository(folder, servers)
+        for name in ("conf", "cp"):
+            (folder / name).mkdir()
+        measure(one_host, folder, servers)
+        measure(runbook_step, folder, servers)
+        end_masters(folder, servers)
+    finally:
+        servers.stop()
+    return missed, broken
+
+
+def main():
+    if os.environ.get("BENCH_PEERS", "0") not in ("", "0"):
+        install_peers()
+    with tempfile.TemporaryDirectory(prefix="neap-bench-") as folder:
+        missed, broken = measure_all(Path(folder))
+    absent = [name for name in ("ansible", "pyinfra") if not program(name)]
+    if absent:
+        print(f"\nnot installed: {', '.join(absent)} (BENCH_PEERS=1 installs them)")
+    print(f"\n{missed} goals missed, {broken} could not be measured")
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.stdout.reconfigure(line_buffering=True)
+    sys.exit(main())

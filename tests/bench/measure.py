@@ -1,0 +1,124 @@
+"""Measures commands side by side: one run of each in turn, so that the noise of the machine meets all of them alike."""
+import os
+import signal
+import statistics
+import subprocess
+import time
+from dataclasses import dataclass, field
+
+LIMIT = 120  # seconds for one run of one command
+
+
+class Failed(Exception):
+    """A command that should be measured did not work."""
+
+
+@dataclass
+class Sample:
+    wall: float  # seconds
+    cpu: float   # seconds, of the process and the children it has waited for
+
+
+@dataclass
+class Peer:
+    name: str
+    argv: list
+    env: dict = field(default_factory=dict)
+    at_most: float = None  # neap / peer, on medians of wall time
+    aim: float = None
+
+
+def expired(*_):
+    raise Failed(f"took longer than {LIMIT} s")
+
+
+def run_once(peer, log, times):
+    """One sample: the mean of `times` runs in a row. Popen would add its own milliseconds."""
+    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    null = os.open(os.devnull, os.O_RDONLY)
+    files = [(os.POSIX_SPAWN_DUP2, null, 0), (os.POSIX_SPAWN_DUP2, out, 1), (os.POSIX_SPAWN_DUP2, out, 2)]
+    environment = {**os.environ, **peer.env}
+    cpu = 0
+    signal.signal(signal.SIGALRM, expired)
+    signal.alarm(LIMIT)
+    try:
+        begun = time.perf_counter()
+        for _ in range(times):
+            pid = os.posix_spawnp(peer.argv[0], peer.argv, environment, file_actions=files)
+            try:
+                _, status, used = os.wait4(pid, 0)
+            except Failed:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+                raise
+            cpu += used.ru_utime + used.ru_stime
+            if status != 0:
+                with open(log, errors="replace") as text:
+                    raise Failed(f"{' '.join(peer.argv)} ended with {os.waitstatus_to_exitcode(status)}\n{text.read()[-2000:]}")
+        return Sample((time.perf_counter() - begun) / times, cpu / times)
+    finally:
+        signal.alarm(0)
+        os.close(out)
+        os.close(null)
+
+
+def side_by_side(peers, rounds, log, times=1, before=lambda: None, after=lambda: None):
+    """Samples of each peer by name. before and after are called round each run, untimed. The first round warms up."""
+    samples = {peer.name: [] for peer in peers}
+    for number in range(rounds + 1):
+        for peer in peers:
+            before()
+            sample = run_once(peer, log, times)
+            after()
+            if number:
+                samples[peer.name].append(sample)
+    return samples
+
+
+def reported(peers, rounds, log):
+    """The same for commands that measure themselves and print the seconds of one unit."""
+    samples = {peer.name: [] for peer in peers}
+    for number in range(rounds + 1):
+        for peer in peers:
+            result = subprocess.run(peer.argv, env={**os.environ, **peer.env}, capture_output=True, text=True,
+                                    timeout=LIMIT, check=False)
+            if result.returncode != 0:
+                raise Failed(f"{peer.name}: {result.stderr[-2000:]}")
+            if number:
+                samples[peer.name].append(Sample(float(result.stdout), 0))
+    return samples
+
+
+def median(samples):
+    return statistics.median(sample.wall for sample in samples)
+
+
+def verdict(ratio, peer):
+    if peer.at_most is None:
+        return ""
+    if ratio > peer.at_most:
+        return "missed"
+    return "met, aim too" if peer.aim and ratio <= peer.aim else "met"
+
+
+def goal_text(limit):
+    if limit is None:
+        return ""
+    return f"<= 1/{1 / limit:.0f}" if limit < 0.2001 else f"<= {limit:g}"
+
+
+def show(title, samples, peers):
+    """Prints the table of one goal; neap is the first of the peers. Returns how many goals were missed."""
+    ours = median(samples[peers[0].name])
+    missed = 0
+    print(f"\n{title}")
+    print(f"  {'':44} {'median':>10} {'least':>10} {'CPU':>9}  {'neap/peer':>9}  {'goal':<8}")
+    for peer in peers:
+        found = samples[peer.name]
+        ratio, least = ours / median(found), min(sample.wall for sample in found)
+        cpu = statistics.median(sample.cpu for sample in found)
+        word = verdict(ratio, peer)
+        missed += word == "missed"
+        compared = f"{ratio:9.3f}  {goal_text(peer.at_most):<8} {word}" if peer is not peers[0] else ""
+        print(f"  {peer.name:44} {median(found) * 1e3:7.2f} ms {least * 1e3:7.2f} ms {cpu * 1e3:6.1f} ms  {compared}".rstrip())
+    return missed
