@@ -788,6 +788,51 @@ static int process_alive(lua_State *L)
 	return 1;
 }
 
+/* process.executable() -> path of the program that this process runs */
+static int process_executable(lua_State *L)
+{
+	char path[4096];
+	ssize_t length = readlink("/proc/self/exe", path, sizeof path);
+
+	if (length <= 0)
+		return error_raise(L, "missing", "/proc/self/exe: %s", strerror(errno));
+	lua_pushlstring(L, path, (size_t)length);
+	return 1;
+}
+
+/*
+ * process.kill(pid, start_time) -> boolean: ends that process and no other, by SIGKILL; false where it is gone. For a
+ * worker that its operator gives up; what it was doing is in doubt afterwards.
+ */
+static int process_kill(lua_State *L)
+{
+	lua_Integer wanted = luaL_checkinteger(L, 2);
+	int pidfd, killed = 0;
+
+	luaL_argcheck(L, luaL_checkinteger(L, 1) > 1, 1, "not a process id");
+	pidfd = pidfd_open((pid_t)lua_tointeger(L, 1), 0);
+	/* the number may be another's by now: look only once the descriptor holds it */
+	if (pidfd >= 0 && process_start_time(L) == 1 && lua_tointeger(L, -1) == wanted)
+		killed = pidfd_send_signal(pidfd, SIGKILL, NULL, 0) == 0;
+	if (pidfd >= 0)
+		close(pidfd);
+	lua_pushboolean(L, killed);
+	return 1;
+}
+
+/* child:leave(): lets the program go on by itself; the stream is closed and nothing is ended. */
+static int child_leave(lua_State *L)
+{
+	struct stream *s = stream_check(L, 1);
+	struct child *child = (struct child *)s;
+
+	free(child->leader);
+	child->leader = NULL;
+	s->ops = NULL;
+	child_close(s);
+	return 0;
+}
+
 static void make_leaving(lua_State *L)
 {
 	struct leader **list = lua_newuserdatauv(L, sizeof *list, 0);
@@ -807,11 +852,14 @@ int luaopen_process(lua_State *L)
 		{"pid", process_pid},         {"environ", process_environ},
 		{"user", process_user},       {"hostname", process_hostname},
 		{"boot_id", process_boot_id}, {"start_time", process_start_time},
-		{"alive", process_alive},     {NULL, NULL},
+		{"alive", process_alive},     {"executable", process_executable},
+		{"kill", process_kill},       {NULL, NULL},
 	};
 
 	make_leaving(L);
 	stream_newmetatable(L, TYPE);
+	lua_pushcfunction(L, child_leave);
+	lua_setfield(L, -2, "leave");
 	luaL_newlib(L, functions);
 	return 1;
 }

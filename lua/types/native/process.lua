@@ -10,6 +10,13 @@ local process = {}
 --- @field cwd? string
 --- @field reads? boolean  it changes nothing: no leave is needed
 
+--- A program of this machine.
+--- @class native.process.child: stream
+local child = {}
+
+--- Lets the program go on by itself: the stream is closed, and nothing is ended.
+function child:leave() end
+
 --- @class native.process.piped_options: native.process.spawn_options
 --- @field input? false  the program reads /dev/null
 
@@ -20,7 +27,7 @@ local process = {}
 --- processes, too long arguments); `denied` also without leave to change.
 --- @param argv string[]
 --- @param options? native.process.piped_options
---- @return stream
+--- @return native.process.child
 function process.spawn(argv, options) end
 
 --- Starts, collects, closes. Any exit status is a result. Without input the program reads /dev/null. Waits an hour, or
@@ -57,5 +64,15 @@ function process.start_time(pid) end
 --- @param pid integer
 --- @return boolean
 function process.alive(pid) end
+
+--- The path of the program that this process runs.
+--- @return string
+function process.executable() end
+
+--- Ends that process and no other, by SIGKILL.
+--- @param pid integer
+--- @param start_time integer  as process.start_time told it
+--- @return boolean killed  false where it is gone
+function process.kill(pid, start_time) end
 
 return process
