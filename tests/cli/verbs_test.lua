@@ -31,6 +31,10 @@ manual "Look whether the shop sells" {}
 
 local FILES = {
   ["procedures/shop/release.lua"] = RELEASE,
+  ["procedures/shop/zone.lua"] = [[
+-- Needs much.
+needs { zone = "text", racks = { "how many racks", type = "integer" } }
+]],
   ["procedures/shop/broken.lua"] = "-- Has a mistake.\nstep 'x' { rnu = function() end }\n",
   ["procedures/shop/environments/base.yml"] = "values: { zone: example.org }\n",
   ["procedures/shop/environments/lab.yml"] = "extends: base.yml\nhosts:\n  web1: { ssh: web1.$(zone) }\n",

@@ -27,17 +27,36 @@ end
 
 local function attempt(fn, ...)
   local ok, result = pcall(fn, ...)
-  if ok then return result end
+  if ok then return result or true end
   return nil, problem_of(result)
 end
 
---- Arguments that a person would give: each required parameter with a text that stands for it.
+--- A value that still waits for an argument of the run cannot be judged yet.
+local function is_open(value) return type(value) == "string" and value:find("$(", 1, true) ~= nil end
+
+--- Raises for a value that the procedure needs and the environment lacks, or has in another form.
+local function check_need(need, env, path)
+  local value = env.values[need.name]
+  if value == nil then value = env.hosts[need.name] end
+  if is_open(value) then return end
+  local ok, raised = pcall(require "neap.engine.parameters".values, { need }, { [need.name] = value }, "value")
+  if ok then return end
+  if not fault.is(raised) then error(raised, 0) end
+  fault.raise { kind = "missing", message = raised.message, where = path, hint = "say it under the environment's values" }
+end
+
+local function check_needs(loaded, env, path)
+  for _, need in ipairs(loaded.needs) do check_need(need, env, path) end
+end
+
+--- Parameters that a person would give are stood in for.
 local function check_pair(entry, env)
   local files, path = repository.snapshot(entry)
-  local _, problem = attempt(require "neap.engine.procedure".load, {
+  local loaded, problem = attempt(require "neap.engine.procedure".load, {
     files = files, path = path, environment = env, arguments = {}, showing = true,
   })
-  return problem
+  if problem then return problem end
+  return select(2, attempt(check_needs, loaded, env, path))
 end
 
 local function environments_of(group, problems)

@@ -75,10 +75,22 @@ local function run_verb(name, arguments)
   end)
 end
 
---- A chunk of Lua with the words, to look at one thing.
+--- What a chunk of `-e` sees: what a procedure sees, loaded when it is asked for.
+local function words_of_a_chunk()
+  local base, seen
+  seen = setmetatable({}, { __index = function(_, name)
+    local sandbox = require "neap.engine.sandbox"
+    base = base or sandbox.base(function() return seen end)
+    if base[name] ~= nil then return base[name] end
+    return require "neap.words".find(name, sandbox.frozen)
+  end })
+  return seen
+end
+
+--- A chunk of Lua with the words, to look at one thing; what it returns is printed.
 local function evaluate(text)
   return guarded({}, function()
-    local chunk, message = load(text, "=-e", "t")
+    local chunk, message = load(text, "=-e", "t", words_of_a_chunk())
     if not chunk then require "neap.cli.failure".wrong_use(message, "neap --help") end
     local result = chunk()
     if result ~= nil then new_console {}:answer(tostring(result)) end
