@@ -380,3 +380,22 @@ describe("a caller that is killed", function()
     end)
   end)
 end)
+
+describe("the script on the host", function()
+  it("runs with nothing but busybox", function()
+    if process.run({ "sh", "-c", "command -v busybox" }, { reads = true }).status ~= 0 then skip "no busybox" end
+    local folder = scratch()
+    changing(process.run, { "sh", "-c", 'for a in $(busybox --list); do ln -s "$(command -v busybox)" "$1/$a"; done', "sh", folder })
+    local script = require "neap.targets.witness_script"
+    local function say(input, ...)
+      return changing(process.run, { folder .. "/sh", "-c", 'eval "$1"', "neap", script, ... },
+        { env = { PATH = folder, HOME = folder }, input = input }).out
+    end
+    local login, place = say("", "prepare", "run", "1"):match("^neap\n= ready\n([^\n]+)\n([^\n]+)\n$")
+    equal(say("YQBi.", "start", place, "a", "od -An -tx1; echo no >&2; exit 3"), "neap\nout 10\n 61 00 62\nerr 3\nno\n= done 3\n")
+    equal(say("", "take", place, "a", login), "neap\nout 10\n 61 00 62\nerr 3\nno\n= done 3\n")
+    equal(say("", "take", place, "b", login), "neap\n= void\n")
+    equal(say(".", "start", place, "b", "echo late"), "neap\n= void\n")
+    equal(say("", "remove", place:match("(.*)/")), "neap\n= removed\n")
+  end)
+end)
