@@ -42,7 +42,8 @@ local function check_need(need, env, path)
   local ok, raised = pcall(require "neap.engine.parameters".values, { need }, { [need.name] = value }, "value")
   if ok then return end
   if not fault.is(raised) then error(raised, 0) end
-  fault.raise { kind = "missing", message = raised.message, where = path, hint = "say it under the environment's values" }
+  fault.raise { kind = "missing", message = raised.message, where = path,
+                hint = "say it under the environment's values" }
 end
 
 local function check_needs(loaded, env, path)

@@ -59,6 +59,17 @@ function failure.leased(folder, environment, act)
   error(result, 0)
 end
 
+--- Calls `act`, of which all that it raises comes before any change: the error says so.
+--- @generic T
+--- @param act fun(...): T
+--- @return T
+function failure.before_change(act, ...)
+  local ok, result = pcall(act, ...)
+  if ok then return result end
+  if fault.is(result) then result.state = result.state or "Nothing was changed." end
+  error(result, 0)
+end
+
 local function status_of(problem)
   local by_code = { leased = LEASED, usage = WRONG_USE, drift = NEEDS_PERSON }
   return problem.exit or by_code[problem.code] or FAILED

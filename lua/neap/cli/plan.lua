@@ -1,10 +1,11 @@
 --- `neap plan`: what a run would change; it reads, and changes nothing.
-local choice = require "neap.cli.choice"
-local fault  = require "native.error"
-local json   = require "native.json"
-local safe   = require "neap.cli.view.json".safe
-local state  = require "neap.state"
-local view   = require "neap.cli.view.plan"
+local choice  = require "neap.cli.choice"
+local failure = require "neap.cli.failure"
+local fault   = require "native.error"
+local json    = require "native.json"
+local safe    = require "neap.cli.view.json".safe
+local state   = require "neap.state"
+local view    = require "neap.cli.view.plan"
 
 local plan = {
   summary = "show what a run would change, and change nothing",
@@ -42,12 +43,12 @@ local function save(model)
     id = model.id, procedure = model.procedure, environment = model.environment, arguments = model.arguments,
     effects = model.effects,
   })
-  local ok, failure = pcall(function()
+  local ok, raised = pcall(function()
     local journal = require "neap.engine.journal".open((state.folder(model.environment)))
     journal.store:save_plan(model.id, line)
     journal:close()
   end)
-  if not ok and not fault.is(failure) then error(failure, 0) end
+  if not ok and not fault.is(raised) then error(raised, 0) end
   return ok
 end
 
@@ -57,7 +58,7 @@ function plan.run(options)
   if console.may_ask then
     function request.prompt(text, how) return console:ask(console.err:clean(text) .. " ", how) end
   end
-  local model = require "neap.engine.plan".make(request)
+  local model = failure.before_change(require "neap.engine.plan".make, request)
   model.given, model.guard = request.arguments, request.environment.policy.guard
   model.saved = save(model)
   if console.json then
