@@ -107,6 +107,13 @@ describe("neap", function()
     equal(on.values["/etc/web1.conf"], "by hand\n")
   end)
 
+  it("does not roll back behind a point of no return", function()
+    on.answers = { "lab" }
+    on:neap "run shop/release --env lab -p release=88" -- stops at the last step, which nobody answers
+    golden("rollback-refused", on:screen "rollback 1")
+    equal(on.values["/srv/books"], "new")
+  end)
+
   it("gives a run up", function()
     on:neap "run shop/release --env lab -p release=88"
     golden("abandon", on:screen "abandon 1 --reason by-hand")

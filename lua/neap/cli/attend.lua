@@ -8,6 +8,7 @@ local task     = require "native.task"
 local attend = {}
 attend.__index = attend
 
+local IN_PLACE = 5 -- exit status: stopped with changes in place
 local REDRAW = 0.5 -- seconds between two looks at the clocks
 
 --- Who acts, for the journal.
@@ -68,6 +69,7 @@ end
 function attend:replay(records)
   for _, record in ipairs(records) do
     self.view:line(record)
+    self.run = record.run
     if record.type == "intent" then self.intents[record.seq] = record end
   end
 end
@@ -83,6 +85,7 @@ function attend:on_event(record)
   if record.pausing and self.reading then self.reading:cancel() end
   if record.type == "end" and record.status == "kept" then note_kept(self, record) end
   if record.type == "intent" then self.intents[record.seq] = record end
+  self.run = record.run or self.run
   if self.console.json then
     self.console:answer_json(require "neap.cli.view.json".event(record))
   else
@@ -166,6 +169,19 @@ local function stop_drawing(self)
   if self.console.live then self.console:draw(erase(self)) end
 end
 
+--- What the engine raises ends no run by itself: it says whether something is changed, and where to go on.
+local function raise(self, raised)
+  if not fault.is(raised) or raised.code == "usage" or raised.code == "leased" then error(raised, 0) end
+  if next(self.intents) == nil then
+    raised.state = "Nothing was changed."
+  else
+    raised.state, raised.exit = "What this run has changed so far stays changed.", IN_PLACE
+    raised.next = { ("neap log %d --env %s"):format(self.run, self.environment),
+                    ("neap resume %d --env %s"):format(self.run, self.environment) }
+  end
+  error(raised, 0)
+end
+
 --- Calls the engine, shows what goes on meanwhile, and returns what it returns.
 --- @param call fun(request: table): table
 --- @param request table
@@ -175,7 +191,7 @@ function attend:during(call, request)
   local ok, outcome = pcall(call, fill(self, request))
   stop_drawing(self)
   if drawing then drawing:cancel() end
-  if not ok then error(outcome, 0) end
+  if not ok then raise(self, outcome) end
   return outcome
 end
 

@@ -42,7 +42,7 @@ function run.run(options)
   confirm.start(options, env.name, env.policy, "run")
   local attending = attend.new { console = options.console, environment = env.name }
   local outcome = failure.leased(request.state, env.name, function()
-    return failure.before_change(attending.during, attending, require "neap.engine.run".start, request)
+    return attending:during(require "neap.engine.run".start, request)
   end)
   return attending:report(outcome)
 end

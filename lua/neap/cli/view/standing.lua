@@ -73,8 +73,13 @@ function view.rollback(model, page)
   for i = #list, 1, -1 do
     local one = list[i]
     local will = WILL[one.disposition] or "put back"
+    if model.point and one.seq <= model.point.seq then will = "stays" end
     if will == "kept" and one.why then will = ("kept: %s"):format(page:clean(one.why)) end
     lines[#lines + 1] = page:edges(line_of(model, one, page), will)
+  end
+  if model.point then
+    local passed = ("The point of no return is passed: %s"):format(page:clean(model.point.path))
+    lines[#lines + 1] = "  " .. page:paint("alarm", passed)
   end
   add_doubts(lines, model, page)
   return table.concat(lines, "\n")
