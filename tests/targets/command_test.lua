@@ -79,7 +79,8 @@ describe("a command in a run", function()
   end)
 
   it("refuses mistakes before anything is written down", function()
-    for _, call in ipairs { ':run "text"', ":shell { 'list' }", ':run({ "id" }, { udno = { "id" } })', ':run {}', ':run { "-x" }' } do
+    for _, call in ipairs { ':run "text"', ":shell { 'list' }", ':run({ "id" }, { udno = { "id" } })', ':run {}',
+      ':run { "-x" }' } do
       local t = trial { 'env.hosts["local"]' .. call }
       t:run "failed"
       equal(#t:all "intent", 0)
@@ -89,11 +90,14 @@ end)
 
 describe("a run that is killed", function()
   local STEPS = {}
-  for i = 1, 4 do STEPS[i] = ([[env.hosts["local"]:shell("echo %d >>PATH/log; sleep 0.05", { keep = "a line" })]]):format(i) end
+  for i = 1, 4 do
+    STEPS[i] = ([[env.hosts["local"]:shell("echo %d >>PATH/log; sleep 0.05", { keep = "a line" })]]):format(i)
+  end
 
   --- Starts the run in a neap of its own, and kills that after so many seconds.
   local function start_and_kill(path, state, seconds)
-    local child <close> = process.spawn({ "sh", "-c", "echo $$; exec build/neap test tests/targets/command_runner.lua" }, {
+    local child <close> = process.spawn({ "sh", "-c",
+      "echo $$; exec build/neap test tests/targets/command_runner.lua" }, {
       env = { NEAP_TRIAL = path .. "\n" .. state }, reads = true,
     })
     local pid = child:read():match("^(%d+)\n")

@@ -12,7 +12,8 @@ end
 
 --- All there is to know of what lies in a folder, but for times.
 local function picture(path)
-  return sh('cd "$1" && find . -printf "%p %y %m %u %g %n\n" | sort && find . -type f -exec sha256sum {} + | sort -k2', path)
+  return sh('cd "$1" && find . -printf "%p %y %m %u %g %n\n" | sort && find . -type f -exec sha256sum {} + | sort -k2',
+    path)
 end
 
 --- Runs steps over a folder made by a script, then rolls back: all must be as before. Returns the folder's picture between.
@@ -52,7 +53,8 @@ for _, become in ipairs { "none", "root" } do
     end)
 
     it("are written, with the rights asked for", function()
-      there_and_back("true", { ('file.write(%s"PATH/a", "one\\0\\255", { mode = "0640"%s })'):format(LOCAL, as) }, function(path)
+      there_and_back("true", { ('file.write(%s"PATH/a", "one\\0\\255", { mode = "0640"%s })'):format(LOCAL, as) },
+        function(path)
         equal(fs.read(path .. "/a"), "one\0\255")
         equal(fs.stat(path .. "/a").mode, "0640")
         equal(fs.list(path), { "a" })
@@ -68,7 +70,8 @@ for _, become in ipairs { "none", "root" } do
     end)
 
     it("are edited by a function", function()
-      there_and_back("echo port 80 >a", { ('file.edit(%s"PATH/a", function(text) return (text:gsub("80", "81")) end, { mode = "0600"%s })')
+      there_and_back("echo port 80 >a", {
+        ('file.edit(%s"PATH/a", function(text) return (text:gsub("80", "81")) end, { mode = "0600"%s })')
         :format(LOCAL, as) }, function(path) equal(fs.read(path .. "/a"), "port 81\n") end)
     end)
 
@@ -76,7 +79,8 @@ for _, become in ipairs { "none", "root" } do
       there_and_back("printf 'a\\nb' >a; printf 'x\\nb\\nx\\nx' >b; printf 'x\\ny\\n' >c", {
         ('file.line(%s"PATH/a", "c", { mode = "0644"%s })'):format(LOCAL, as),
         ('file.line(%s"PATH/a", "c") file.line(%s"PATH/a", "a")'):format(LOCAL, LOCAL),
-        ('file.absent_line(%s"PATH/b", "x") file.absent_line(%s"PATH/c", "x") file.absent_line(%s"PATH/c", "z")'):format(LOCAL, LOCAL, LOCAL),
+        ('file.absent_line(%s"PATH/b", "x") file.absent_line(%s"PATH/c", "x")'):format(LOCAL, LOCAL),
+        ('file.absent_line(%s"PATH/c", "z")'):format(LOCAL),
       }, function(path)
         equal(fs.read(path .. "/a"), "a\nb\nc\n")
         equal(fs.read(path .. "/b"), "b\n")
@@ -120,7 +124,8 @@ for _, become in ipairs { "none", "root" } do
     end)
 
     it("are copied as a tree", function()
-      there_and_back("mkdir -p logs/d/e; echo one >logs/a; echo two >'logs/d/b c'; echo three >'logs/d/ü'; chmod 0600 logs/a; mkdir empty", {
+      there_and_back("mkdir -p logs/d/e; echo one >logs/a; echo two >'logs/d/b c'; echo three >'logs/d/ü'; " ..
+        "chmod 0600 logs/a; mkdir empty", {
         ('file.copy_tree(%s"PATH/logs", %s"PATH/copy", { timeout = 60%s })'):format(LOCAL, LOCAL, as),
         ('file.copy_tree(%s"PATH/empty", %s"PATH/copied", { timeout = 60%s })'):format(LOCAL, LOCAL, as),
       }, function(path)
@@ -150,8 +155,10 @@ describe("a change of a file", function()
       local trial = fixture.trial({
         ('file.write(env.hosts["local"], %s, "x")'):format(quoted),
         ('file.mode(env.hosts["local"], %s, { mode = "0600" })'):format(quoted),
-        ('file.move(env.hosts["local"], %s, "PATH/moved") file.move(env.hosts["local"], "PATH/moved", %s)'):format(quoted, quoted),
-        ('if file.sha256(env.hosts["local"], %s) ~= %q then fail("other content") end'):format(quoted, crypto.sha256("x")),
+        ('file.move(env.hosts["local"], %s, "PATH/moved")'):format(quoted),
+        ('file.move(env.hosts["local"], "PATH/moved", %s)'):format(quoted),
+        ('if file.sha256(env.hosts["local"], %s) ~= %q then fail("other content") end'):format(quoted,
+          crypto.sha256("x")),
         ('file.remove(env.hosts["local"], %s) fail("back")'):format(quoted),
       }, path)
       trial:run "stopped"
@@ -177,7 +184,8 @@ describe("a change of a file", function()
     local failure = refused("echo x >a; ln -s a l", 'file.write(env.hosts["local"], "PATH/l", "y")')
     equal(failure.kind, "conflict")
     matches(failure.message, "/l on local is a link, not a file")
-    equal(refused("echo x >a; ln -s a l", 'file.mode(env.hosts["local"], "PATH/l", { mode = "0600" })').kind, "conflict")
+    equal(refused("echo x >a; ln -s a l", 'file.mode(env.hosts["local"], "PATH/l", { mode = "0600" })').kind,
+      "conflict")
     equal(refused("echo x >a; ln -s a l", 'file.remove(env.hosts["local"], "PATH/l")').kind, "conflict")
   end)
 
@@ -204,7 +212,8 @@ describe("a change of a file", function()
 
   it("keeps lists of rights and attributes", function()
     local path = scratch()
-    local ok = sh("cd $1; echo x >a; setfacl -m u:games:r a 2>/dev/null && getfacl -c a | grep -q games && echo yes", path) == "yes\n"
+    local ok = sh("cd $1; echo x >a; setfacl -m u:games:r a 2>/dev/null && getfacl -c a | grep -q games && echo yes",
+      path) == "yes\n"
     if not ok then skip "no lists of rights here" end
     local before = sh("cd $1; getfacl a", path)
     local trial = fixture.trial({ 'file.write(env.hosts["local"], "PATH/a", "new\\n") fail("back")' }, path)
@@ -219,7 +228,8 @@ describe("a change of a file", function()
 
   it("is refused as another user where anybody may write", function()
     if not ROOT then skip "needs root" end
-    local failure = refused("mkdir d; chmod 1777 d; echo x >d/a", 'file.write(env.hosts["local"], "PATH/d/a", "y", { become = "root" })')
+    local failure = refused("mkdir d; chmod 1777 d; echo x >d/a",
+      'file.write(env.hosts["local"], "PATH/d/a", "y", { become = "root" })')
     equal(failure.kind, "denied")
     matches(failure.message, "anybody may write")
   end)
@@ -265,7 +275,9 @@ describe("file.copy_tree", function()
   it("is not taken back once somebody worked in the copy", function()
     local path = scratch()
     sh("cd $1; mkdir logs; echo x >logs/a", path)
-    local trial = fixture.trial({ 'file.copy_tree(env.hosts["local"], "PATH/logs", env.hosts["local"], "PATH/copy") fail("back")' }, path)
+    local trial = fixture.trial({
+      'file.copy_tree(env.hosts["local"], "PATH/logs", env.hosts["local"], "PATH/copy") fail("back")',
+    }, path)
     trial:run "stopped"
     sh("echo mine >$1/copy/b", path)
     trial:roll_back()

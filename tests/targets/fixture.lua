@@ -41,7 +41,8 @@ Trial.__index = Trial
 function fixture.trial(steps, path, hosts, state)
   local lines = { "-- A trial.", 'phase "One"' }
   for i, text in ipairs(steps) do
-    lines[#lines + 1] = ('step "Step %d" { run = function() %s end }'):format(i, (text:gsub("PATH", (path:gsub("%%", "%%%%")))))
+    lines[#lines + 1] = ('step "Step %d" { run = function() %s end }'):format(i, (text:gsub("PATH", (path:gsub("%%",
+      "%%%%")))))
   end
   local environment = { name = "test/lab", group = "test", values = {}, policy = {}, hosts = hosts or {} }
   environment.hosts["local"] = environment.hosts["local"] or { name = "local" }
@@ -71,7 +72,8 @@ end
 
 function Trial:run(status) return checked(self, require("neap.engine.run").start(given(self)), status) end
 
-function Trial:resume(status) return checked(self, require("neap.engine.run").resume(given(self, { run = 1 })), status) end
+function Trial:resume(status) return checked(self, require("neap.engine.run").resume(given(self, { run = 1 })),
+  status) end
 
 function Trial:roll_back(status)
   return checked(self, require("neap.engine.rollback").start(given(self, { run = 1 })), status)

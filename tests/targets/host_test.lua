@@ -44,7 +44,8 @@ describe("a host", function()
       equal(here:read { "echo", "it's", "$HOME" }, "it's $HOME\n")
       equal(here:read_shell "echo a | tr a b", "b\n")
       equal(here:read({ "cat" }, { input = "in" }), "in")
-      equal(here:read({ "sh", "-c", "pwd; echo $A; exit 4" }, { cwd = "/usr", env = { A = "x y" }, ok = { 4 } }), "/usr\nx y\n")
+      equal(here:read({ "sh", "-c", "pwd; echo $A; exit 4" }, { cwd = "/usr", env = { A = "x y" }, ok = { 4 } }),
+        "/usr\nx y\n")
     end)
   end)
 
@@ -57,7 +58,8 @@ describe("a host", function()
   end)
 
   it("is known by name, entry and object, and nothing else", function()
-    within({ far = { name = "far", ssh = "far.example", address = "10.0.0.1" }, both = { { name = "far" } } }, function()
+    within({ far = { name = "far", ssh = "far.example", address = "10.0.0.1" }, both = { { name = "far" } } },
+      function()
       equal(hosts.of("far").address, "10.0.0.1")
       equal(hosts.of(hosts.of "far").name, "far")
       equal(hosts.of { name = "far" } == hosts.of "far", true)
@@ -88,7 +90,8 @@ describe("a host behind ssh", function()
     within(far(), function()
       local host = hosts.of "far"
       equal(host:read { "echo", "it's" }, "it's\n")
-      equal(witness.run("far", { witness = "a", place = witness.prepare "far" }, { "cat" }, { input = "a\0b" }).out, "a\0b")
+      equal(witness.run("far", { witness = "a", place = witness.prepare "far" }, { "cat" }, { input = "a\0b" }).out,
+        "a\0b")
       equal(hosts.files("far"):read("/etc/hostname") ~= "", true)
       local _, count = sshd.read(server.log):gsub("Accepted publickey", "")
       equal(count, 1)

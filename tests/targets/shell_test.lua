@@ -2,7 +2,8 @@ local process = require "native.process"
 local shell   = require "neap.targets.shell"
 
 local HOSTILE = {
-  "", " ", "'", "''", "\"", "`id`", "$(id)", "$HOME", "a\nb", "a\n", "-n", "--", "\\", "\\n", "*", "~", "#x", "!!", "a=b", "é", "\255\1\127",
+  "", " ", "'", "''", "\"", "`id`", "$(id)", "$HOME", "a\nb", "a\n", "-n", "--", "\\", "\\n", "*", "~", "#x", "!!",
+    "a=b", "é", "\255\1\127",
   "; exit 9", "&& id", "|", ">x", "'\"'\"'", "\r", "\t",
 }
 

@@ -138,7 +138,8 @@ describe("a witnessed command", function()
     within(function(call)
       local path, place = scratch() .. "/cut", call "a".place
       local script = require "neap.targets.witness_script"
-      local result = process.run({ "sh", "-c", 'eval "$1"', "neap", script, "start", place.folder, "a", "cat >" .. path },
+      local result = process.run({ "sh", "-c", 'eval "$1"', "neap", script, "start", place.folder, "a",
+        "cat >" .. path },
         { input = "YWJj" })
       equal(result.out, "neap\n= none\n")
       equal(fs.exists(path), false)
@@ -150,7 +151,8 @@ describe("a witnessed command", function()
     within(function(call)
       local path, place = scratch() .. "/late", call "a".place
       local script = require "neap.targets.witness_script"
-      local stream <close> = process.spawn { "sh", "-c", 'eval "$1"', "neap", script, "start", place.folder, "a", "cat >" .. path }
+      local stream <close> = process.spawn { "sh", "-c", 'eval "$1"', "neap", script, "start", place.folder, "a",
+        "cat >" .. path }
       stream:write("YW")
       task.sleep(0.2)
       equal((witness.take("local", "a", call "a")), "void")
@@ -346,7 +348,8 @@ end)
 describe("a caller that is killed", function()
   --- Has a neap of its own call the command once, and kills it after so many seconds.
   local function call_and_kill(place, name, path, seconds)
-    local child <close> = process.spawn({ "sh", "-c", "echo $$; exec build/neap test tests/targets/witness_caller.lua" }, {
+    local child <close> = process.spawn({ "sh", "-c",
+      "echo $$; exec build/neap test tests/targets/witness_caller.lua" }, {
       env = { NEAP_CALL = table.concat({ place.login, place.folder, name, path }, "\n") },
     })
     local pid = child:read():match("^(%d+)\n")
@@ -374,7 +377,8 @@ describe("a caller that is killed", function()
         seen[verdict] = seen[verdict] + 1
         equal(count(path, name), verdict == "done" and 1 or 0)
         pcall(witness.run, "local", call(name), "echo " .. name .. " >>" .. path)
-        equal({ count(path, name), detail and detail.status }, { verdict == "done" and 1 or 0, verdict == "done" and 0 or nil })
+        equal({ count(path, name), detail and detail.status }, { verdict == "done" and 1 or 0, verdict == "done" and 0
+          or nil })
       end
       truthy(seen.done > 0 and seen.void > 0)
     end)
@@ -385,14 +389,16 @@ describe("the script on the host", function()
   it("runs with nothing but busybox", function()
     if process.run({ "sh", "-c", "command -v busybox" }, { reads = true }).status ~= 0 then skip "no busybox" end
     local folder = scratch()
-    changing(process.run, { "sh", "-c", 'for a in $(busybox --list); do ln -s "$(command -v busybox)" "$1/$a"; done', "sh", folder })
+    changing(process.run, { "sh", "-c", 'for a in $(busybox --list); do ln -s "$(command -v busybox)" "$1/$a"; done',
+      "sh", folder })
     local script = require "neap.targets.witness_script"
     local function say(input, ...)
       return changing(process.run, { folder .. "/sh", "-c", 'eval "$1"', "neap", script, ... },
         { env = { PATH = folder, HOME = folder }, input = input }).out
     end
     local login, place = say("", "prepare", "run", "1"):match("^neap\n= ready\n([^\n]+)\n([^\n]+)\n$")
-    equal(say("YQBi.", "start", place, "a", "od -An -tx1; echo no >&2; exit 3"), "neap\nout 10\n 61 00 62\nerr 3\nno\n= done 3\n")
+    equal(say("YQBi.", "start", place, "a", "od -An -tx1; echo no >&2; exit 3"),
+      "neap\nout 10\n 61 00 62\nerr 3\nno\n= done 3\n")
     equal(say("", "take", place, "a", login), "neap\nout 10\n 61 00 62\nerr 3\nno\n= done 3\n")
     equal(say("", "take", place, "b", login), "neap\n= void\n")
     equal(say(".", "start", place, "b", "echo late"), "neap\n= void\n")

@@ -59,7 +59,8 @@ function accounts.number(host, class, name)
   local number = accounts_of(host, class).numbers[name] or ask(host, class, name).numbers[name]
     or math.tointeger(tonumber(name:match("^%d+$")))
   if number then return number end
-  fault.raise { kind = "missing", host = hosts.name(host), message = ("%s knows no %s %s"):format(hosts.name(host), class, name) }
+  fault.raise { kind = "missing", host = hosts.name(host), message = ("%s knows no %s %s"):format(hosts.name(host),
+    class, name) }
 end
 
 --- Whom a file belongs to that this user makes.
@@ -72,7 +73,8 @@ function accounts.of(host, become)
   if not become or become == login.user then return login.user, login.group end
   local memory = hosts.memory(host)
   local key = "group of " .. become
-  memory[key] = memory[key] or hosts.exec(host, { "id", "-gn", become }, { become = false, reads = true }).out:match("[^\n]+")
+  memory[key] = memory[key] or hosts.exec(host, { "id", "-gn", become }, { become = false,
+    reads = true }).out:match("[^\n]+")
   return become, memory[key]
 end
 

@@ -8,8 +8,8 @@ local function run(target, command, data, call)
     input = data.input, ok = data.ok, timeout = call.timeout })
 end
 
---- Target { host, command (a list or a text), become, cwd, env }, data { input, ok }, undo { command }. Exactly once: it
---- runs as a witnessed command, and is undone, if it has an undo, by one of its own.
+--- Target { host, command (a list or a text), become, cwd, env }, data { input, ok }, undo { command }. Exactly once:
+--- it runs as a witnessed command, and is undone, if it has an undo, by one of its own.
 effect.action "command.run" {
   prepare = witness.prepare,
   run = function(target, data, call) return run(target, target.command, data, call) end,

@@ -140,7 +140,8 @@ local function open_session(connection, run)
   for key, value in pairs(entry.overrides or {}) do overrides[key] = value end
   -- one table of jump hosts and opened keys for the run: a passphrase is asked for once
   run.connections.ssh = run.connections.ssh or { close = function() end, shared = {} }
-  return ssh.open(entry.ssh, { ask = run.prompt, pins = (run.pins or {})[connection.name], allow_exec = policy.allow_exec,
+  return ssh.open(entry.ssh, { ask = run.prompt, pins = (run.pins or {})[connection.name],
+    allow_exec = policy.allow_exec,
     shared = run.connections.ssh.shared, overrides = overrides })
 end
 
@@ -205,8 +206,8 @@ local function how_it_ended(result)
   return result.signal and ("killed by SIG%s"):format(result.signal) or ("exit status %d"):format(result.status)
 end
 
---- Raises unless the command ended as it should: kind `denied` where sudo refused it (then it did not run), else `remote`
---- with the exit status as code and its last lines as output.
+--- Raises unless the command ended as it should: kind `denied` where sudo refused it (then it did not run), else
+--- `remote` with the exit status as code and its last lines as output.
 --- @param value string|table
 --- @param command string[]|string
 --- @param result { out: string, err: string, status?: integer, signal?: string }
@@ -225,11 +226,11 @@ function hosts.check(value, command, result, options)
     message = ("%s failed on %s (%s)"):format(shell.line(command), name, how_it_ended(result)) }
 end
 
---- Runs a command on a host's session and waits for it; it dies with the connection, or does not. So it is for what reads;
---- what changes runs by witness.run. Raises as hosts.check does.
+--- Runs a command on a host's session and waits for it; it dies with the connection, or does not. So it is for what
+--- reads; what changes runs by witness.run. Raises as hosts.check does.
 --- @param value string|table
 --- @param command string[]|string  a list, or a text for the shell
---- @param options? { become?: string|false, input?: string, reads?: boolean, ok?: integer[]|"any", timeout?: number, env?: table<string, string>, cwd?: string, on_output?: fun(bytes: string, side: "out"|"err") }
+--- @param options? table  become, input, reads, ok, timeout, env, cwd, and on_output(bytes, "out"|"err")
 --- @return { out: string, err: string, status: integer }
 function hosts.exec(value, command, options)
   options = options or {}
@@ -275,12 +276,9 @@ local function sftp_text(become)
 end
 
 local function open_files(connection, run, become)
-  local text, stream = sftp_text(become), nil
-  if connection.name == "local" then
-    stream = process.spawn({ "/bin/sh", "-c", text }, { cwd = "/", reads = true })
-  else
-    stream = session_of(connection, run):exec(text, { reads = true })
-  end
+  local text = sftp_text(become)
+  local stream = connection.name == "local" and process.spawn({ "/bin/sh", "-c", text }, { cwd = "/", reads = true })
+    or session_of(connection, run):exec(text, { reads = true })
   local ok, files = pcall(sftp.open, stream)
   if ok then return files end
   stream:close()

@@ -1,5 +1,5 @@
---- Files and directories on hosts: what can be read of them, and what can be changed. Changes are exact about bytes, mode,
---- owner and group, and a rollback restores them so. Links are never followed: name the file itself.
+--- Files and directories on hosts: what can be read of them, and what can be changed. Changes are exact about bytes,
+--- mode, owner and group, and a rollback restores them so. Links are never followed: name the file itself.
 local accounts = require "neap.targets.accounts"
 local effect   = require "neap.engine.effect"
 local fault    = require "native.error"
@@ -9,8 +9,20 @@ local shell    = require "neap.targets.shell"
 
 local file = {}
 
+--- @class (exact) neap.change_options
+--- @field become? string|false  the user to act as; false: the login itself
+--- @field keep? string          why a rollback leaves it
+--- @field irreversible? string  why there is no way back behind it
+--- @field timeout? number       seconds
+
+--- @class (exact) neap.file_options: neap.change_options
+--- @field mode? string          as "0644"
+--- @field owner? string
+--- @field group? string
+
 local CHANGE_OPTIONS = { become = true, keep = true, irreversible = true, timeout = true }
-local RIGHTS_OPTIONS = { become = true, keep = true, irreversible = true, timeout = true, mode = true, owner = true, group = true }
+local RIGHTS_OPTIONS = { become = true, keep = true, irreversible = true, timeout = true, mode = true, owner = true,
+  group = true }
 local READ_OPTIONS = { become = true }
 
 local function check_path(path, level)
@@ -57,17 +69,18 @@ local function with_rights(state, target, before, options, default_mode)
 end
 
 local function refuse_missing(target)
-  fault.raise { kind = "missing", host = target.host, message = ("%s is not there on %s"):format(target.path, target.host) }
+  fault.raise { kind = "missing", host = target.host, message = ("%s is not there on %s"):format(target.path,
+    target.host) }
 end
 
 -- ---- changes ----
 
---- Makes a file hold this text. Mode, owner and group not given stay as they are; a new file is "0644" and belongs to the
---- user that writes it.
+--- Makes a file hold this text. Mode, owner and group not given stay as they are; a new file is "0644" and belongs to
+--- the user that writes it.
 --- @param host string|table
 --- @param path string
 --- @param text string
---- @param options? { mode?: string, owner?: string, group?: string, become?: string|false, keep?: string, irreversible?: string, timeout?: number }
+--- @param options? neap.file_options
 --- @return { content: string, mode: string, owner: string, group: string }
 function file.write(host, path, text, options)
   local target
@@ -82,7 +95,7 @@ end
 --- @param host string|table
 --- @param path string
 --- @param edit fun(text: string): string
---- @param options? { mode?: string, owner?: string, group?: string, become?: string|false, keep?: string, irreversible?: string, timeout?: number }
+--- @param options? neap.file_options
 --- @return { content: string, mode: string, owner: string, group: string }
 function file.edit(host, path, edit, options)
   local target
@@ -130,13 +143,14 @@ end
 --- @param options? table  as of file.edit
 function file.absent_line(host, path, line, options)
   check_line(line)
-  return file.edit(host, path, function(text) return has_line(text, line) and without_line(text, line) or text end, options)
+  return file.edit(host, path, function(text) return has_line(text, line) and without_line(text, line) or text end,
+    options)
 end
 
 --- Takes a file away, if it is there. A rollback puts it back as it was.
 --- @param host string|table
 --- @param path string
---- @param options? { become?: string|false, keep?: string, irreversible?: string, timeout?: number }
+--- @param options? neap.change_options
 function file.remove(host, path, options)
   local target
   target, options = target_of(host, path, options, CHANGE_OPTIONS)
@@ -147,19 +161,20 @@ local function refuse_move(target, message)
   fault.raise { kind = "conflict", host = target.host, message = message:format(target.from, target.to, target.host) }
 end
 
---- Moves a file or directory to a place where nothing is. Raises kind `conflict` where something is, `missing` where there is
---- nothing to move. What was moved already stays.
+--- Moves a file or directory to a place where nothing is. Raises kind `conflict` where something is, `missing` where
+--- there is nothing to move. What was moved already stays.
 --- @param host string|table
 --- @param from string
 --- @param to string
---- @param options? { become?: string|false, keep?: string, irreversible?: string, timeout?: number }
+--- @param options? neap.change_options
 function file.move(host, from, to, options)
   local target
   target, options = target_of(host, from, options, CHANGE_OPTIONS)
   target = { host = target.host, from = from, to = check_path(to, 2), become = target.become }
   change("file.place", target, options, function(before)
     if not before then
-      fault.raise { kind = "missing", host = target.host, message = ("neither %s nor %s is there on %s"):format(from, to, target.host) }
+      fault.raise { kind = "missing", host = target.host,
+        message = ("neither %s nor %s is there on %s"):format(from, to, target.host) }
     end
     if before.at == "both" then refuse_move(target, "%s is not moved to %s on %s: something is there already") end
     return { at = "to", type = before.type, sha256 = before.sha256 }
@@ -169,7 +184,7 @@ end
 --- Gives a file or directory that is there another mode, owner or group.
 --- @param host string|table
 --- @param path string
---- @param options { mode?: string, owner?: string, group?: string, become?: string|false, keep?: string, irreversible?: string, timeout?: number }
+--- @param options neap.file_options
 --- @return { mode: string, owner: string, group: string }
 function file.mode(host, path, options)
   local target
@@ -184,7 +199,7 @@ end
 --- rollback takes it away if it is empty.
 --- @param host string|table
 --- @param path string
---- @param options? { mode?: string, owner?: string, group?: string, become?: string|false, keep?: string, irreversible?: string, timeout?: number }
+--- @param options? neap.file_options
 --- @return { mode: string, owner: string, group: string }
 function file.directory(host, path, options)
   local target
@@ -202,14 +217,14 @@ end)
 
 local COPY_OPTIONS = { become = true, become_from = true, keep = true, irreversible = true, timeout = true }
 
---- Copies a directory, with each file's checksum compared, to a place where nothing is: it appears whole or not at all. Modes
---- come along without setuid bits, owners do not. A rollback takes the copy away while nobody has changed anything in it.
---- `become` is for the copy's host, `become_from` for the other.
+--- Copies a directory, with each file's checksum compared, to a place where nothing is: it appears whole or not at all.
+--- Modes come along without setuid bits, owners do not. A rollback takes the copy away while nobody has changed
+--- anything in it. `become` is for the copy's host, `become_from` for the other.
 --- @param from_host string|table
 --- @param from_path string
 --- @param to_host string|table
 --- @param to_path string
---- @param options? { become?: string|false, become_from?: string|false, keep?: string, irreversible?: string, timeout?: number }
+--- @param options? table  of neap.change_options, and become_from
 function file.copy_tree(from_host, from_path, to_host, to_path, options)
   local target
   target, options = target_of(to_host, to_path, options, COPY_OPTIONS)
@@ -252,8 +267,8 @@ local sha256 = effect.read("file.sha256", function(target) return kinds.sha256(t
 --- @return string
 function file.read(host, path, options) return read_content((target_of(host, path, options, READ_OPTIONS))) end
 
---- What is at a path: type ("file", "directory", "link", "other"), size, mode, owner, group, mtime (seconds since 1970). nil
---- where nothing is; of a link itself.
+--- What is at a path: type ("file", "directory", "link", "other"), size, mode, owner, group, mtime (seconds since
+--- 1970). nil where nothing is; of a link itself.
 --- @param host string|table
 --- @param path string
 --- @param options? { become?: string|false }

@@ -1,7 +1,7 @@
 --- The kinds of effect on files: what can be read of a file's state, and how a state is put there.
 ---
---- States name owners as the host does; modes are texts as "0644". Nothing here follows a link. What one act of the file
---- protocol cannot do whole is done by a witnessed command, so that a late call is shut out like any other.
+--- States name owners as the host does; modes are texts as "0644". Nothing here follows a link. What one act of the
+--- file protocol cannot do whole is done by a witnessed command, so that a late call is shut out like any other.
 local accounts = require "neap.targets.accounts"
 local effect   = require "neap.engine.effect"
 local fault    = require "native.error"
@@ -24,9 +24,11 @@ end
 
 local function show(target) return target.host .. " " .. target.path end
 
-local WITH_ARTICLE = { link = "is a link", directory = "is a directory", other = "is no plain file", file = "is a file" }
+local WITH_ARTICLE = { link = "is a link", directory = "is a directory", other = "is no plain file",
+  file = "is a file" }
 
-local function same_file(a, b) return a.size == b.size and a.mtime == b.mtime and a.mode == b.mode and a.uid == b.uid end
+local function same_file(a, b) return a.size == b.size and a.mtime == b.mtime and a.mode == b.mode
+  and a.uid == b.uid end
 
 --- What is at the path, with owner and group by name; nil if nothing is. A link is described, not followed.
 --- @param target { host: string, path: string, become: string|false }
@@ -64,7 +66,8 @@ local function check_folder(target)
   local folder = folder_of(target.path)
   local found = files_of(target):stat(folder)
   if found and tonumber(found.mode, 8) & 2 ~= 0 then
-    refuse(target, "denied", ("lies in %s, where anybody may write: nothing is put there as %s"):format(folder, target.become))
+    local message = "lies in %s, where anybody may write: nothing is put there as %s"
+    refuse(target, "denied", message:format(folder, target.become))
   end
 end
 
@@ -76,7 +79,8 @@ ls -ld -- %s | cut -c 11
 command -v getfattr >/dev/null && getfattr -h -m - -- %s 2>/dev/null
 exit 0]]
 
---- { links = n, more = whether it has a list of rights, a label or attributes }. What the host has no tool for is not seen.
+--- { links = n, more = whether it has a list of rights, a label or attributes }. What the host has no tool for is not
+--- seen.
 local function beyond(target)
   local path = shell.quote(target.path)
   local out = hosts.exec(target.host, BEYOND:format(path, path, path), { become = target.become, reads = true }).out
@@ -87,7 +91,8 @@ end
 
 local function check_links(target, found)
   if found.links > 1 then
-    refuse(target, "conflict", ("is one of %d hard links to its content: to replace it would part them"):format(found.links))
+    local message = "is one of %d hard links to its content: to replace it would part them"
+    refuse(target, "conflict", message:format(found.links))
   end
 end
 
@@ -204,7 +209,8 @@ effect.resource "file.mode" {
   prepare = witness.prepare,
   get = function(target)
     local found = kinds.look(target)
-    if found and found.type ~= "file" and found.type ~= "directory" then refuse(target, "conflict", WITH_ARTICLE[found.type]) end
+    if found and found.type ~= "file" and found.type ~= "directory" then refuse(target, "conflict",
+      WITH_ARTICLE[found.type]) end
     return rights_of(found)
   end,
   put = function(target, state, call)
@@ -251,7 +257,8 @@ local function get_place(target)
   if there and here then return { at = "both" } end
   local found = there or here
   if not found then return nil end
-  return { at = there and "from" or "to", type = found.type, sha256 = found.type == "file" and kinds.sha256(there and from or to) or nil }
+  return { at = there and "from" or "to", type = found.type, sha256 = found.type == "file" and kinds.sha256(there
+    and from or to) or nil }
 end
 
 effect.resource "file.place" {
@@ -260,7 +267,8 @@ effect.resource "file.place" {
   put = function(target, state, call)
     local from, to = target.from, target.to
     if state.at == "from" then from, to = to, from end
-    witness.run(target.host, call, { "mv", "-T", "-n", "--", from, to }, { become = target.become, timeout = call.timeout })
+    witness.run(target.host, call, { "mv", "-T", "-n", "--", from, to }, { become = target.become,
+      timeout = call.timeout })
   end,
   take = take_command, release = witness.release, timeout = LONG,
   show = function(target) return ("%s %s to %s"):format(target.host, target.from, target.to) end,
@@ -296,8 +304,8 @@ local function parse_listing(target, out)
   return tree
 end
 
---- All that lies in a directory, by path from it: { type, mode, sha256 of a file }. nil where it is not there. Raises kind
---- `conflict` where something in it is neither file nor directory.
+--- All that lies in a directory, by path from it: { type, mode, sha256 of a file }. nil where it is not there. Raises
+--- kind `conflict` where something in it is neither file nor directory.
 --- @param target { host: string, path: string, become: string|false }
 --- @return table<string, table>?
 function kinds.tree(target)
@@ -342,7 +350,8 @@ end
 
 local function put_tree(target, tree, call)
   if not tree then
-    witness.run(target.host, call, { "rm", "-rf", "--", target.path }, { become = target.become, timeout = call.timeout })
+    witness.run(target.host, call, { "rm", "-rf", "--", target.path }, { become = target.become,
+      timeout = call.timeout })
     return
   end
   check_folder(target)
@@ -366,8 +375,8 @@ local function tree_text(tree)
   return table.concat(lines, "\n") .. "\n"
 end
 
---- A directory with all that lies in it, as kinds.tree has it; target.from says whence it comes. It appears whole or not at
---- all, and is taken away only while nobody has changed anything in it.
+--- A directory with all that lies in it, as kinds.tree has it; target.from says whence it comes. It appears whole or
+--- not at all, and is taken away only while nobody has changed anything in it.
 effect.resource "file.tree" {
   prepare = witness.prepare,
   get = kinds.tree,

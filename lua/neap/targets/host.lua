@@ -1,11 +1,24 @@
---- Hosts: the machines of an environment, what can be read of them and run on them. Commands that change run as witnessed
---- commands (witness.lua): at most once, and to their end also when the connection is cut.
+--- Hosts: the machines of an environment, what can be read of them and run on them. Commands that change run as
+--- witnessed commands (witness.lua): at most once, and to their end also when the connection is cut.
 local effect = require "neap.engine.effect"
 local hosts  = require "neap.targets.connection"
 local shell  = require "neap.targets.shell"
 require "neap.targets.command"
 
 local host = hosts.methods
+
+--- @class (exact) neap.read_options
+--- @field become? string|false  the user to act as; false: the login itself
+--- @field input? string         what it reads, byte for byte
+--- @field timeout? number       seconds
+--- @field env? table<string, string>
+--- @field cwd? string           the folder it runs in; else the login's home
+--- @field ok? integer[]|"any"   exit statuses that are no failure
+
+--- @class (exact) neap.run_options: neap.read_options
+--- @field undo? string[]|string  the command that takes it back
+--- @field keep? string           why a rollback leaves it
+--- @field irreversible? string   why there is no way back behind it
 
 local READ_OPTIONS = { become = true, input = true, timeout = true, env = true, cwd = true, ok = true }
 
@@ -18,7 +31,7 @@ end
 
 --- The output of a program that changes nothing. Raises kind `remote` unless its exit status is in `ok` (default: 0).
 --- @param argv (string|number)[]
---- @param options? { become?: string|false, input?: string, timeout?: number, env?: table<string, string>, cwd?: string, ok?: integer[]|"any" }
+--- @param options? neap.read_options
 --- @return string output  with its last line end
 host.read = effect.read("host.read", function(self, argv, options)
   if type(argv) ~= "table" then error("read takes an argument list; read_shell takes a text", 2) end
@@ -51,7 +64,7 @@ end
 --- Runs a program that changes something, exactly once. `undo` is the argument list (or shell text) that takes it back,
 --- run by the same user in the same folder. Raises kind `remote` unless the exit status is in `ok` (default: 0).
 --- @param argv (string|number)[]
---- @param options? { become?: string|false, input?: string, timeout?: number, undo?: string[]|string, keep?: string, irreversible?: string, env?: table<string, string>, cwd?: string, ok?: integer[]|"any" }
+--- @param options? neap.run_options
 --- @return { out: string, err: string, status: integer }
 function host:run(argv, options)
   if type(argv) ~= "table" then error("run takes an argument list; shell takes a text", 2) end

@@ -47,9 +47,9 @@ local function setting_lines(options)
   return lines
 end
 
---- The text for `sh -c` that runs a command. A list runs that program with these arguments and no shell's meaning in any
---- of them; a text is the shell's. `become` runs it as that user through sudo, a list without cwd and env directly, so that
---- sudoers need allow only the program itself.
+--- The text for `sh -c` that runs a command. A list runs that program with these arguments and no shell's meaning in
+--- any of them; a text is the shell's. `become` runs it as that user through sudo, a list without cwd and env directly,
+--- so that sudoers need allow only the program itself.
 --- @param command (string|number)[]|string
 --- @param options? { become?: string|false, env?: table<string, string>, cwd?: string }
 --- @return string

@@ -1,10 +1,10 @@
---- Witnessed commands: a command that runs on its host at most once, outlives the connection that started it, and can be
---- asked what became of it, followed again, or shut out for ever.
+--- Witnessed commands: a command that runs on its host at most once, outlives the connection that started it, and can
+--- be asked what became of it, followed again, or shut out for ever.
 ---
---- Each effect's command has a name in the run's folder on the host, `~/.neap/effects/RUN/…` of the login; the job takes
---- that name by mkdir as its last act before the command, a settler by the same mkdir. Whoever comes second gives way. A
---- call that arrives late, after the run is closed and the folder removed, finds no place to take and dies. The job's
---- output, pid, boot id and exit status stand beside it. Its input goes through its memory, never into a file.
+--- Each effect's command has a name in the run's folder on the host, `~/.neap/effects/RUN/…` of the login; the job
+--- takes that name by mkdir as its last act before the command, a settler by the same mkdir. Whoever comes second gives
+--- way. A call that arrives late, after the run is closed and the folder removed, finds no place to take and dies. The
+--- job's output, pid, boot id and exit status stand beside it. Its input goes through its memory, never into a file.
 local crypto = require "native.crypto"
 local fault  = require "native.error"
 local hosts  = require "neap.targets.connection"
@@ -96,8 +96,8 @@ function Frames:feed(bytes)
   end
 end
 
---- Runs the script with these words on the host; returns what it said on its error output. Raises kind `lost` when it ended
---- without a verdict.
+--- Runs the script with these words on the host; returns what it said on its error output. Raises kind `lost` when it
+--- ended without a verdict.
 local function converse(host, frames, words, input, timeout)
   local text = "exec sh -c 'eval \"$1\"' neap " .. shell.quote(script) .. " " .. shell.words(words)
   frames:begin()
@@ -136,8 +136,8 @@ local function make_folder(host)
   return frames, said
 end
 
---- Where witnesses of this run stand on a host: connects, logs in and makes the folder at the first use of the host. To be
---- a kind's `prepare`, so that it stands in the intent: only the login that made it can settle.
+--- Where witnesses of this run stand on a host: connects, logs in and makes the folder at the first use of the host. To
+--- be a kind's `prepare`, so that it stands in the intent: only the login that made it can settle.
 --- @param target string|table  a host, or a target with `host`
 --- @return { login: string, folder: string } place
 function witness.prepare(target)
@@ -202,11 +202,14 @@ function witness.stop(host, call, become)
   return end_job(hosts.name(host), place_of(call), call.witness, hosts.become(host, become))
 end
 
-local function result_of(frames, status) return { out = frames.out:text(), err = frames.err:text(), status = status } end
+local function result_of(frames, status)
+  return { out = frames.out:text(), err = frames.err:text(), status = status }
+end
 
 local function never_ran(host, verdict, said)
   if verdict == "void" then
-    fault.raise { kind = "conflict", host = host, message = ("the command on %s was closed before it began"):format(host) }
+    fault.raise { kind = "conflict", host = host,
+      message = ("the command on %s was closed before it began"):format(host) }
   elseif verdict == "missing" then
     fault.raise { kind = "conflict", host = host,
       message = ("the folder of this run on %s is not there any more"):format(host) }
@@ -232,7 +235,8 @@ end
 
 local function start(host, place, id, text, frames, options)
   local timeout = options.timeout or TIMEOUT
-  local ok, said = pcall(converse, host, frames, { "start", place.folder, id, text }, encode_input(options.input), timeout)
+  local ok, said = pcall(converse, host, frames, { "start", place.folder, id, text }, encode_input(options.input),
+    timeout)
   if ok then return said end
   if fault.is(said, "lost") then
     attach(host, place, id, frames, timeout, said)
@@ -243,14 +247,14 @@ end
 
 local OPTIONS = { become = true, input = true, timeout = true, env = true, cwd = true, ok = true, on_output = true }
 
---- Runs a command as the witness of an effect, and waits for its end; to be called once for each. A connection that breaks
---- is made again and the output followed from where it was. When the deadline passes or the task is cancelled, the command
---- is ended on its host and the error goes on: then only take says what became of it.
+--- Runs a command as the witness of an effect, and waits for its end; to be called once for each. A connection that
+--- breaks is made again and the output followed from where it was. When the deadline passes or the task is cancelled,
+--- the command is ended on its host and the error goes on: then only take says what became of it.
 --- Raises as hosts.check, and kind `conflict` or `denied` where it never began.
 --- @param host string|table
 --- @param call { witness: string, place: table }  what the engine gives to put, run and undo
 --- @param command (string|number)[]|string  a list, or a text for the shell
---- @param options? { become?: string|false, input?: string, timeout?: number, env?: table<string, string>, cwd?: string, ok?: integer[]|"any", on_output?: fun(bytes: string, side: "out"|"err") }
+--- @param options? table  become, input, timeout, env, cwd, ok, and on_output(bytes, "out"|"err")
 --- @return { out: string, err: string, status: integer } result  of each side the first 64 KiB and the last 1 MiB
 function witness.run(host, call, command, options)
   options = shell.check_options(options, OPTIONS, 2)
@@ -279,11 +283,11 @@ end
 local function check_place(host, place, verdict, said)
   local login = verdict:match("^login (.*)")
   if login then
-    unsettled(host, ("the command was started on %s by %s, and %s cannot say what became of it"):format(host, place.login,
-      login))
+    local what = "the command was started on %s by %s, and %s cannot say what became of it"
+    unsettled(host, what:format(host, place.login, login))
   elseif verdict == "missing" then
-    unsettled(host, ("%s of %s on %s is not there: nothing says whether the command ran"):format(place.folder, place.login,
-      host))
+    local what = "%s of %s on %s is not there: nothing says whether the command ran"
+    unsettled(host, what:format(place.folder, place.login, host))
   elseif verdict == "none" then
     unsettled(host, ("the command's name could not be taken on %s"):format(host), said)
   end
@@ -293,7 +297,8 @@ end
 local function verdict_of(frames, ok)
   local word, detail = frames.verdict:match("^(%l+) ?(.*)$")
   if word == "partial" then
-    return "partial", detail == "reboot" and "the host was started anew while it ran" or "it was killed: it ended without a status"
+    return "partial", detail == "reboot" and "the host was started anew while it ran"
+      or "it was killed: it ended without a status"
   elseif word ~= "done" then
     return word
   end
@@ -303,8 +308,8 @@ local function verdict_of(frames, ok)
   return "partial", ("exit status %d"):format(result.status)
 end
 
---- Takes the witness of a command, so that it cannot begin any more if it has not begun; then says what became of it. To be
---- a kind's `take`. Raises kind `conflict` where nothing can be said: another login, or the run's folder is gone.
+--- Takes the witness of a command, so that it cannot begin any more if it has not begun; then says what became of it.
+--- To be a kind's `take`. Raises kind `conflict` where nothing can be said: another login, or the run's folder is gone.
 --- @param target string|table  a host, or a target with `host`
 --- @param id string
 --- @param intent { place: table, data: any }
@@ -324,7 +329,7 @@ end
 --- @param target string|table
 --- @param id string
 --- @param intent { place: table }
---- @param options? { ok?: integer[]|"any", timeout?: number, on_output?: fun(bytes: string, side: "out"|"err") }
+--- @param options? table  ok, timeout, and on_output(bytes, "out"|"err")
 --- @return string verdict
 --- @return any detail
 function witness.follow(target, id, intent, options)

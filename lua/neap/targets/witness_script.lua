@@ -1,20 +1,21 @@
 --- The half of a witnessed command that runs on its host, for any POSIX shell; witness.lua says what it is for.
 ---
---- FOLDER/ID is the witness: who makes it (plain mkdir) has it. Inside it `job` is a link that names whom it belongs to,
---- `closed` or PID.START.BOOT of the job: a link is made with its text in one act, so that a settler who finds the folder
---- made and no link in it can still close it under a job that was stopped between the two.
+--- FOLDER/ID is the witness: who makes it (plain mkdir) has it. Inside it `job` is a link that names whom it belongs
+--- to, `closed` or PID.START.BOOT of the job: a link is made with its text in one act, so that a settler who finds the
+--- folder made and no link in it can still close it under a job that was stopped between the two.
 --- Then `out`, `err`, and `status`, which is put there whole by a rename.
 ---
 ---     prepare UID NONCE                   makes the folder of the run: `= ready`, login, folder
 ---     start FOLDER ID COMMAND             the job, with `BASE64.` of its input on stdin, followed to its end
 ---     follow FOLDER ID OUT ERR            both outputs from these bytes on to the job's end
----     take FOLDER ID LOGIN                makes sure that the job has ended or cannot begin any more, or says `running`
+---     take FOLDER ID LOGIN                makes sure that the job has ended or cannot begin any more, or says
+--- `running`
 ---     end FOLDER ID USER                  ends the job: TERM, after 5 seconds KILL; as USER through sudo unless empty
 ---     remove FOLDER                       what prepare made: the folder of that UID
 ---
---- They answer with `neap` and then with lines: `out N` and `err N` with N bytes behind them, `gap out N` for bytes left
---- out, `beat` now and then, and last `= VERDICT`: done STATUS, void, running, partial reboot, partial killed, none (not
---- taken by anybody), missing (the folder of the run is not there), login NAME (another one than asked for).
+--- They answer with `neap` and then with lines: `out N` and `err N` with N bytes behind them, `gap out N` for bytes
+--- left out, `beat` now and then, and last `= VERDICT`: done STATUS, void, running, partial reboot, partial killed,
+--- none (not taken by anybody), missing (the folder of the run is not there), login NAME (another one than asked for).
 return [==[
 script=$1 verb=$2 folder=$3 d=$3/$4
 mask=$(umask); umask 077
