@@ -44,7 +44,8 @@ end
 
 local function expect(status, words, setting, program)
   local output, got = neap(words, setting, program)
-  if got ~= status then error(("neap %s: expected exit status %d, got %d\n%s"):format(words, status, got, output), 2) end
+  local message = "neap %s: expected exit status %d, got %d\n%s"
+  if got ~= status then error(message:format(words, status, got, output), 2) end
   return output
 end
 
@@ -108,14 +109,30 @@ describe("encode/release", function()
     equal({ files(), servers() }, { before, BEFORE })
   end)
 
-  it("stops at a host that is off, and goes on when it is back", function()
-    console.lab("off", "proxy2")
-    local output = expect(5, RUN)
-    matches(output, "proxy2")
-    console.lab("boot", "proxy2")
-    expect(0, "resume 1 --foreground --yes")
-    equal(servers(), AFTER)
+  it("rolls back by itself where the environment says so, from a configuration that nginx refuses", function()
+    console.on("proxy2", "echo 'no_such_directive on;' >>" .. CONF)
+    local repository = scratch()
+    console.shell("cp -r procedures " .. repository)
+    fs.write(repository .. "/procedures/encode/environments/careful.yml",
+      ("extends: %s.yml\npolicy: { on_failure: rollback }\n"):format(ENV), { mode = "0644" })
+    local before, pid = files(), console.on("proxy2", "pgrep -f 'nginx: worker' | head -n 1")
+    local output = expect(4, RUN:gsub("%-%-env %S+", "--env careful"), "NEAP_PATH=" .. repository)
+    matches(output, 'nginx %-t failed on proxy2: unknown directive "no_such_directive" in /etc/nginx/nginx.conf:%d+')
+    equal({ files(), servers() }, { before, BEFORE })
+    equal(console.on("proxy2", "pgrep -f 'nginx: worker' | head -n 1"), pid)
   end)
+
+  for _, pair in ipairs { { "off", "boot" }, { "freeze", "thaw" }, { "cut", "heal" } } do
+    local fault, remedy = table.unpack(pair)
+    it(("stops at a host after `%s`, and goes on after `%s`"):format(fault, remedy), function()
+      console.lab(fault, "proxy2")
+      local output = expect(5, RUN)
+      matches(output, "proxy2")
+      console.lab(remedy, "proxy2")
+      expect(0, "resume 1 --foreground --yes")
+      equal(servers(), AFTER)
+    end)
+  end
 
   it("pauses its rollback at a file that somebody else changed, or leaves it and names it", function()
     console.on("proxy2", "echo 'broken {' >>" .. CONF)
