@@ -146,6 +146,29 @@ describe("neap", function()
     golden("wrong-use", table.concat(screens, "\n"))
   end)
 
+  it("shows foreign bytes, and sends none of them to the terminal", function()
+    local evil = "\27[31m\27]0;x\7\u{202e}\155"
+    local there = stage.new(scratch(), {
+      ["procedures/shop/evil.lua"] = ([[
+-- Does %s things.
+phase "One%s"
+step "Write%s" { run = function() shop.write("web1%s", "/etc/motd", "after%s\n") end, hint = "hint%s" }
+step "Fail" { run = function() shop.write("web1", "/etc/broken", "x") end }
+]]):gsub("%%s", (evil:gsub("\27", "\\27"):gsub("\7", "\\7"):gsub("\155", "\\155"))),
+      ["procedures/shop/environments/lab.yml"] = "values: { a: 1 }\n",
+    })
+    there.values, there.failing = { ["/etc/motd"] = evil }, { ["/etc/broken"] = true }
+    for _, line in ipairs { "list", "show shop/evil", "show shop/evil --steps", "check", "plan shop/evil --env lab",
+                            "run shop/evil --env lab", "runs", "log 1 --all -p", "resume 1", "rollback 1",
+                            "plan shop/" .. evil, "log 1 --step " .. evil } do
+      truthy(there:neap(line) ~= 70)
+      local text = there.output .. there.told
+      equal(text:gsub("[\n\t]", ""):match "%c", nil)
+      truthy(utf8.len(text))
+      equal(text:find("\u{202e}", 1, true), nil)
+    end
+  end)
+
   it("answers in JSON", function()
     local json = require "native.json"
     for _, line in ipairs { "list", "show shop/release", "check", "env list", "env show shop/lab", "env check",

@@ -103,7 +103,7 @@ end
 function failure.report(raised, trace, console)
   local problem = fault.is(raised) and add_hint(raised) or from_text(tostring(raised), trace)
   console:tell(view.problem(problem, console.err))
-  if problem.trace then console:tell(problem.trace) end
+  if problem.trace then console:tell(table.concat(console.err:lines(problem.trace), "\n")) end
   return status_of(problem)
 end
 

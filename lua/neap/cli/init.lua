@@ -93,7 +93,10 @@ local function evaluate(text)
     local chunk, message = load(text, "=-e", "t", words_of_a_chunk())
     if not chunk then require "neap.cli.failure".wrong_use(message, "neap --help") end
     local result = chunk()
-    if result ~= nil then new_console {}:answer(tostring(result)) end
+    if result ~= nil then
+      local console = new_console {}
+      console:answer(table.concat(console.out:lines(tostring(result)), "\n"))
+    end
     return OK
   end)
 end

@@ -31,6 +31,18 @@ local function verify(run)
   end)
 end
 
+--- Raises where the run has no step of that number or title, with the nearest.
+local function check_step(model, wanted)
+  local names = {}
+  for title, number in pairs(model.numbers) do
+    if title == wanted or number == wanted then return end
+    names[#names + 1] = title
+  end
+  local near, failure = require "neap.near", require "neap.cli.failure"
+  failure.wrong_use(("the run has begun no step '%s'.%s"):format(wanted, near.question(wanted, names)),
+    ("neap log %d --all"):format(model.run.run))
+end
+
 local function print_records(console, model)
   local event = require "neap.cli.view.json".event
   for _, record in ipairs(model.records) do console:answer_json(event(record)) end
@@ -45,6 +57,7 @@ function log.run(options)
     return chain.whole and 0 or FOUND_PROBLEMS
   end
   local model = standing.of(run)
+  if options.step then check_step(model, options.step) end
   model.chain, model.summary = chain, standing.summary(model)
   if console.json then return print_records(console, model) or 0 end
   console:show(view.text(model, console.out, options))

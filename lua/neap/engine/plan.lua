@@ -2,11 +2,9 @@
 --- be undone. Reads are live; nothing is journaled, and no lease is needed.
 local attempt  = require "neap.engine.attempt"
 local branches = require "neap.engine.branch"
-local crypto   = require "native.crypto"
 local data     = require "neap.engine.data"
 local fault    = require "native.error"
 local fold     = require "neap.engine.fold"
-local json     = require "native.json"
 local run      = require "neap.engine.run"
 local session  = require "neap.engine.session"
 local task     = require "native.task"
@@ -150,8 +148,8 @@ function plan.make(given)
   model.counts = count(model)
   undo_plan(model)
   model.effects = effects_by_key(model)
-  model.id = crypto.sha256(json.encode(data.plain { model.procedure, model.environment, model.arguments, model.effects,
-    model.snapshot })):sub(1, 6)
+  model.id = data.digest(model.procedure, model.environment, model.arguments, model.effects,
+    model.snapshot):sub(1, 6)
   model.seconds = task.now() - started
   return model
 end

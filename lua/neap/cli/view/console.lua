@@ -82,6 +82,6 @@ function console:draw(text) return terminal.write(ERR, text) end
 --- @param prompt string
 --- @param options? { secret?: boolean }
 --- @return string?
-function console:ask(prompt, options) return terminal.read_line(prompt, options) end
+function console:ask(prompt, options) return terminal.read_line(self.err:clean(prompt), options) end
 
 return console
