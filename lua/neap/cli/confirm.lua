@@ -22,7 +22,7 @@ function confirm.start(options, environment, policy, verb)
       "add --yes")
   end
   local typed = console:ask(("** %s **  Type the environment's name to start: "):format(name:upper()))
-  if typed ~= name then failure.needs_person("not started: that is not the environment's name", "neap " .. verb) end
+  if typed ~= name then failure.needs_person("not started: that is not the environment's name", "type it as it is shown") end
 end
 
 return confirm
