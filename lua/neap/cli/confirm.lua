@@ -22,7 +22,8 @@ function confirm.start(options, environment, policy, verb)
       "add --yes")
   end
   local typed = console:ask(("** %s **  Type the environment's name to start: "):format(name:upper()))
-  if typed ~= name then failure.needs_person("not started: that is not the environment's name", "type it as it is shown") end
+  if typed == name then return end
+  failure.needs_person("not started: that is not the environment's name", "type it as it is shown")
 end
 
 return confirm
