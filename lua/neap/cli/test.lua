@@ -169,6 +169,7 @@ function test.main(paths)
   end)
   test.change = test.change or task.take_change()
   package.loaded["neap.test.change"] = test.change -- the engine takes it from here: it is given out once
+  local naming = os.getenv "NEAP_TEST_VERBOSE" -- says each test's name before it runs: which one hangs or crashes
   local counts = { ok = 0, FAIL = 0, skip = 0 }
   local function report(result, name, detail)
     counts[result] = counts[result] + 1
@@ -177,8 +178,8 @@ function test.main(paths)
   for _, path in ipairs(files_of(paths)) do
     local started, before = task.now(), counts.ok
     for _, case in ipairs(collect(path, report)) do
-      if os.getenv "VERBOSE" then print(case.name) io.stdout:flush() end
-    local failure = run_case(case)
+      if naming then print(case.name) io.stdout:flush() end
+      local failure = run_case(case)
       if type(failure) == "table" and failure.skip then
         report("skip", path .. ": " .. case.name, failure.skip)
       elseif failure then
