@@ -46,7 +46,8 @@ end
 --- The verdict on an effect whose call gave no clear answer, while the process that made it lives.
 local function settle_at_once(branch, kind, intent, failure)
   return task.shield(function()
-    local verdict, detail = call.settle(branch, kind, intent, branch.run.settle_at_once or SETTLE_AT_ONCE, function() end)
+    local patience = branch.run.settle_at_once or SETTLE_AT_ONCE
+    local verdict, detail = call.settle(branch, kind, intent, patience, function() end)
     if verdict == "done" or verdict == "void" or verdict == "partial" then
       call.finish(branch, intent, verdict, { how = "settled", result = verdict == "done" and detail or nil,
         failure = verdict ~= "done" and remember(failure) or nil })
@@ -73,38 +74,48 @@ local function call_failed(branch, kind, intent, failure)
   error(failure, 0)
 end
 
---- Writes the intent, calls act(call) with leave to change, verifies, writes the end. Returns act's result.
-function call.carry_out(branch, kind, intent, act, verify)
-  local writer = branch.run.writer
-  branch:check_going_on()
+--- Calls fn with leave to change; its reads are part of it.
+local function with_leave(branch, timeout, fn, ...)
+  return call.inside(branch, { inside = true }, task.deadline, timeout, change, fn, ...)
+end
+
+--- Says in an intent whose it is, of which kind, and by what it will be known at the target.
+local function sign(branch, kind, intent)
   intent.type, intent.path, intent.attempt = "intent", branch.path, branch.attempt
   intent.kind, intent.version, intent.class = kind.name, kind.version, kind.class
   intent.witness = branch.run.uid .. "-" .. crypto.hex(crypto.random(6))
   intent.show = kinds.show(kind, intent.target)
+end
+
+local function act_and_verify(branch, intent, act, verify)
+  local given = { witness = intent.witness, timeout = intent.timeout, before = intent.before, data = intent.data,
+    result = intent.of_result, place = intent.place }
+  local result = with_leave(branch, intent.timeout, act, given)
+  if verify then call.inside(branch, { inside = true }, verify) end
+  return result
+end
+
+--- Writes the intent, calls act(call) with leave to change, verifies, writes the end. Returns act's result.
+function call.carry_out(branch, kind, intent, act, verify)
+  local writer = branch.run.writer
+  branch:check_going_on()
+  sign(branch, kind, intent)
   if writer.full then error(writer.full, 0) end
   if kind.prepare then
-    intent.place = data.plain(call.inside(branch, { inside = true }, task.deadline, PREPARE_TIMEOUT, change, kind.prepare,
-      intent.target))
+    intent.place = data.plain(with_leave(branch, PREPARE_TIMEOUT, kind.prepare, intent.target))
   end
   writer:append(intent)
   writer:flush()
-  local given = { witness = intent.witness, timeout = intent.timeout, before = intent.before, data = intent.data,
-    result = intent.of_result, place = intent.place }
-  local ok, result = pcall(call.inside, branch, { inside = true }, task.deadline, intent.timeout, change, act, given)
-  if ok and verify then
-    local verified, problem = pcall(call.inside, branch, { inside = true }, verify)
-    if not verified then ok, result = false, problem end
-  end
-  if ok then
-    result = data.plain(result)
-    call.finish(branch, intent, "done", { how = "reply", result = result })
-    return result
-  end
-  return call_failed(branch, kind, intent, result)
+  local ok, result = pcall(act_and_verify, branch, intent, act, verify)
+  if not ok then return call_failed(branch, kind, intent, result) end
+  result = data.plain(result)
+  call.finish(branch, intent, "done", { how = "reply", result = result })
+  return result
 end
 
 local function not_applied(kind, target)
-  fault.raise { kind = "verify", message = ("%s of %s is not what was put there"):format(kind.name, kinds.show(kind, target)) }
+  fault.raise { kind = "verify",
+    message = ("%s of %s is not what was put there"):format(kind.name, kinds.show(kind, target)) }
 end
 
 --- Puts intent.after and verifies that it is there.

@@ -60,7 +60,8 @@ local function open_brackets(branch)
       local record = branch.run.writer:append {
         type = "intent", path = branch.path, attempt = branch.attempt, kind = bracket.kind.name,
         version = bracket.kind.version, target = bracket.target, data = { bracket = "open" },
-        disposition = "undo", bracket = "open", timeout = bracket.timeout, show = kinds.show(bracket.kind, bracket.target),
+        disposition = "undo", bracket = "open", timeout = bracket.timeout,
+        show = kinds.show(bracket.kind, bracket.target),
       }
       branch.run.writer:append { type = "end", of = record.seq, path = branch.path, status = "done", how = "reply" }
       bracket.seq = record.seq
@@ -136,6 +137,32 @@ local function raise_recorded(item)
   fault.raise(data.plain(failure))
 end
 
+--- What the journal says of a change that was made before the interruption.
+local function recorded_state(item)
+  if item.status == "failed" or item.status == "void" then raise_recorded(item) end
+  if item.status == "same" then return data.plain(item.result) end
+  return data.plain(item.after)
+end
+
+local function plan_change(branch, kind, target, before, after, options)
+  if data.same(before, after) then
+    planned.same(branch, kind, target)
+    return after
+  end
+  return planned.change(branch, kind, target, before, after, disposition_of(branch, kind, options))
+end
+
+local function make_change(branch, kind, target, before, after, options)
+  if data.same(before, after) then return same_state(branch, kind, target, after) end
+  check_drift(branch, kind, target, before)
+  branch:check_going_on()
+  open_brackets(branch)
+  local disposition, why = disposition_of(branch, kind, options)
+  call.put(branch, kind, { target = target, before = before, after = after, disposition = disposition, why = why,
+    timeout = options.timeout or kind.timeout or READ_TIMEOUT })
+  return data.plain(after)
+end
+
 --- Changes a state: new_state(before) says what it shall be (nil: absent) and must be pure. Nothing is done where it
 --- already is so. Returns the state as it then is.
 --- @param kind_name string
@@ -150,29 +177,28 @@ function effect.change(kind_name, target, new_state, options)
   target = data.plain(target)
   reopen_brackets(branch)
   local item = branch:answer("effect", data.digest(kind_name, target), kind_name)
-  if item then
-    if item.status == "failed" or item.status == "void" then raise_recorded(item) end
-    if item.status == "same" then return data.plain(item.result) end
-    return data.plain(item.after)
-  end
+  if item then return recorded_state(item) end
   local before = observe(branch, kind, target)
   local after = new_state(data.plain(before))
   if not unknown.inside(after) then after = data.plain(after) end
+  local change = branch.run.planning and plan_change or make_change
+  return change(branch, kind, target, before, after, options)
+end
+
+--- The journal's record of an action that was made before: by this attempt, or by one that failed later.
+local function action_made(branch, kind, target, action_data)
+  local digest = data.digest(kind.name, target, action_data)
+  local item = branch:answer("effect", digest, kind.name)
+  if item and item.status ~= "done" then raise_recorded(item) end
+  return item or branch:carried_action(digest)
+end
+
+local function make_action(branch, kind, target, action_data, options)
   local disposition, why = disposition_of(branch, kind, options)
-  if branch.run.planning then
-    if data.same(before, after) then
-      planned.same(branch, kind, target)
-      return after
-    end
-    return planned.change(branch, kind, target, before, after, disposition, why)
-  end
-  if data.same(before, after) then return same_state(branch, kind, target, after) end
-  check_drift(branch, kind, target, before)
-  branch:check_going_on()
-  open_brackets(branch)
-  call.put(branch, kind, { target = target, before = before, after = after, disposition = disposition, why = why,
-    timeout = options.timeout or kind.timeout or READ_TIMEOUT })
-  return data.plain(after)
+  return call.carry_out(branch, kind, {
+    target = target, data = action_data, undo = data.plain(options.undo), disposition = disposition, why = why,
+    timeout = options.timeout or kind.timeout or CHANGE_TIMEOUT,
+  }, function(given) return kind.run(target, data.plain(action_data), given) end)
 end
 
 --- Makes an event happen, once. Returns what the kind's run returns.
@@ -187,21 +213,14 @@ function effect.perform(kind_name, target, action_data, options)
   local kind = kinds.find(branch.run, kind_name)
   target, action_data = data.plain(target), data.plain(action_data)
   reopen_brackets(branch)
-  local item = branch:answer("effect", data.digest(kind_name, target, action_data), kind_name)
-  if item then
-    if item.status ~= "done" then raise_recorded(item) end
-    return data.plain(item.result)
-  end
-  item = branch:carried_action(data.digest(kind_name, target, action_data))
+  local item = action_made(branch, kind, target, action_data)
   if item then return data.plain(item.result) end
-  local disposition, why = disposition_of(branch, kind, options)
-  if branch.run.planning then return planned.action(branch, kind, target, action_data, disposition, why) end
+  if branch.run.planning then
+    return planned.action(branch, kind, target, action_data, disposition_of(branch, kind, options))
+  end
   branch:check_going_on()
   open_brackets(branch)
-  return call.carry_out(branch, kind, {
-    target = target, data = action_data, undo = data.plain(options.undo), disposition = disposition, why = why,
-    timeout = options.timeout or kind.timeout or CHANGE_TIMEOUT,
-  }, function(given) return kind.run(target, data.plain(action_data), given) end)
+  return make_action(branch, kind, target, action_data, options)
 end
 
 -- ---- brackets ----
@@ -210,8 +229,25 @@ local function close_bracket(branch, bracket)
   local closing = { bracket = "close" }
   local item = branch:answer("effect", data.digest(bracket.kind.name, bracket.target, closing), bracket.kind.name)
   if item and item.status == "done" then return end
-  call.carry_out(branch, bracket.kind, { target = bracket.target, data = closing, disposition = "undo", bracket = "close",
-    opened_by = opening_digest(bracket), timeout = bracket.timeout }, function(given) return bracket.kind.run(bracket.target, closing, given) end)
+  call.carry_out(branch, bracket.kind, {
+    target = bracket.target, data = closing, disposition = "undo", bracket = "close",
+    opened_by = opening_digest(bracket), timeout = bracket.timeout,
+  }, function(given) return bracket.kind.run(bracket.target, closing, given) end)
+end
+
+local function test_or_undo(branch, bracket, test)
+  local ok, failure = pcall(test)
+  if ok then return end
+  undo.bracket(branch, bracket, failure)
+  error(failure, 0)
+end
+
+local function run_inside(branch, bracket, fn)
+  local brackets = { table.unpack(branch.brackets) }
+  brackets[#brackets + 1] = bracket
+  local result = branch:within({ brackets = brackets }, fn)
+  take_over_opening(branch, bracket)
+  return result
 end
 
 --- A change between two marks: forward the kind's run comes after all that fn changes, backward after all of it is put
@@ -227,22 +263,13 @@ function effect.bracket(kind_name, target, fn, options)
   local kind = kinds.find(branch.run, kind_name)
   local bracket = { kind = kind, target = data.plain(target), opened = false,
     timeout = options and options.timeout or kind.timeout or CHANGE_TIMEOUT }
-  local brackets = { table.unpack(branch.brackets) }
-  brackets[#brackets + 1] = bracket
-  local result = branch:within({ brackets = brackets }, fn)
-  take_over_opening(branch, bracket)
+  local result = run_inside(branch, bracket, fn)
   if not bracket.opened then return result end
   if branch.run.planning then
     planned.closing(branch, bracket)
     return result
   end
-  if options and options.test then
-    local ok, failure = pcall(options.test)
-    if not ok then
-      undo.bracket(branch, bracket, failure)
-      error(failure, 0)
-    end
-  end
+  if options and options.test then test_or_undo(branch, bracket, options.test) end
   close_bracket(branch, bracket)
   return result
 end
