@@ -10,16 +10,43 @@ local task       = require "native.task"
 local unknown    = require "neap.engine.unknown"
 local words      = require "neap.words"
 
+--- @class neap.source
+--- @field files table<string, string>
+--- @field path string  "procedures/GROUP/NAME.lua"
+--- @field arguments? table<string, any>
+--- @field environment? table  as environment.load gives it, or a run's frozen one
+--- @field showing? boolean  to show the procedure without running it: a missing parameter is a placeholder
+
+--- @class neap.procedure
+--- @field name string
+--- @field title string  its first comment
+--- @field path string
+--- @field phases table[]
+--- @field steps table[]
+--- @field parameters table[]
+--- @field arguments table
+--- @field kinds table  what it and its libraries declare
+--- @field remarks table[]
+--- @field needs table[]
+--- @field environment? table  with what the procedure needs resolved
+
 local procedure = {}
 
 local PARTS = {
-  step = { on = { "table", "function" }, at_a_time = { "number", "string" }, max_failures = { "number" },
-    when = { "function" }, run = { "function" }, undo = { "function" }, irreversible = { "string" }, keep = { "string" },
-    retry = { "table" }, timeout = { "string", "number" }, hint = { "string" }, from = { "string" } },
-  manual = { when = { "function" }, text = { "string" }, check = { "function" }, evidence = { "string" },
-    timeout = { "string", "number" }, hint = { "string" }, from = { "string" } },
-  await = { when = { "function" }, check = { "function" }, every = { "string", "number" },
-    timeout = { "string", "number" }, hint = { "string" }, from = { "string" } },
+  step = {
+    on = { "table", "function" }, at_a_time = { "number", "string" }, max_failures = { "number" },
+    when = { "function" }, run = { "function" }, undo = { "function" }, irreversible = { "string" },
+    keep = { "string" }, retry = { "table" }, timeout = { "string", "number" }, hint = { "string" },
+    from = { "string" },
+  },
+  manual = {
+    when = { "function" }, text = { "string" }, check = { "function" }, evidence = { "string" },
+    timeout = { "string", "number" }, hint = { "string" }, from = { "string" },
+  },
+  await = {
+    when = { "function" }, check = { "function" }, every = { "string", "number" },
+    timeout = { "string", "number" }, hint = { "string" }, from = { "string" },
+  },
   remark = { from = { "string" } },
 }
 local REQUIRED = { await = "check" }
@@ -31,24 +58,34 @@ local function among(value, types)
   return false
 end
 
+--- What is wrong with one part, or nil.
+local function mistake_in(kind, part, value)
+  local wanted = PARTS[kind][part]
+  if not wanted then return (" has no part named %q%s"):format(tostring(part), near.hint(part, PARTS[kind])) end
+  if not among(value, wanted) then
+    return (": %s is a %s, expected a %s"):format(part, type(value), table.concat(wanted, " or "))
+  end
+  if (part == "timeout" or part == "every") and not duration.seconds(value) then
+    return (": %s is %q, which is no duration like \"30s\" or \"1h30m\""):format(part, value)
+  end
+end
+
+--- What is wrong with the parts as a whole, or nil.
+local function mistake_in_all(kind, given)
+  local required = REQUIRED[kind]
+  if required and not given[required] then return " lacks " .. required end
+  if kind == "step" and not given.run and not given.undo then return " lacks run" end
+  if given.keep and given.irreversible then return " is either keep or irreversible" end
+end
+
 --- Raises at the procedure's own line when a part is unknown, of the wrong type, or missing.
 local function check_parts(kind, title, given, level)
   if type(title) ~= "string" or title == "" then error(kind .. " takes a title", level) end
   if type(given) ~= "table" then error(("%s %q takes a table of parts"):format(kind, title), level) end
-  for part, value in pairs(given) do
-    local wanted = PARTS[kind][part]
-    if not wanted then
-      error(("%s %q has no part named %q%s"):format(kind, title, tostring(part), near.hint(part, PARTS[kind])), level)
-    elseif not among(value, wanted) then
-      error(("%s %q: %s is a %s, expected a %s"):format(kind, title, part, type(value), table.concat(wanted, " or ")), level)
-    end
-    if (part == "timeout" or part == "every") and not duration.seconds(value) then
-      error(("%s %q: %s is %q, which is no duration like \"30s\" or \"1h30m\""):format(kind, title, part, value), level)
-    end
-  end
-  if REQUIRED[kind] and not given[REQUIRED[kind]] then error(("%s %q lacks %s"):format(kind, title, REQUIRED[kind]), level) end
-  if kind == "step" and not given.run and not given.undo then error(("step %q lacks run"):format(title), level) end
-  if given.keep and given.irreversible then error(("step %q is either keep or irreversible"):format(title), level) end
+  local mistake
+  for part, value in pairs(given) do mistake = mistake or mistake_in(kind, part, value) end
+  mistake = mistake or mistake_in_all(kind, given)
+  if mistake then error(("%s %q%s"):format(kind, title, mistake), level) end
 end
 
 --- What a rollback does with a step: "own" (its undo), "keep", "irreversible", or "effects" (theirs).
@@ -61,18 +98,25 @@ local function where_declared()
   return ("%s:%d"):format(frame.short_src, frame.currentline)
 end
 
+--- A table that is read through a function and cannot be written.
+local function view(index, mistake)
+  local function refuse() error(mistake, 2) end
+  return setmetatable({}, { __index = index, __newindex = refuse, __metatable = false })
+end
+
 --- What a step's declaration returns; handle.result is what its run returned, once it has ended.
 local function make_handle(definition)
-  local function index(_, key)
+  return view(function(_, key)
     if key ~= "result" then error(("a step has no %q; its result is .result"):format(tostring(key)), 2) end
     local branch = branches.current()
     if not branch then error(("%q has no result yet: use it inside a later step"):format(definition.title), 2) end
     local state = branch.run.state.steps[definition.title]
     if state and state.status == "done" then return data.plain(state.result) end
-    if branch.run.planning then return branch.run.plan_results[definition.title] or unknown.outcome(definition.number) end
+    if branch.run.planning then
+      return branch.run.plan_results[definition.title] or unknown.outcome(definition.number)
+    end
     error(("%q has not ended, so it has no result"):format(definition.title), 2)
-  end
-  return setmetatable({}, { __index = index, __newindex = function() error("a step is not altered", 2) end, __metatable = false })
+  end, "a step is not altered")
 end
 
 local function current_phase(loading)
@@ -85,7 +129,9 @@ local function add(loading, kind, title, given)
   if loading.titles[title] then
     error(("two steps are titled %q; a title names its step on resume"):format(title), 2)
   end
-  if title:find "/" then error(("the title %q has a slash, which separates a step from its branches"):format(title), 2) end
+  if title:find "/" then
+    error(("the title %q has a slash, which separates a step from its branches"):format(title), 2)
+  end
   loading.titles[title] = true
   local phase = current_phase(loading)
   local definition = { kind = kind, title = title, phase = phase.title, where = where_declared(),
@@ -96,6 +142,36 @@ local function add(loading, kind, title, given)
   return make_handle(definition)
 end
 
+local function placeholder(_, name) return ("<%s>"):format(name) end
+
+--- What `parameters { … }` returns; shown without a run, a value that is missing reads as its name.
+local function declare_parameters(loading, given)
+  loading.parameters = parameters.declarations(given)
+  if not loading.showing then parameters.refuse_unknown(loading.parameters, loading.given) end
+  local values = parameters.values(loading.parameters, loading.given, "parameter", loading.showing)
+  loading.arguments = loading.showing and setmetatable(values, { __index = placeholder }) or values
+  return sandbox.frozen(loading.arguments)
+end
+
+--- What `needs { … }` returns: env, but with the needed values checked and of their types.
+local function declare_needs(loading, given)
+  local list = parameters.declarations(given)
+  local env = loading.env()
+  local found = {}
+  for _, one in ipairs(list) do
+    table.insert(loading.needs, one)
+    found[one.name] = env[one.name] or env.hosts[one.name]
+  end
+  local checked = parameters.values(list, found, "value", loading.showing)
+  return view(function(_, name)
+    local value = checked[name]
+    local names_a_host = type(value) == "table" and value.name
+    if value ~= nil and not names_a_host then return value end
+    return env[name]
+  end, "an environment is not altered")
+end
+
+--- The words that are said at file level.
 local function declaring(loading)
   local declared = {}
   function declared.phase(title)
@@ -116,25 +192,9 @@ local function declaring(loading)
   end
   function declared.parameters(given)
     if loading.parameters then error("parameters are declared once, in one table", 2) end
-    loading.parameters = parameters.declarations(given)
-    if not loading.showing then parameters.refuse_unknown(loading.parameters, loading.given) end
-    loading.arguments = parameters.values(loading.parameters, loading.given, "parameter", loading.showing)
-    return sandbox.frozen(loading.showing and setmetatable(loading.arguments, { __index = function(_, name)
-      return ("<%s>"):format(name)
-    end }) or loading.arguments)
+    return declare_parameters(loading, given)
   end
-  function declared.needs(given)
-    local list = parameters.declarations(given)
-    for _, one in ipairs(list) do table.insert(loading.needs, one) end
-    local env = loading.env()
-    local found = {}
-    for _, one in ipairs(list) do found[one.name] = env[one.name] or env.hosts[one.name] end
-    local checked = parameters.values(list, found, "value", loading.showing)
-    return setmetatable({}, { __index = function(_, name)
-      if checked[name] ~= nil and not (type(checked[name]) == "table" and checked[name].name) then return checked[name] end
-      return env[name]
-    end, __newindex = function() error("an environment is not altered", 2) end, __metatable = false })
-  end
+  function declared.needs(given) return declare_needs(loading, given) end
   return declared
 end
 
@@ -143,7 +203,8 @@ local function find_module(loading, name)
     error(("require takes a name like \"encode.lib\", not %q"):format(tostring(name)), 3)
   end
   local path = "procedures/" .. name:gsub("%.", "/") .. ".lua"
-  return loading.files[path] and path or error(("no library %s: there is no %s in the repository"):format(name, path), 3)
+  if not loading.files[path] then error(("no library %s: there is no %s in the repository"):format(name, path), 3) end
+  return path
 end
 
 local function run_file(loading, path)
@@ -185,7 +246,8 @@ local function make_globals(loading)
   end
   function meta.__newindex(_, name, value)
     if loading.sealed then
-      error(("the global %q cannot be set after loading: what a step finds out goes into its result"):format(tostring(name)), 2)
+      error(("the global %q cannot be set after loading: what a step finds out goes into its result")
+        :format(tostring(name)), 2)
     end
     own[name] = value
   end
@@ -198,15 +260,15 @@ local function first_comment(text)
 end
 
 --- Reads a procedure out of a snapshot's files.
---- @param given { files: table<string, string>, path: string, arguments: table<string, any>, environment?: table, showing?: boolean }
----   path is "procedures/GROUP/NAME.lua"; environment is as environment.load gives it, or a run's frozen one; with showing
----   a missing parameter is a placeholder, for showing the procedure without running it
---- @return { name: string, title: string, phases: table[], steps: table[], parameters: table[], arguments: table, kinds: table, remarks: table[], needs: table[], environment: table? }
+--- @param given neap.source
+--- @return neap.procedure
 function procedure.load(given)
   if not given.files[given.path] then fault.raise { kind = "missing", message = "there is no " .. given.path } end
   local env, resolved
-  local loading = { files = given.files, given = given.arguments or {}, showing = given.showing, phases = {}, steps = {},
-    titles = {}, remarks = {}, needs = {}, kinds = {} }
+  local loading = {
+    files = given.files, given = given.arguments or {}, showing = given.showing,
+    phases = {}, steps = {}, titles = {}, remarks = {}, needs = {}, kinds = {},
+  }
   function loading.env()
     resolved = resolved or words.resolve(given.environment, loading.arguments or loading.given, loading.showing)
     env = env or words.environment(resolved)
