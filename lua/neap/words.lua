@@ -21,7 +21,9 @@ local FUNCTIONS = {
 words.fakes = {}
 
 --- What effect offers to procedures and libraries: declarations and changes, not the engine's own entries.
-local EFFECT = { read = true, resource = true, action = true, change = true, perform = true, bracket = true, planning = true }
+local EFFECT = {
+  read = true, resource = true, action = true, change = true, perform = true, bracket = true, planning = true,
+}
 
 local function offered(name, module)
   if name ~= "effect" then return module end

@@ -55,7 +55,8 @@ function attempt.run(run, step, path, options, fn, ...)
   local ok, result = pcall(task.with_context, branch, fn, ...)
   if not ok then
     if not attempt.interrupts(result) then
-      run.writer:write { type = "end", of = current.seq, path = path, status = "failed", failure = plain_failure(result) }
+      run.writer:write { type = "end", of = current.seq, path = path, status = "failed",
+        failure = plain_failure(result) }
     end
     error(result, 0)
   end

@@ -19,7 +19,9 @@ end
 function data.plain(value)
   if type(value) ~= "table" then
     if type(value) == "function" then return nil end
-    if type(value) == "userdata" and value ~= json.null then error("a target or result must be plain data, not a userdata", 2) end
+    if type(value) == "userdata" and value ~= json.null then
+      error("a target or result must be plain data, not a userdata", 2)
+    end
     return value
   end
   local copy = {}

@@ -60,7 +60,8 @@ function fan_out.run(parent, items, options, fn)
   local run, results, stop = parent.run, {}, { above = parent.stop }
   local function one(item)
     local name = name_of(item)
-    results[name] = attempt.run(run, parent.step, parent.path .. "/" .. name, { stop = stop, fields = { branch = name } }, fn, item)
+    local of_branch = { stop = stop, fields = { branch = name } }
+    results[name] = attempt.run(run, parent.step, parent.path .. "/" .. name, of_branch, fn, item)
   end
   if run.planning then
     for _, item in ipairs(items) do one(item) end

@@ -8,7 +8,9 @@ local interrupts = {}
 
 local GRACE = 10 -- seconds that the system leaves us
 
-local SAID = { INT = "interrupted by the operator", TERM = "the system asked neap to end", HUP = "the terminal is gone" }
+local SAID = {
+  INT = "interrupted by the operator", TERM = "the system asked neap to end", HUP = "the terminal is gone",
+}
 
 local function cancel_later(walk)
   return task.spawn(function()

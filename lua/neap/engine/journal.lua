@@ -97,7 +97,9 @@ end
 --- @param on_record fun(record: table)  told of each record once it is durable
 --- @return table writer
 function journal:take(run, first, on_record)
-  local self_writer = setmetatable({ journal = self, store = self.store, on_record = on_record, seq = 0, head = "" }, writer)
+  local self_writer = setmetatable({
+    journal = self, store = self.store, on_record = on_record, seq = 0, head = "",
+  }, writer)
   if run then self_writer.seq, self_writer.head = self:verify(run) end
   self_writer.told = {}
   self_writer.run, self_writer.token = self.store:take(run, function(number, token)

@@ -17,8 +17,8 @@ local function exit_of(self, status, failure)
 end
 
 local function line_of(one)
-  return { seq = one.seq, path = one.path, kind = one.kind, show = one.show, disposition = one.disposition, why = one.why,
-    status = one.status, bracket = one.bracket }
+  return { seq = one.seq, path = one.path, kind = one.kind, show = one.show, status = one.status,
+    disposition = one.disposition, why = one.why, bracket = one.bracket }
 end
 
 --- @param self table   the session

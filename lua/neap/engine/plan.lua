@@ -10,6 +10,23 @@ local session  = require "neap.engine.session"
 local task     = require "native.task"
 local unknown  = require "neap.engine.unknown"
 
+--- @class neap.plan
+--- @field id string
+--- @field procedure string
+--- @field title string
+--- @field environment string
+--- @field arguments table
+--- @field phases table[]
+--- @field undo string[]  numbers of steps, as a rollback would take them
+--- @field points table[]  where a rollback could not go behind
+--- @field counts table<string, integer>
+--- @field hosts integer
+--- @field reads integer
+--- @field effects table  by key: what a run compares with, to notice drift
+--- @field snapshot string
+--- @field policy table
+--- @field seconds number
+
 local plan = {}
 
 local UNDO = { undo = "undo", keep = "keep", irreversible = "NO UNDO", none = nil }
@@ -24,8 +41,11 @@ local function effect_line(planned)
 end
 
 local function new_step(step)
-  return { number = step.number, title = step.title, kind = step.kind, where = step.where, irreversible = step.irreversible,
-    keep = step.keep, hint = step.hint, own_undo = step.undo ~= nil, every = step.every, timeout = step.timeout, effects = {} }
+  return {
+    number = step.number, title = step.title, kind = step.kind, where = step.where, hint = step.hint,
+    irreversible = step.irreversible, keep = step.keep, own_undo = step.undo ~= nil,
+    every = step.every, timeout = step.timeout, effects = {},
+  }
 end
 
 --- A check before the first planned change is asked; after it, it would see the world as it is now, so it is listed.
@@ -35,7 +55,9 @@ local function plan_waiting(self, step, planned)
     return
   end
   local branch = branches.new(self, step, { path = step.title, attempt = 1 })
-  local ok, observed = pcall(task.with_context, branch, function() return branch:within({ inside = true }, step.check) end)
+  local ok, observed = pcall(task.with_context, branch, function()
+    return branch:within({ inside = true }, step.check)
+  end)
   if not ok and not fault.is(observed) then error(observed, 0) end
   planned.holds = ok and observed and true or false
 end
@@ -54,8 +76,12 @@ local function plan_step(self, step, planned)
 end
 
 local function count(model)
-  local counts = { steps = 0, create = 0, change = 0, delete = 0, act = 0, same = 0, wait = 0, manual = 0,
-    exact = 0, conditional = 0, opaque = 0, undo = 0, keep = 0, irreversible = 0, ended = 0, effects = 0, as_wanted = 0 }
+  local counts = {
+    steps = 0, wait = 0, manual = 0, ended = 0, as_wanted = 0, effects = 0,
+    create = 0, change = 0, delete = 0, act = 0, same = 0,
+    exact = 0, conditional = 0, opaque = 0,
+    undo = 0, keep = 0, irreversible = 0,
+  }
   local names = { ["+"] = "create", ["~"] = "change", ["-"] = "delete", [">"] = "act", ["="] = "same" }
   local undos = { undo = "undo", keep = "keep", ["NO UNDO"] = "irreversible" }
   for _, phase in ipairs(model.phases) do
@@ -86,7 +112,9 @@ local function undo_plan(model)
   local list = {}
   for _, phase in ipairs(model.phases) do
     for _, step in ipairs(phase.steps) do
-      if step.irreversible then table.insert(model.points, { number = step.number, title = step.title, why = step.irreversible }) end
+      if step.irreversible then
+        table.insert(model.points, { number = step.number, title = step.title, why = step.irreversible })
+      end
       for _, one in ipairs(step.effects) do
         if one.undo == "NO UNDO" and not step.irreversible then
           table.insert(model.points, { number = step.number, title = step.title, why = one.why, show = one.show })
@@ -103,7 +131,9 @@ local function effects_by_key(model)
   for _, phase in ipairs(model.phases) do
     for _, step in ipairs(phase.steps) do
       for _, one in ipairs(step.effects) do
-        if one.key then effects[one.key] = { before_digest = one.before_digest, show = one.show, step = step.number } end
+        if one.key then
+          effects[one.key] = { before_digest = one.before_digest, show = one.show, step = step.number }
+        end
       end
     end
   end
@@ -128,7 +158,7 @@ end
 
 --- Plans a procedure for an environment. Changes nothing.
 --- @param given table   as run.start takes it; state is not needed
---- @return { id: string, procedure: string, environment: string, arguments: table, phases: table[], undo: string[], points: table[], counts: table, reads: integer, effects: table, snapshot: string, seconds: number }
+--- @return neap.plan
 function plan.make(given)
   local started = task.now()
   local self = session.prepare(given)

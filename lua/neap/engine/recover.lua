@@ -20,12 +20,15 @@ local ASKED = { applied = "done", ["not applied"] = "void" }
 
 --- A person looks where neap cannot know.
 local function ask_about(self, doubtful, verdict, detail)
+  local name = doubtful.show or doubtful.kind
   local choice = self:ask { kind = "in doubt", path = doubtful.path, options = { "applied", "not applied", "stop" },
-    text = ("%s: it is not known whether %s happened (%s)"):format(doubtful.path, doubtful.show or doubtful.kind, verdict),
-    shown = { before = doubtful.before, after = doubtful.after, now = verdict == "other" and data.plain(detail) or nil,
-      why = verdict ~= "other" and detail and tostring(detail) or nil } }
+    text = ("%s: it is not known whether %s happened (%s)"):format(doubtful.path, name, verdict),
+    shown = {
+      before = doubtful.before, after = doubtful.after, now = verdict == "other" and data.plain(detail) or nil,
+      why = verdict ~= "other" and detail and tostring(detail) or nil,
+    } }
   if not ASKED[choice] then
-    fault.raise { kind = "paused", message = ("%s is in doubt"):format(doubtful.show or doubtful.kind), in_doubt = doubtful.seq }
+    fault.raise { kind = "paused", message = ("%s is in doubt"):format(name), in_doubt = doubtful.seq }
   end
   write_end(self, doubtful, ASKED[choice], { how = "person" })
 end
@@ -62,8 +65,9 @@ local function mend_partial(self)
         branches.new(self, { title = one.path }, { path = one.path, attempt = one.attempt })
           :within({}, undo.effect, one, function() return "overwrite" end)
       else
+        local said = one.failure and one.failure.message or ""
         local choice = self:ask { kind = "partial", path = one.path, options = { "again", "done", "stop" },
-          text = ("%s ended half way and has no undo: %s"):format(one.show or one.kind, one.failure and one.failure.message or "") }
+          text = ("%s ended half way and has no undo: %s"):format(one.show or one.kind, said) }
         if choice == "stop" then fault.raise { kind = "paused", message = "stopped at " .. one.path } end
         write_end(self, one, choice == "again" and "void" or "done", { how = "person" })
       end

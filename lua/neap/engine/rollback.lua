@@ -9,6 +9,17 @@ local session  = require "neap.engine.session"
 local task     = require "native.task"
 local undo     = require "neap.engine.undo"
 
+--- @class neap.rollback_options
+--- @field reason? string
+--- @field failure? any  what the run failed with
+--- @field on_conflict? "keep"|"overwrite"|"stop"
+--- @field down_to? integer  the seq from which on things are undone
+--- @field actor? string
+--- @field resumed? boolean
+
+--- @class neap.rollback_request: neap.resume_request
+--- @field to? string  a step's title or number: this step and what came after it
+
 local rollback = {}
 
 --- The definition of a step by the path of it or of one of its branches.
@@ -31,7 +42,9 @@ local function to_undo(self)
     end
   end
   for _, one in ipairs(self.state:in_place()) do
-    if not own[one.path:match "^[^/]*"] and not one.path:find "^undo of " then list[#list + 1] = { seq = one.seq, effect = one } end
+    if not own[one.path:match "^[^/]*"] and not one.path:find "^undo of " then
+      list[#list + 1] = { seq = one.seq, effect = one }
+    end
   end
   table.sort(list, function(a, b) return a.seq > b.seq end)
   return list
@@ -46,11 +59,12 @@ local function on_conflict(self, how)
       if how == "keep" then self.incomplete = true end
       return how
     end
+    local name = done.show or done.kind
     local choice = self:ask { kind = "conflict", path = done.path, options = { "keep", "overwrite", "stop" },
-      text = ("%s is neither as this run left it nor as it was before"):format(done.show or done.kind),
+      text = ("%s is neither as this run left it nor as it was before"):format(name),
       shown = { before = done.before, after = done.after, now = data.plain(now) } }
     if not THREE_WAYS[choice] then
-      fault.raise { kind = "paused", message = ("%s was changed by somebody else since"):format(done.show or done.kind) }
+      fault.raise { kind = "paused", message = ("%s was changed by somebody else since"):format(name) }
     end
     if choice == "keep" then self.incomplete = true end
     return choice
@@ -67,7 +81,9 @@ end
 
 local function undo_step(self, step)
   local definition = definition_of(self, step.path)
-  local undoing = { title = "undo of " .. step.path, number = definition.number, kind = "step", disposition = "effects" }
+  local undoing = {
+    title = "undo of " .. step.path, number = definition.number, kind = "step", disposition = "effects",
+  }
   attempt.run(self, undoing, undoing.title, { fields = { undoes = step.seq } }, definition.undo, step.result)
   self:emit { type = "undone", path = step.path, outcome = "undone" }
 end
@@ -83,25 +99,30 @@ end
 
 local function remaining(self)
   local list = {}
-  for _, one in ipairs(self.state:in_place()) do list[#list + 1] = { show = one.show, path = one.path, status = one.status } end
+  for _, one in ipairs(self.state:in_place()) do
+    list[#list + 1] = { show = one.show, path = one.path, status = one.status }
+  end
   return list
 end
 
 --- Turns back and undoes everything, or down to a step. For a session that holds the lease and has nothing in doubt.
 --- @param self table
---- @param options { reason?: string, failure?: any, on_conflict?: "keep"|"overwrite"|"stop", down_to?: integer, resumed?: boolean }
+--- @param options neap.rollback_options
 --- @return table outcome
 function rollback.back(self, options)
   options.on_conflict = options.on_conflict or self:policy("on_conflict", "stop")
   self.failed = options.failure
   self.failed_at = options.failure and self.at
   if self.state.turn ~= "back" then
-    self.writer:write { type = "turn", direction = "back", to = options.down_to, why = options.reason, who = options.actor }
+    self.writer:write { type = "turn", direction = "back", to = options.down_to, why = options.reason,
+      who = options.actor }
   end
   self.incomplete = self.incomplete or false
   local ok, failure = pcall(walk_back, self, options)
   if not ok then
-    if attempt.interrupts(failure) and not fault.is(failure, "paused") then return outcome.of(self, "stopped", failure) end
+    if attempt.interrupts(failure) and not fault.is(failure, "paused") then
+      return outcome.of(self, "stopped", failure)
+    end
     local result = outcome.of(self, "rollback incomplete", failure)
     result.exit = fault.is(failure, "paused") and 8 or 6
     return result
@@ -110,7 +131,8 @@ function rollback.back(self, options)
     if one.kept and one.disposition ~= "keep" then self.incomplete = true end
   end
   if options.down_to then
-    self.writer:write { type = "turn", direction = "forward", why = "rolled back as far as was asked", who = options.actor }
+    self.writer:write { type = "turn", direction = "forward", why = "rolled back as far as was asked",
+      who = options.actor }
     return outcome.of(self, "stopped", options.failure)
   end
   self:close("rolled back", { remaining = remaining(self) })
@@ -122,7 +144,8 @@ end
 local function check_return(self, down_to)
   local passed = self.state:point_of_no_return()
   if not passed or (down_to and down_to > passed.seq) then return end
-  fault.raise { kind = "denied", code = "no return", message = ("%s is done and cannot be taken back: %s"):format(passed.path, passed.why or ""),
+  fault.raise { kind = "denied", code = "no return",
+    message = ("%s is done and cannot be taken back: %s"):format(passed.path, passed.why or ""),
     hint = "what came after it can be rolled back: neap rollback RUN --to STEP" }
 end
 
@@ -132,7 +155,8 @@ local function seq_of(self, name)
   for _, step in ipairs(self.procedure.steps) do
     if step.title == name or step.number == name then
       local state = self.state.steps[step.title]
-      return state and state.first_seq or fault.raise { kind = "missing", message = ("%s has not been begun"):format(step.title) }
+      if state and state.first_seq then return state.first_seq end
+      fault.raise { kind = "missing", message = ("%s has not been begun"):format(step.title) }
     end
   end
   fault.raise { kind = "missing", message = ("no step is called %q"):format(name) }
@@ -142,11 +166,13 @@ local function settle_and_go_back(self, given)
   recover.settle_all(self)
   local down_to = seq_of(self, given.to)
   check_return(self, down_to)
-  return rollback.back(self, { down_to = down_to, on_conflict = given.on_conflict, reason = "asked for", actor = given.actor })
+  return rollback.back(self, {
+    down_to = down_to, on_conflict = given.on_conflict, reason = "asked for", actor = given.actor,
+  })
 end
 
 --- Rolls a run back from a process of its own: settles what is in doubt, then undoes newest first.
---- @param given { state: string|table, run: integer, to?: string, on_conflict?: string, on_event?: function, ask?: function, actor?: string, signals?: boolean }
+--- @param given neap.rollback_request
 --- @return table outcome
 function rollback.start(given)
   local self = session.reopen(given)

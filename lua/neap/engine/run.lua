@@ -10,6 +10,28 @@ local rollback = require "neap.engine.rollback"
 local session  = require "neap.engine.session"
 local task     = require "native.task"
 
+--- @class neap.run_request
+--- @field environment table  as environment.load gives it
+--- @field procedure string  its path in files
+--- @field files table<string, string>
+--- @field arguments table
+--- @field state string|table  the environment's folder
+--- @field on_event? fun(event: table)
+--- @field ask? fun(question: table): table?  returns { choice, who, reason }, or nil where nobody answers
+--- @field prompt? fun(prompt: string, options: table): string?  asks for a passphrase
+--- @field actor? string
+--- @field plan? table  what was planned: a run that would do something else is refused
+--- @field signals? boolean  Ctrl-C and the like pause the run
+
+--- @class neap.resume_request
+--- @field state string|table  the environment's folder
+--- @field run integer
+--- @field on_event? fun(event: table)
+--- @field ask? fun(question: table): table?  as in neap.run_request
+--- @field actor? string
+--- @field on_conflict? "keep"|"overwrite"|"stop"  where the run is already being rolled back
+--- @field signals? boolean  as in neap.run_request
+
 local run = {}
 
 local AWAIT_EVERY, AWAIT_TIMEOUT = 10, 3600 -- seconds
@@ -43,8 +65,8 @@ local function check_upvalues(step, before)
   for i, kept in pairs(before) do
     local _, now = debug.getupvalue(step.run, i)
     if not rawequal(now, kept.value) then
-      error(("step %q sets %q, a local of the file: after a resume it would be nil; return it, and use the step's .result")
-        :format(step.title, kept.name), 0)
+      error(("step %q sets %q, a local of the file: after a resume it would be nil; "
+        .. "return it, and use the step's .result"):format(step.title, kept.name), 0)
     end
   end
 end
@@ -54,8 +76,10 @@ function perform.step(step)
   local before = upvalues(step.run)
   local result
   if step.on then
-    result = fan_out.run(branches.current(), items_of(step), { at_a_time = step.at_a_time, max_failures = step.max_failures },
-      function(item) return with_timeout(step, step.run, item) end)
+    local limits = { at_a_time = step.at_a_time, max_failures = step.max_failures }
+    result = fan_out.run(branches.current(), items_of(step), limits, function(item)
+      return with_timeout(step, step.run, item)
+    end)
   else
     result = with_timeout(step, step.run)
   end
@@ -72,14 +96,15 @@ end
 function perform.await(step)
   local branch = branches.current()
   local every = duration.seconds(step.every or AWAIT_EVERY)
-  local left_until = task.now() + duration.seconds(step.timeout or AWAIT_TIMEOUT)
+  local timeout = duration.seconds(step.timeout or AWAIT_TIMEOUT)
+  local left_until = task.now() + timeout
   while true do
     branch:check_going_on()
     local observed = observe(branch, step)
     if observed then return type(observed) ~= "boolean" and observed or nil end
     if task.now() + every > left_until then
       fault.raise { kind = "timeout", hint = step.hint, where = step.where .. ": ",
-        message = ("still not so after %s: %s"):format(duration.text(duration.seconds(step.timeout or AWAIT_TIMEOUT)), step.title) }
+        message = ("still not so after %s: %s"):format(duration.text(timeout), step.title) }
     end
     branch.run:emit { type = "progress", path = branch.path, text = "not yet", wait = every }
     task.sleep(every)
@@ -89,13 +114,14 @@ end
 function perform.manual(step)
   local branch = branches.current()
   if step.check and observe(branch, step) then return { found = true } end
-  local choice = branch.run:ask { kind = "manual", path = branch.path, text = step.text or step.title, options = { "done", "stop" },
-    shown = step.evidence }
+  local choice = branch.run:ask { kind = "manual", path = branch.path, options = { "done", "stop" },
+    text = step.text or step.title, shown = step.evidence }
   if choice ~= "done" then
     fault.raise { kind = "cancelled", code = "paused", message = "the operator stopped at: " .. step.title }
   end
   if step.check and not observe(branch, step) then
-    fault.raise { kind = "verify", message = "said to be done, but its check does not find it so: " .. step.title, hint = step.hint }
+    fault.raise { kind = "verify", hint = step.hint,
+      message = "said to be done, but its check does not find it so: " .. step.title }
   end
   return { done = true }
 end
@@ -120,7 +146,8 @@ local function retrying(self, step)
     local ok, failure = pcall(attempt.run, self, step, step.title, {}, run.body, step)
     if ok then return end
     if left == 0 or attempt.interrupts(failure) then error(failure, 0) end
-    self:emit { type = "progress", path = step.title, text = ("failed, again in %s"):format(duration.text(pause)), failure = failure }
+    self:emit { type = "progress", path = step.title, failure = failure,
+      text = ("failed, again in %s"):format(duration.text(pause)) }
     task.sleep(pause)
   end
 end
@@ -136,7 +163,8 @@ local function ask_before_no_return(self, step)
   local choice = self:ask { kind = "point of no return", path = step.title, options = { "pass", "stop" },
     text = ("%s cannot be taken back: %s"):format(step.title, step.irreversible) }
   if choice ~= "pass" then
-    fault.raise { kind = "cancelled", code = "paused", message = "stopped before the point of no return: " .. step.title }
+    fault.raise { kind = "cancelled", code = "paused",
+      message = "stopped before the point of no return: " .. step.title }
   end
 end
 
@@ -173,12 +201,8 @@ local function forward(self)
   return outcome.of(self, "done")
 end
 
-
 --- Starts a run.
---- @param given { environment: table, procedure: string, files: table<string, string>, arguments: table, state: string|table, on_event?: fun(event: table), ask?: fun(question: table): table?, prompt?: fun(prompt: string, options: table): string?, actor?: string, plan?: table, signals?: boolean }
----   environment is as environment.load gives it; procedure is its path in files; state is the environment's folder;
----   ask returns { choice, who, reason }, or nil where nobody answers; prompt asks for a passphrase;
----   signals: Ctrl-C and the like pause the run
+--- @param given neap.run_request
 --- @return table outcome   see neap.engine.outcome
 function run.start(given)
   local self = session.prepare(given)
@@ -188,14 +212,16 @@ function run.start(given)
 end
 
 --- Goes on with a run that stopped: asks the targets about what is in doubt first.
---- @param given { state: string|table, run: integer, on_event?: function, ask?: function, actor?: string, signals?: boolean }
+--- @param given neap.resume_request
 --- @return table outcome
 function run.resume(given)
   local self = session.reopen(given)
   return self:hold(function()
     local ok, failure = pcall(recover.settle_all, self)
     if not ok then return outcome.of(self, "stopped", failure) end
-    if self.state.turn == "back" then return rollback.back(self, { resumed = true, on_conflict = given.on_conflict }) end
+    if self.state.turn == "back" then
+      return rollback.back(self, { resumed = true, on_conflict = given.on_conflict })
+    end
     return forward(self)
   end)
 end

@@ -58,7 +58,9 @@ local function safe_format(format, ...)
 end
 
 local function safe_setmetatable(object, meta)
-  if type(meta) == "table" and rawget(meta, "__gc") ~= nil then error("__gc is not allowed: it would run at any time", 2) end
+  if type(meta) == "table" and rawget(meta, "__gc") ~= nil then
+    error("__gc is not allowed: it would run at any time", 2)
+  end
   return setmetatable(object, meta)
 end
 

@@ -42,10 +42,13 @@ function session:emit(event) self.on_event(event) end
 local function check_open(self, number)
   local last
   for entry in self.journal.store:records(number) do last = entry end
-  if not last then fault.raise { kind = "missing", message = ("there is no run %d"):format(number), hint = "neap runs" } end
+  if not last then
+    fault.raise { kind = "missing", message = ("there is no run %d"):format(number), hint = "neap runs" }
+  end
   local record = self.journal:decode(last.line)
   if record.type == "close" then
-    fault.raise { kind = "conflict", code = "closed", message = ("run %d is closed: %s"):format(number, record.outcome) }
+    fault.raise { kind = "conflict", code = "closed",
+      message = ("run %d is closed: %s"):format(number, record.outcome) }
   end
 end
 
@@ -81,17 +84,22 @@ function session.prepare(given)
   return self
 end
 
+--- What the journal keeps of the environment, so that a resume does not see what was changed in it meanwhile.
+local function frozen_environment(env)
+  return data.plain {
+    name = env.name, group = env.group, values = env.values, policy = env.policy, hosts = env.hosts,
+    databases = env.databases, clusters = env.clusters, aws = env.aws, repositories = env.repositories,
+  }
+end
+
 --- Begins a new run: the lease and the first records.
 function session:begin(given)
   self.state = fold.new()
   self.uid = crypto.hex(crypto.random(8))
   take_lease(self, given, nil, function()
     return {
-      { type = "run", uid = self.uid, environment = self.environment.name, environment_data = data.plain {
-          name = self.environment.name, group = self.environment.group, hosts = self.environment.hosts,
-          databases = self.environment.databases, values = self.environment.values, policy = self.environment.policy,
-          clusters = self.environment.clusters, aws = self.environment.aws, repositories = self.environment.repositories,
-        },
+      { type = "run", uid = self.uid, environment = self.environment.name,
+        environment_data = frozen_environment(self.environment),
         procedure = self.procedure.name, path = self.path, arguments = self.procedure.arguments, files = self.files,
         snapshot = session.snapshot_digest(self.files), plan = given.plan and given.plan.id, actor = given.actor },
       self:owner(),
@@ -140,13 +148,14 @@ end
 --- @param question { kind: string, text: string, options: string[], path?: string, shown?: any }
 --- @return string choice
 function session:ask(question)
-  local record = self.writer:write { type = "ask", kind = question.kind, text = question.text, options = question.options,
-    path = question.path, shown = question.shown }
+  local record = self.writer:write { type = "ask", kind = question.kind, path = question.path, text = question.text,
+    options = question.options, shown = question.shown }
   local answer = self.answerer and self.answerer(record)
   if not answer then
     fault.raise { kind = "paused", message = question.text, question = record }
   end
-  self.writer:write { type = "answer", of = record.seq, choice = answer.choice, who = answer.who, reason = answer.reason }
+  self.writer:write { type = "answer", of = record.seq, choice = answer.choice, who = answer.who,
+    reason = answer.reason }
   return answer.choice
 end
 

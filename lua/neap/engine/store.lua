@@ -17,8 +17,10 @@ create table if not exists record (
 ) without rowid;
 create table if not exists blob (sha256 text primary key, zstd blob not null) without rowid;
 create table if not exists plan (id text primary key, line text not null) without rowid;
-create trigger if not exists record_update before update on record begin select raise(abort, 'records are not altered'); end;
-create trigger if not exists record_delete before delete on record begin select raise(abort, 'records are not removed'); end;
+create trigger if not exists record_update before update on record
+  begin select raise(abort, 'records are not altered'); end;
+create trigger if not exists record_delete before delete on record
+  begin select raise(abort, 'records are not removed'); end;
 ]]
 
 local REFUSED = { nfs = true, cifs = true, smb = true, fuse = true }

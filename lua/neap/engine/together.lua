@@ -15,7 +15,9 @@ local together = {}
 function together.parallel(named)
   local items = {}
   for name, fn in pairs(named) do
-    if type(name) ~= "string" then error("parallel takes a table with names: parallel { warehouse = function() … end }", 2) end
+    if type(name) ~= "string" then
+      error("parallel takes a table with names: parallel { warehouse = function() … end }", 2)
+    end
     items[#items + 1] = { name = name, run = fn }
   end
   table.sort(items, function(a, b) return a.name < b.name end)
@@ -29,7 +31,8 @@ end
 --- @return table<string, any> results  by the items' names
 function together.each(items, fn, options)
   options = options or {}
-  return fan_out.run(branches.current(), items, { at_a_time = options.at_a_time or 1, max_failures = options.max_failures }, fn)
+  local limits = { at_a_time = options.at_a_time or 1, max_failures = options.max_failures }
+  return fan_out.run(branches.current(), items, limits, fn)
 end
 
 local read_now = effect.read("now", function() return clock.now() end)

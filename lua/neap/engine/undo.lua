@@ -65,7 +65,8 @@ function undo.bracket(branch, bracket, failure)
   for i = #state.effect_order, 1, -1 do
     local done = state.effect_order[i]
     if done.seq <= bracket.seq then break end
-    if done.path == branch.path and done.status == "done" and not done.undone and not done.undoes and not done.bracket then
+    if done.path == branch.path and done.status == "done"
+      and not done.undone and not done.undoes and not done.bracket then
       undo.effect(done, function() error(failure, 0) end)
     end
   end

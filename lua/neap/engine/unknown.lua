@@ -46,7 +46,9 @@ end
 
 local function look_inside(value) unknown.raise(described[value]) end
 
-local function text(value) return described[value] and ("<known after %s>"):format(described[value]) or tostring(value) end
+local function text(value)
+  return described[value] and ("<known after %s>"):format(described[value]) or tostring(value)
+end
 
 IDENTIFIER.__tostring = text
 IDENTIFIER.__concat = function(a, b)
@@ -54,7 +56,9 @@ IDENTIFIER.__concat = function(a, b)
 end
 IDENTIFIER.__plain = text
 IDENTIFIER.__name = "unknown identifier"
-for _, event in ipairs { "__index", "__newindex", "__len", "__call", "__lt", "__le", "__add", "__sub", "__unm", "__mul", "__div" } do
+for _, event in ipairs {
+  "__index", "__newindex", "__len", "__call", "__lt", "__le", "__add", "__sub", "__unm", "__mul", "__div",
+} do
   IDENTIFIER[event] = function(a, b) look_inside(described[a] and a or b) end
   OUTCOME[event] = IDENTIFIER[event]
 end
