@@ -1,4 +1,4 @@
-#!/usr/bin/python3
+#!/usr/bin/python3 -B
 """Speed, beside the tools one would use instead: `make bench`. Ratios of medians of one run, for figures of different runs say
 little. QUICK=1 takes fewer samples; BENCH_PEERS=1 installs ansible and pyinfra under build/bench first. The exit status
 tells whether everything could be measured, not whether goals were met."""
