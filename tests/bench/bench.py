@@ -177,7 +177,7 @@ def journal_pair(folder):
     pairs = samples(1000, 300)
     (folder / "journal").mkdir()
     durable = [PYTHON, str(HERE / "durable.py")]
-    peers = [Peer("neap's journal: intent and end", [NEAP, "-e", (HERE / "journal.lua").read_text()],
+    peers = [Peer("neap's journal: intent and end", [NEAP, "test", str(HERE / "journal.lua")],
                   {"BENCH_FOLDER": str(folder / "journal"), "BENCH_PAIRS": str(pairs)}),
              Peer("two fdatasync on a file", [*durable, "file", str(folder), str(pairs)], at_most=1.3, aim=1),
              Peer("SQLite alone, two commits", [*durable, "sqlite", str(folder), str(pairs)])]

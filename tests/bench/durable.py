@@ -30,4 +30,4 @@ def sqlite_pairs(folder, pairs):
 
 
 measure = {"file": file_pairs, "sqlite": sqlite_pairs}[sys.argv[1]]
-print(measure(sys.argv[2], int(sys.argv[3])))
+print("seconds", measure(sys.argv[2], int(sys.argv[3])))

@@ -1,5 +1,6 @@
 """Measures commands side by side: one run of each in turn, so that the noise of the machine meets all of them alike."""
 import os
+import re
 import signal
 import statistics
 import subprocess
@@ -76,16 +77,17 @@ def side_by_side(peers, rounds, log, times=1, before=lambda: None, after=lambda:
 
 
 def reported(peers, rounds, log):
-    """The same for commands that measure themselves and print the seconds of one unit."""
+    """The same for commands that measure themselves and print `seconds N`, of one unit."""
     samples = {peer.name: [] for peer in peers}
     for number in range(rounds + 1):
         for peer in peers:
             result = subprocess.run(peer.argv, env={**os.environ, **peer.env}, capture_output=True, text=True,
                                     timeout=LIMIT, check=False)
-            if result.returncode != 0:
-                raise Failed(f"{peer.name}: {result.stderr[-2000:]}")
+            seconds = re.search(r"^seconds\s+(\S+)$", result.stdout, re.MULTILINE)
+            if result.returncode != 0 or not seconds:
+                raise Failed(f"{peer.name}: {(result.stdout + result.stderr)[-2000:]}")
             if number:
-                samples[peer.name].append(Sample(float(result.stdout), 0))
+                samples[peer.name].append(Sample(float(seconds[1]), 0))
     return samples
 
 

@@ -85,7 +85,10 @@ follow() {
   done
 }
 
-pause() { if [ "$1" -lt 10 ]; then sleep .02; else sleep .25; fi 2>/dev/null || sleep 1; }
+# Short at first, for most commands are over at once.
+pause() {
+  if [ "$1" -lt 5 ]; then sleep .005; elif [ "$1" -lt 14 ]; then sleep .02; else sleep .25; fi 2>/dev/null || sleep 1
+}
 
 # Of a file that does not grow any more: 64 KiB of its beginning, 1 MiB of its end.
 ends() {
