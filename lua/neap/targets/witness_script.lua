@@ -51,21 +51,23 @@ verdict() {
   job=$(readlink "$d/job") || { if [ -d "$folder" ]; then echo "= none"; else echo "= missing"; fi; return; }
   pid=${job%%.*} born=${job#*.}; then=${born#*.} born=${born%%.*}
   if [ "$job" = closed ]; then echo "= void"
-  elif [ -s "$d/status" ]; then echo "= done $(cat "$d/status")"
+  elif [ -s "$d/status" ]; then read -r ended <"$d/status"; echo "= done $ended"
   elif [ "$then" != "$boot" ]; then echo "= partial reboot"
   elif alive "$pid" "$born"; then echo "= running"
-  elif [ -s "$d/status" ]; then echo "= done $(cat "$d/status")"
+  elif [ -s "$d/status" ]; then read -r ended <"$d/status"; echo "= done $ended"
   else echo "= partial killed"
   fi
 }
 
-size() { { wc -c <"$d/$1"; } 2>/dev/null || echo 0; }
+size() { if [ -s "$d/$1" ]; then wc -c <"$d/$1"; else echo 0; fi; }
 
 # N bytes of a file from one on.
 part() { echo "$1 $3"; tail -c "+$(($2 + 1))" "$d/$1" | head -c "$3"; }
 
 # What it has beyond the given byte, a mebibyte at a time.
 more() {
+  got=0
+  [ -s "$d/$1" ] || return 0
   got=$(($(size "$1") - $2))
   [ "$got" -le 1048576 ] || got=1048576
   if [ "$got" -gt 0 ]; then part "$1" "$2" "$got"; else got=0; fi
