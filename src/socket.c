@@ -154,6 +154,7 @@ static int address_of(lua_State *L, const char *path, struct sockaddr_un *addres
 
 /* ---- the server ---- */
 
+/* server:close(): may be called twice. */
 static int server_close(lua_State *L)
 {
 	struct server *server = luaL_checkudata(L, 1, SERVER);
