@@ -133,7 +133,9 @@ local function signature_problem(text, fn, name)
   local comment = comment_of(text, fn)
   if not comment then return nil end
   if comment == "" then return "has no comment" end
-  if not comment:find("%f[%w_]" .. name .. "%f[^%w_]%s*[({]") then return "does not begin with its call, as Lua writes it" end
+  if not comment:find("%f[%w_]" .. name .. "%f[^%w_]%s*[({]") then
+    return "does not begin with its call, as Lua writes it"
+  end
 end
 
 local function c_problems()

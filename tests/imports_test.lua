@@ -95,7 +95,8 @@ describe("imports", function()
   it("that break the rule are found", function()
     local path = "lua/neap/engine/x.lua"
     equal(found_in(check_requires, path, 'local fs = require "native.fs" -- not require "neap.cli"'), {})
-    equal(found_in(check_requires, path, "", 'require "neap.targets.file"'), { path .. ":2 requires neap.targets.file" })
+    equal(found_in(check_requires, path, "", 'require "neap.targets.file"'),
+      { path .. ":2 requires neap.targets.file" })
     equal(found_in(check_requires, path, "pcall(require, name)"), { path .. ":1 requires a name that is computed" })
     equal(found_in(check_requires, path, "require('neap.' .. name)"), { path .. ":1 requires neap." })
     equal(found_in(check_requires, "lua/neap/targets/x.lua", 'require("neap.engine.run").start()'),
@@ -112,7 +113,8 @@ describe("printing", function()
 
   it("elsewhere is found", function()
     local path = "lua/neap/cli/run.lua"
-    equal(found_in(check_printing, path, "console:tell(text)", "view.print(text)", "print (text)"), { path .. ":3 prints" })
+    equal(found_in(check_printing, path, "console:tell(text)", "view.print(text)", "print (text)"),
+      { path .. ":3 prints" })
     equal(found_in(check_printing, path, "terminal.write(1, text)"), { path .. ":1 prints" })
   end)
 end)

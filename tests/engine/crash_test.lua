@@ -4,13 +4,19 @@ local world = require "tests.engine.world"
 local PROCEDURE = [[
 phase "Prepare"
 local found = step "Look" { run = function() return { n = world.read "replicas" } end }
-step "Scale down" { run = function() world.set("replicas", 0) world.event("note", found.result.n, { undo = "unnote" }) end }
+step "Scale down" { run = function()
+  world.set("replicas", 0)
+  world.event("note", found.result.n, { undo = "unnote" })
+end }
 phase "Switch"
 step "Proxies" { on = { "p1", "p2" }, at_a_time = 1, run = function(proxy)
   world.reloading(proxy, function() world.edit(proxy, function(now) return (now:gsub("old", "new")) end) end)
 end }
 await "Settled" { check = function() return world.read "p2" == "to new" end, every = "1s" }
-step "Own" { run = function() world.set("flag", true) return "was off" end, undo = function() world.set("flag", false) end }
+step "Own" {
+  run = function() world.set("flag", true) return "was off" end,
+  undo = function() world.set("flag", false) end,
+}
 ]]
 local FIRST = { replicas = 3, p1 = "to old", p2 = "to old", flag = false }
 local LAST = { replicas = 0, p1 = "to new", p2 = "to new", flag = true }

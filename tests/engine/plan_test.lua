@@ -5,7 +5,7 @@ local function effects_of(model)
   for _, phase in ipairs(model.phases) do
     for _, step in ipairs(phase.steps) do
       for _, one in ipairs(step.effects) do
-        lines[#lines + 1] = ("%s %s %s %s>%s"):format(step.number, one.sign, one.show, tostring(one.before_text), tostring(one.after_text))
+        lines[#lines + 1] = ("%s %s %s %s>%s"):format(step.number, one.sign, one.show, one.before_text, one.after_text)
       end
       if step.ended then lines[#lines + 1] = step.number .. " ended: " .. step.ended end
       if step.listed then lines[#lines + 1] = step.number .. " listed" end
@@ -44,7 +44,8 @@ describe("a plan", function()
       await "It is up" { check = function() return world.read "machine" end }
       step "Other" { run = function() world.set("other", 1) end }]], { tag = "" , other = 0 })
     equal(effects_of(w:plan()), {
-      "1.1 > machine nil>nil", "1.2 ended: known after 1.1", "1.3 ended: known after 1.1", "1.4 listed", "1.5 ~ other 0>1",
+      "1.1 > machine nil>nil", "1.2 ended: known after 1.1", "1.3 ended: known after 1.1", "1.4 listed",
+      "1.5 ~ other 0>1",
     })
   end)
 
@@ -57,7 +58,8 @@ describe("a plan", function()
     local w = world.new([[
       step "One" { run = function() world.set("a", 1) end }
       step "Two" { run = function() world.set("b", 1) end }
-      step "Promote" { irreversible = "new timeline", run = function() world.event("promote", 1) end }]], { a = 0, b = 0 })
+      step "Promote" { irreversible = "new timeline", run = function() world.event("promote", 1) end }
+    ]], { a = 0, b = 0 })
     local model = w:plan()
     equal(model.undo, { "1.2", "1.1" })
     equal({ #model.points, model.points[1].number, model.points[1].why }, { 1, "1.3", "new timeline" })

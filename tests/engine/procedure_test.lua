@@ -1,10 +1,13 @@
 local procedure = require "neap.engine.procedure"
 
-local ENVIRONMENT = { name = "test/lab", hosts = {}, databases = {}, values = { folder = "/srv", count = "3", wrong = "x" } }
+local ENVIRONMENT = {
+  name = "test/lab", hosts = {}, databases = {}, values = { folder = "/srv", count = "3", wrong = "x" },
+}
+local LIB = "return { twice = function(n) return 2 * n end }"
 
 local function load_text(text, options)
   options = options or {}
-  local files = { ["procedures/test/it.lua"] = text, ["procedures/test/lib.lua"] = options.lib or "return { twice = function(n) return 2 * n end }" }
+  local files = { ["procedures/test/it.lua"] = text, ["procedures/test/lib.lua"] = options.lib or LIB }
   return procedure.load { files = files, path = "procedures/test/it.lua", arguments = options.arguments or {},
     environment = ENVIRONMENT, showing = options.showing }
 end
@@ -13,16 +16,23 @@ local function message(text, options) return tostring(raises(load_text, text, op
 
 describe("a procedure", function()
   it("has numbered phases and steps with the line they stand on", function()
-    local found = load_text '-- What it does.\nphase "A"\nstep "One" { run = function() end }\nphase "B"\nmanual "Two" {}'
-    equal({ found.title, #found.phases, found.steps[1].number, found.steps[2].number }, { "What it does.", 2, "1.1", "2.1" })
-    equal(found.steps[1].where, "procedures/test/it.lua:3")
+    local found = load_text [[
+-- What it does.
+phase "A"
+step "One" { run = function() end }
+phase "B"
+manual "Two" {}]]
+    local one, two = found.steps[1], found.steps[2]
+    equal({ found.title, #found.phases, one.number, two.number }, { "What it does.", 2, "1.1", "2.1" })
+    equal(one.where, "procedures/test/it.lua:3")
   end)
 
   it("refuses what it does not know, with the near name and the line", function()
     matches(message 'step "A" { at_atime = 1, run = function() end }', "it.lua:1: .*at_atime.*Did you mean 'at_a_time'")
     matches(message '\nstep "A" { run = "x" }', "it.lua:2: .*run is a string, expected a function")
     matches(message 'await "A" {}', "lacks check")
-    matches(message 'step "A" { run = function() end }\nstep "A" { run = function() end }', "it.lua:2: two steps are titled")
+    local step_a = 'step "A" { run = function() end }'
+    matches(message(step_a .. "\n" .. step_a), "it.lua:2: two steps are titled")
     matches(message 'step "A" { timeout = "soon", run = function() end }', "no duration")
     matches(message 'step "A/B" { run = function() end }', "slash")
     matches(message 'step "A" { run = function() end', "it.lua:1: .* expected")
@@ -37,7 +47,11 @@ describe("a procedure", function()
   end)
 
   it("takes typed parameters", function()
-    local text = [[local arg = parameters { release = { "number", type = "integer" }, name = { "a name", match = "^v" , default = "v1" } }
+    local text = [[
+      local arg = parameters {
+        release = { "number", type = "integer" },
+        name = { "a name", match = "^v", default = "v1" },
+      }
       assert(arg.release == 88 and arg.name == "v1")]]
     equal(load_text(text, { arguments = { release = "88" } }).arguments, { release = 88, name = "v1" })
     matches(message(text), "parameter release is needed")
@@ -72,7 +86,8 @@ describe("the sandbox", function()
   }
   for _, escape in ipairs(escapes) do
     it("has no " .. escape[1], function()
-      local found = load_text(([[local got = (function() %s end)() step(tostring(got)) { run = function() end }]]):format(escape[2]))
+      local text = [[local got = (function() %s end)() step(tostring(got)) { run = function() end }]]
+      local found = load_text(text:format(escape[2]))
       equal(found.steps[1].title, "nil")
     end)
   end
@@ -81,8 +96,8 @@ describe("the sandbox", function()
     { "string.format = nil", "cannot be altered" }, { "table.insert = nil", "cannot be altered" },
     { "math.pi = 3", "cannot be altered" }, { "setmetatable({}, { __gc = function() end })", "__gc is not allowed" },
     { "load(string.char(27) .. \"Lua\")()", "attempt to" }, { "load(function() end)", "load takes text" },
-    { "effect.change = nil", "cannot be altered" }, { "setmetatable(string, {})", "cannot change a protected metatable" },
-    { "rawset(string, \"x\", 1)", "rawset" }, { "getmetatable(\"\").__index = {}", "index" },
+    { "setmetatable(string, {})", "cannot change a protected metatable" }, { "rawset(string, \"x\", 1)", "rawset" },
+    { "effect.change = nil", "cannot be altered" }, { "getmetatable(\"\").__index = {}", "index" },
   }
   for _, refusal in ipairs(refusals) do
     it("refuses " .. refusal[1], function() matches(message(refusal[1]), refusal[2]) end)

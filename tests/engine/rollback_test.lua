@@ -17,7 +17,10 @@ describe("rollback", function()
   it("runs a step's own undo with its result instead of its effects' undos", function()
     local w = world.new([[
       step "Tell last" { undo = function() world.event("mail", "back", { keep = "a mail" }) end }
-      step "One" { run = function() world.set("a", 1) return { was = 7 } end, undo = function(result) world.set("a", result.was) end }
+      step "One" {
+        run = function() world.set("a", 1) return { was = 7 } end,
+        undo = function(result) world.set("a", result.was) end,
+      }
       step "Fail" { run = function() fail("no") end }]], { a = 0 })
     w:start()
     equal(w:rollback().status, "rolled back")
@@ -48,7 +51,8 @@ describe("rollback", function()
       step "One" { run = function() world.set("a", 1) end }
       step "Promote" { irreversible = "new timeline", run = function() world.set("b", 1) end }
       step "After" { run = function() world.set("c", 1) end }
-      step "Fail" { run = function() fail("no") end }]], { a = 0, b = 0, c = 0 }, { policy = { point_of_no_return = "pass" } })
+      step "Fail" { run = function() fail("no") end }
+    ]], { a = 0, b = 0, c = 0 }, { policy = { point_of_no_return = "pass" } })
     w:start()
     matches(raises(w.rollback, w).message, "Promote is done and cannot be taken back")
     equal(w:rollback({ to = "After" }).status, "stopped")
@@ -58,7 +62,8 @@ describe("rollback", function()
   it("takes an edit back at once when the bracket's test refuses it", function()
     local w = world.new([[
       step "Edit" { run = function()
-        effect.bracket("fake.reload", "conf", function() world.set("conf", 2) end, { test = function() fail("bad conf") end })
+        local function test() fail("bad conf") end
+        effect.bracket("fake.reload", "conf", function() world.set("conf", 2) end, { test = test })
       end }]], { conf = 1 })
     local outcome = w:start()
     equal({ outcome.exit, w.values.conf }, { 1, 1 })

@@ -5,7 +5,10 @@ local TWO_STEPS = [[
 phase "One"
 local first = step "First" { run = function() world.set("a", 1) return { seen = world.read "b" } end }
 phase "Two"
-step "Second" { run = function() world.set("b", first.result.seen + 1) world.event("mail", "hello", { keep = "a mail" }) end }
+step "Second" { run = function()
+  world.set("b", first.result.seen + 1)
+  world.event("mail", "hello", { keep = "a mail" })
+end }
 ]]
 
 describe("a run", function()
@@ -67,7 +70,8 @@ describe("a run", function()
   end)
 
   it("stops before a point of no return until a person says pass", function()
-    local w = world.new([[step "Promote" { irreversible = "no way back", run = function() world.set("a", 1) end }]], { a = 0 })
+    local w = world.new([[
+      step "Promote" { irreversible = "no way back", run = function() world.set("a", 1) end }]], { a = 0 })
     local outcome = w:start()
     equal({ outcome.exit, outcome.question.kind }, { 8, "point of no return" })
     equal(w.values.a, 0)
@@ -79,7 +83,11 @@ end)
 
 describe("resume", function()
   it("does not make an action of a failed attempt again", function()
-    local w = world.new([[step "Two" { run = function() world.event("a", 1, { undo = 0 }) world.event("b", 2, { undo = 0 }) end }]])
+    local w = world.new [[
+      step "Two" { run = function()
+        world.event("a", 1, { undo = 0 })
+        world.event("b", 2, { undo = 0 })
+      end }]]
     w.failing.b = true
     equal(w:start().exit, 5)
     w.failing.b = nil
@@ -88,7 +96,10 @@ describe("resume", function()
   end)
 
   it("closes the bracket that a failed attempt had opened", function()
-    local w = world.new([[step "Edit" { run = function() world.reloading("conf", function() world.set("conf", 2) end) end }]], { conf = 1 })
+    local w = world.new([[
+      step "Edit" { run = function()
+        world.reloading("conf", function() world.set("conf", 2) end)
+      end }]], { conf = 1 })
     w.lose = { method = "run", target = "conf" }
     w.fake_reload_dies = true
     local outcome = w:start()

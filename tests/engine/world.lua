@@ -71,7 +71,9 @@ local read = effect.read("fake.read", function(target)
 end)
 
 words.fakes.world = {
-  set = function(target, value, options) return effect.change("fake.value", target, function() return value end, options) end,
+  set = function(target, value, options)
+    return effect.change("fake.value", target, function() return value end, options)
+  end,
   edit = function(target, fn, options) return effect.change("fake.value", target, fn, options) end,
   event = function(target, data, options) return effect.perform("fake.event", target, data, options) end,
   reloading = function(target, fn, options) return effect.bracket("fake.reload", target, fn, options) end,
@@ -83,7 +85,9 @@ words.fakes.world = {
 --- @param values? table<string, any>  the targets as they are
 --- @param options? { policy: table }
 function world.new(procedure, values, options)
-  local self = setmetatable({ values = {}, loaded = {}, taken = {}, failing = {}, log = {}, events = {}, calls = 0, commits = 0 }, world)
+  local self = setmetatable({
+    values = {}, loaded = {}, taken = {}, failing = {}, log = {}, events = {}, calls = 0, commits = 0,
+  }, world)
   self.store = store.new()
   self.files = { ["procedures/test/it.lua"] = procedure }
   self.policy = options and options.policy or {}

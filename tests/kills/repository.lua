@@ -25,13 +25,18 @@ effect.resource "demo.flag" {
 effect.action "demo.reload" {
   prepare = witness.prepare, release = witness.release, take = witness.take,
   run = function(target, _, call)
-    witness.run(target.host, call, { "sh", "-c", 'cp "$1" "$1.loaded" && echo reload >>"$2"', "sh", target.path, target.log })
+    local reload = 'cp "$1" "$1.loaded" && echo reload >>"$2"'
+    witness.run(target.host, call, { "sh", "-c", reload, "sh", target.path, target.log })
   end,
 }
 local lib = {}
-function lib.set(host, path, text) effect.change("demo.flag", { host = host.name, path = path }, function() return text end) end
+function lib.set(host, path, text)
+  effect.change("demo.flag", { host = host.name, path = path }, function() return text end)
+end
 function lib.line(host, path, word)
-  host:run({ "sh", "-c", 'echo "$1" >>"$2"', "sh", word, path }, { undo = { "sh", "-c", 'echo "not $1" >>"$2"', "sh", word, path } })
+  host:run({ "sh", "-c", 'echo "$1" >>"$2"', "sh", word, path }, {
+    undo = { "sh", "-c", 'echo "not $1" >>"$2"', "sh", word, path },
+  })
 end
 return lib
 ]]
