@@ -6,8 +6,8 @@ local PAIRS = math.tointeger(tonumber(os.getenv "BENCH_PAIRS"))
 
 it("keeps pairs of intent and end", function()
   local opened = journal.open(os.getenv "BENCH_FOLDER")
-  local writer = opened:take(nil, function() return { { type = "run", procedure = "bench/journal", arguments = {} } } end,
-    function() end)
+  local function first() return { { type = "run", procedure = "bench/journal", arguments = {} } } end
+  local writer = opened:take(nil, first, function() end)
   local before = { content = ("a"):rep(256), mode = "0644", owner = "root", group = "root" }
   local after = { content = ("b"):rep(256), mode = "0644", owner = "root", group = "root" }
 
