@@ -25,7 +25,8 @@ cat >"$fs/etc/hosts" <<HOSTS
 10.77.0.21  old v87.production.lab v87.test.lab
 10.77.0.22  new v88.production.lab v88.test.lab
 HOSTS
-for file in passwd nsswitch.conf hosts; do mount --bind "$fs/etc/$file" "/etc/$file"; done
+# over the folder, not over the files: this machine may replace its own (useradd), and a file's mount would go with it
+mount -t overlay -o "lowerdir=$fs/etc:/etc" lab /etc
 
 # /srv is the lab's own too, unless the checkout lies in it
 case $0 in /srv/*) ;; *) mount --bind "$fs/srv" /srv ;; esac
