@@ -18,14 +18,18 @@ end
 
 local ASKED = { applied = "done", ["not applied"] = "void" }
 
+local function why_unknown(verdict, detail)
+  if verdict == "other" then return "its target is neither as it was before nor as it was to become" end
+  return detail and tostring(detail) or verdict
+end
+
 --- A person looks where neap cannot know.
 local function ask_about(self, doubtful, verdict, detail)
   local name = doubtful.show or doubtful.kind
   local choice = self:ask { kind = "in doubt", path = doubtful.path, options = { "applied", "not applied", "stop" },
-    text = ("%s: it is not known whether %s happened (%s)"):format(doubtful.path, name, verdict),
+    text = ("%s: it is not known whether %s happened: %s"):format(doubtful.path, name, why_unknown(verdict, detail)),
     shown = {
       before = doubtful.before, after = doubtful.after, now = verdict == "other" and data.plain(detail) or nil,
-      why = verdict ~= "other" and detail and tostring(detail) or nil,
     } }
   if not ASKED[choice] then
     fault.raise { kind = "paused", message = ("%s is in doubt"):format(name), in_doubt = doubtful.seq }
