@@ -24,29 +24,35 @@ local function words(count) return select(2, count:gsub("\nnot", "")), select(2,
 local function each_kill(check)
   local first = repository.new(scratch())
   local passed = first:points(function()
-    equal(first:neap(nil, "run", "demo/it", "--env", "lab", "--yes").status, 0)
+    equal(first:neap(nil, "run", "demo/it", "--env", "lab", "--yes", "--foreground").status, 0)
   end)
   equal(first:world(), LAST)
   local list, place = faults(passed), scratch()
   truthy(#list > 60)
+  local killed = 0
   local failures = group.each(list, { at_a_time = 2, max_failures = 5 }, function(fault, index)
     local world = repository.new(("%s/%d"):format(place, index))
-    local killed = world:neap(fault, "run", "demo/it", "--env", "lab", "--yes")
-    if killed.signal ~= "KILL" then error(("%s did not kill: %s %s"):format(fault, killed.out, killed.err), 0) end
-    local ok, problem = pcall(check, world)
-    if not ok then error(("%s: %s"):format(fault, tostring(problem)), 0) end
+    local result = world:neap(fault, "run", "demo/it", "--env", "lab", "--yes", "--foreground")
+    if result.signal == "KILL" then
+      killed = killed + 1
+      local ok, problem = pcall(check, world)
+      if not ok then error(("%s: %s"):format(fault, tostring(problem)), 0) end
+    else
+      equal({ fault, world:world() }, { fault, LAST })
+    end
     require("native.fs").remove_tree(world.folder)
   end)
   if failures[1] then error(tostring(failures[1].failure), 0) end
+  truthy(killed >= #list - 4) -- branches that write at the same time share a commit, sometimes one more than before
 end
 
 local function runs(world, verb)
-  local result = world:neap(nil, verb, "1", "--env", "lab", "--yes")
+  local result = world:neap(nil, verb, "1", "--env", "lab", "--yes", "--foreground")
   if result.status == 0 then return end
   -- killed before the run was there, or after it was closed: there is nothing to take up
   local text = result.out .. result.err
   if text:find "no run" then
-    equal(world:neap(nil, "run", "demo/it", "--env", "lab", "--yes").status, 0)
+    equal(world:neap(nil, "run", "demo/it", "--env", "lab", "--yes", "--foreground").status, 0)
     return "new"
   end
   if text:find "closed" then return "closed" end

@@ -75,13 +75,24 @@ function repository.new(folder)
   return self
 end
 
---- Runs neap on it as a process of its own.
+local function environment(self, fault)
+  return { HOME = self.folder .. "/home", XDG_STATE_HOME = self.folder .. "/state", NEAP_PATH = self.folder,
+    PATH = process.environ "PATH", NEAP_FAULT = fault, NEAP_FAULT_COUNT = self.count, LC_ALL = "C.UTF-8",
+    NEAP_WORKER = self.worker and "1" or nil }
+end
+
+--- Runs neap on it as a process of its own, to its end.
 --- @param fault string?  as NEAP_FAULT takes it
 --- @return table result  of process.run
 function repository:neap(fault, ...)
-  local env = { HOME = self.folder .. "/home", XDG_STATE_HOME = self.folder .. "/state", NEAP_PATH = self.folder,
-    PATH = process.environ "PATH", NEAP_FAULT = fault, NEAP_FAULT_COUNT = self.count, LC_ALL = "C.UTF-8" }
-  return process.run({ NEAP, ... }, { env = env, clear_env = true, reads = true, input = "", timeout = 60 })
+  return process.run({ NEAP, ... },
+    { env = environment(self, fault), clear_env = true, reads = true, input = "", timeout = 60 })
+end
+
+--- Starts neap on it; closing the stream hangs up.
+--- @return stream
+function repository:start(...)
+  return process.spawn({ NEAP, ... }, { env = environment(self), clear_env = true, reads = true })
 end
 
 --- How often each site was passed: { ["journal before"] = n, … }.

@@ -2,7 +2,7 @@
 local VERSION = "0.1.0"
 
 --- In the order in which a person meets them.
-local VERBS = { "list", "show", "check", "plan", "run", "resume", "rollback", "abandon", "runs", "log", "env", "doctor",
+local VERBS = { "list", "show", "check", "plan", "run", "resume", "stop", "rollback", "abandon", "runs", "log", "env", "doctor",
                 "host", "test" }
 
 local OK, WRONG_USE = 0, 2
@@ -17,7 +17,7 @@ end
 --- What the environment of the process says where the command line does not.
 local function mirrored()
   local function set(name) return (os.getenv(name) or "") ~= "" and os.getenv(name) ~= "0" or nil end
-  return { color = os.getenv "NEAP_COLOR", json = set "NEAP_JSON", no_input = set "NEAP_NO_INPUT",
+  return { color = os.getenv "NEAP_COLOR", json = set "NEAP_JSON", no_input = set "NEAP_NO_INPUT", foreground = set "NEAP_FOREGROUND",
            no_pager = set "NEAP_NO_PAGER" }
 end
 
@@ -129,6 +129,7 @@ return function(argv)
   if first == "help" and argv[2] then return run_verb(argv[2], { "--help" }) end
   if first == "--help" or first == "-h" or first == "help" then return print_overview(argv, "answer", OK) end
   if first == nil then return print_overview(argv, "tell", WRONG_USE) end
+  if first == "worker" then return require("neap.cli.worker").main() end
   if is_verb(first) then return run_verb(first, { table.unpack(argv, 2) }) end
   return no_verb(first)
 end

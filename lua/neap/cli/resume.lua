@@ -1,6 +1,7 @@
 --- `neap resume`: goes on with a run that stopped, after asking the targets what became of what is in doubt.
 local attend   = require "neap.cli.attend"
 local choice   = require "neap.cli.choice"
+local client   = require "neap.cli.client"
 local confirm  = require "neap.cli.confirm"
 local failure  = require "neap.cli.failure"
 local standing = require "neap.cli.standing"
@@ -16,20 +17,30 @@ function resume.arguments(parser)
   parser:option("--env", "the environment, where several have a run of that number"):argname "ENV"
   parser:option("--on-conflict", "in a rollback, what to do where somebody else changed a target")
     :choices { "stop", "keep", "overwrite" }:argname "HOW"
-  parser:flag("--foreground", "keep the run in this process (it is the only way yet)")
+  parser:flag("--foreground", "keep the run in this process, and end with it")
   confirm.add_option(parser)
+end
+
+--- A living worker is joined: it goes on as it does, and this terminal attends it too.
+local function join(options, found, model)
+  local attending = attend.new { console = options.console, environment = found.environment }
+  attending:replay(model.records)
+  return attending:report(attending:during(function(request)
+    return client.attend(request, found.folder, found.run, model.last.seq, options.console.may_ask)
+  end, {}))
 end
 
 function resume.run(options)
   local found = choice.open_run(options.run, options)
   local model = standing.of(found)
   if not options.console.json then options.console:tell(view.resume(model, options.console.err)) end
+  if model.alive and client.is_living(found.folder) then return join(options, found, model) end
   confirm.start(options, found.environment, model.policy, "resume")
   local attending = attend.new { console = options.console, environment = found.environment }
   attending:replay(model.records)
   local outcome = failure.leased(found.folder, found.environment, function()
-    return attending:during(require "neap.engine.run".resume,
-      { state = found.folder, run = found.run, on_conflict = options.on_conflict })
+    return attending:during(client.calling("resume", options),
+      { state = found.folder, run = found.run, on_conflict = options.on_conflict, after = model.last and model.last.seq })
   end)
   return attending:report(outcome)
 end

@@ -1,6 +1,7 @@
 --- `neap rollback`: puts back what a run changed, newest first.
 local attend   = require "neap.cli.attend"
 local choice   = require "neap.cli.choice"
+local client   = require "neap.cli.client"
 local confirm  = require "neap.cli.confirm"
 local failure  = require "neap.cli.failure"
 local standing = require "neap.cli.standing"
@@ -21,7 +22,7 @@ function rollback.arguments(parser)
   parser:option("--to", "stop after undoing this step: its number or title"):argname "STEP"
   parser:option("--on-conflict", "what to do where somebody else changed a target since")
     :choices { "stop", "keep", "overwrite" }:argname "HOW"
-  parser:flag("--foreground", "keep the run in this process (it is the only way yet)")
+  parser:flag("--foreground", "keep the run in this process, and end with it")
   confirm.add_option(parser)
 end
 
@@ -33,8 +34,8 @@ function rollback.run(options)
   local attending = attend.new { console = options.console, environment = found.environment }
   attending:replay(model.records)
   local outcome = failure.leased(found.folder, found.environment, function()
-    return attending:during(require "neap.engine.rollback".start,
-      { state = found.folder, run = found.run, to = options.to, on_conflict = options.on_conflict })
+    return attending:during(client.calling("rollback", options),
+      { after = model.last and model.last.seq, state = found.folder, run = found.run, to = options.to, on_conflict = options.on_conflict })
   end)
   return attending:report(outcome)
 end

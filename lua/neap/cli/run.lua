@@ -1,6 +1,7 @@
 --- `neap run`: carries a procedure out for an environment.
 local attend  = require "neap.cli.attend"
 local choice  = require "neap.cli.choice"
+local client  = require "neap.cli.client"
 local confirm = require "neap.cli.confirm"
 local failure = require "neap.cli.failure"
 local fs      = require "native.fs"
@@ -18,7 +19,7 @@ local run = {
 function run.arguments(parser)
   choice.add_options(parser)
   parser:option("--plan", "stop at the first target that differs from what this plan saw"):argname "ID"
-  parser:flag("--foreground", "keep the run in this process (it is the only way yet)")
+  parser:flag("--foreground", "keep the run in this process, and end with it")
   confirm.add_option(parser)
 end
 
@@ -42,7 +43,7 @@ function run.run(options)
   confirm.start(options, env.name, env.policy, "run")
   local attending = attend.new { console = options.console, environment = env.name }
   local outcome = failure.leased(request.state, env.name, function()
-    return attending:during(require "neap.engine.run".start, request)
+    return attending:during(client.calling("run", options), request)
   end)
   return attending:report(outcome)
 end

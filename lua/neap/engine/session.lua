@@ -27,7 +27,7 @@ end
 local function new(given)
   local self = setmetatable({ connections = {}, occurrences = {}, reads = 0, plan_results = {} }, session)
   self.on_event = given.on_event or function() end
-  self.answerer, self.prompt, self.signals = given.ask, given.prompt, given.signals
+  self.answerer, self.prompt, self.signals, self.attend = given.ask, given.prompt, given.signals, given.attend
   self.output = function(host, bytes, side) self:emit { type = "output", host = host, text = bytes, side = side } end
   self.settle_at_once = given.settle_at_once
   self.settle_patience = given.settle_patience
@@ -182,6 +182,7 @@ end
 --- @return any
 function session:hold(fn)
   local ok, result
+  if self.attend then self.attend(self) end
   if self.signals then
     ok, result = pcall(interrupts.guard, self, fn)
   else

@@ -1,0 +1,23 @@
+--- The worker's side of the command line: not for people. Reads from its input what it is to do, as cli/client wrote it.
+local crypto = require "native.crypto"
+local json   = require "native.json"
+
+local STARTS = { run = { "neap.engine.run", "start" }, resume = { "neap.engine.run", "resume" },
+                 rollback = { "neap.engine.rollback", "start" } }
+
+local worker = { summary = "own a run; started by run, resume and rollback", hidden = true }
+
+local function announce(message)
+  io.stdout:write(json.encode(message), "\n")
+  io.stdout:close()
+end
+
+--- @return integer status
+function worker.main()
+  local given = json.decode(io.read "a")
+  for path, text in pairs(given.files or {}) do given.files[path] = crypto.unbase64(text) end
+  local place = STARTS[given.verb]
+  return require("neap.engine.worker").serve(require(place[1])[place[2]], given, announce)
+end
+
+return worker
