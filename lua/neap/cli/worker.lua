@@ -9,7 +9,7 @@ local worker = { summary = "own a run; started by run, resume and rollback", hid
 
 local function announce(message)
   io.stdout:write(json.encode(message), "\n")
-  io.stdout:close()
+  io.stdout:flush()
 end
 
 --- @return integer status

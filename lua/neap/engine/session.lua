@@ -27,7 +27,8 @@ end
 local function new(given)
   local self = setmetatable({ connections = {}, occurrences = {}, reads = 0, plan_results = {} }, session)
   self.on_event = given.on_event or function() end
-  self.answerer, self.prompt, self.signals, self.attend = given.ask, given.prompt, given.signals, given.attend
+  self.answerer, self.prompt, self.signals = given.ask, given.prompt, given.signals
+  self.attend, self.detach = given.attend, given.detach
   self.output = function(host, bytes, side) self:emit { type = "output", host = host, text = bytes, side = side } end
   self.settle_at_once = given.settle_at_once
   self.settle_patience = given.settle_patience
@@ -188,6 +189,7 @@ function session:hold(fn)
   else
     ok, result = pcall(fn, self)
   end
+  if self.detach then self.detach() end
   task.shield(self.leave, self)
   if not ok then error(result, 0) end
   return result

@@ -151,8 +151,6 @@ local function close_hub(hub, outcome)
   local until_then = task.now() + FAREWELL
   while next(hub.clients) and task.now() < until_then do task.sleep(0.02) end
   for client in pairs(hub.clients) do drop(hub, client) end
-  hub.server:close()
-  hub.acceptor:cancel()
 end
 
 local function plain_failure(failure)
@@ -173,6 +171,11 @@ end
 function worker.serve(start, given, announce)
   local hub
   function given.attend(session) hub = open_hub(session, announce) end
+  -- while the lock is still ours: the socket of who takes the run up next must not be taken away
+  function given.detach()
+    hub.server:close()
+    hub.acceptor:cancel()
+  end
   function given.on_event(event)
     if hub then hub:broadcast(event) end
   end
