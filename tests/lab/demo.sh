@@ -65,7 +65,7 @@ wait "$run" || echo "(killed: exit status $?)"
 servers
 
 say "Resume: neap asks the servers what was done, and goes on"
-expect 0 resume --foreground --yes
+expect 0 resume 1 --foreground --yes
 servers
 kill "$visitors"
 wait "$visitors" || true
@@ -80,7 +80,7 @@ expect 5 run "${release[@]}" --foreground --yes
 servers
 
 say "Rollback, newest change first"
-expect 0 rollback --foreground --yes
+expect 0 rollback 1 --foreground --yes
 servers
 fingerprints >~/after
 diff ~/before ~/after
