@@ -8,8 +8,7 @@ local STARTS = { run = { "neap.engine.run", "start" }, resume = { "neap.engine.r
 local worker = { summary = "own a run; started by run, resume and rollback", hidden = true }
 
 local function announce(message)
-  io.stdout:write(json.encode(message), "\n")
-  io.stdout:flush()
+  require("neap.cli.view.console").new({}):answer(json.encode(message))
 end
 
 --- @return integer status
