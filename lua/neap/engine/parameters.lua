@@ -40,12 +40,12 @@ function parameters.declarations(declared)
       not parse[given] and given or nil }
     for key in pairs(entry) do
       if key ~= 1 and not KEYS[key] then
-        error(("%s: no key is named %q%s"):format(name, key, near.hint(key, KEYS)), 4)
+        error(("%s: no key is named %q%s"):format(name, key, near.hint(key, KEYS)), 3)
       end
     end
     local type_name = entry.type or "text"
     if not parse[type_name] then
-      error(("%s: no type is named %q%s"):format(name, type_name, near.hint(type_name, parse)), 4)
+      error(("%s: no type is named %q%s"):format(name, type_name, near.hint(type_name, parse)), 3)
     end
     list[#list + 1] = { name = name, description = entry[1], type = type_name, default = entry.default,
       match = entry.match, one_of = entry.one_of, optional = entry.optional }

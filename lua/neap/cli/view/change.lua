@@ -57,12 +57,20 @@ local function fold(lines, full)
   return kept
 end
 
-local function body(effect, page)
-  local lines
-  if effect.sign == "=" or inline_states(effect, page) then return {} end
-  if effect.before_text == nil and effect.after_text == nil then return {} end
-  lines = change.diff_lines(effect.before_text or "", effect.after_text or "", page)
+--- States of one line that do not fit into the line itself, one below the other.
+local function state_lines(before, after, page)
+  local lines = {}
+  if before then lines[#lines + 1] = paint_line("-", " " .. page:clean(before), page) end
+  if after then lines[#lines + 1] = paint_line("+", " " .. page:clean(after), page) end
   return lines
+end
+
+local function body(effect, page)
+  local before, after = effect.before_text, effect.after_text
+  if effect.sign == "=" or inline_states(effect, page) then return {} end
+  if before == nil and after == nil then return {} end
+  if one_line(before) and one_line(after) then return state_lines(before, after, page) end
+  return change.diff_lines(before or "", after or "", page)
 end
 
 local function remarks(effect, page)
