@@ -1,7 +1,7 @@
 #!/usr/bin/python3 -B
-"""Speed, beside the tools one would use instead: `make bench`. Ratios of medians of one run, for figures of different runs say
-little. QUICK=1 takes fewer samples; BENCH_PEERS=1 installs ansible and pyinfra under build/bench first. The exit status
-tells whether everything could be measured, not whether goals were met."""
+"""Speed, beside the tools one would use instead: `make bench`. Ratios of medians of one run, for figures of different
+runs say little. QUICK=1 takes fewer samples; BENCH_PEERS=1 installs ansible and pyinfra under build/bench first. The
+exit status tells whether everything could be measured, not whether goals were met."""
 import os
 import shutil
 import subprocess
@@ -18,7 +18,7 @@ VENV = HERE.parent.parent / "build/bench/venv"
 PYTHON = "/usr/bin/python3"
 QUICK = os.environ.get("QUICK", "0") not in ("", "0")
 KEX = "KexAlgorithms=curve25519-sha256"
-CONF = "user www-data;\nworker_processes auto;\n\nevents {\n\tworker_connections 768;\n}\n" + "# a line of a comment\n" * 60
+CONF = "user www-data;\n\nevents {\n\tworker_connections 768;\n}\n" + "# a line of a comment\n" * 60
 
 
 def samples(full, quick):
@@ -47,8 +47,10 @@ def write_repository(folder, servers):
 
 
 def neap_run(name, folder, servers, procedure, **limits):
-    environment = {"PATH": f"{servers.bin}:{os.environ['PATH']}", "NEAP_PATH": str(folder), "XDG_STATE_HOME": str(folder / "state")}
-    return Peer(name, [NEAP, "run", procedure, "--env", "here", "--foreground", "--yes", "--no-input"], environment, **limits)
+    environment = {"PATH": f"{servers.bin}:{os.environ['PATH']}", "NEAP_PATH": str(folder),
+                   "XDG_STATE_HOME": str(folder / "state")}
+    argv = [NEAP, "run", procedure, "--env", "here", "--foreground", "--yes", "--no-input"]
+    return Peer(name, argv, environment, **limits)
 
 
 def ansible_environment(folder, servers):
@@ -80,14 +82,30 @@ def start_up(folder):
     return show("G1  Start-up", found, peers + slow)
 
 
+def written(folder, name, text, **values):
+    """The path of a new file; {folder} and the like in its text are replaced."""
+    for key, value in {"folder": folder, **values}.items():
+        text = text.replace("{" + key + "}", str(value))
+    (folder / name).write_text(text)
+    return str(folder / name)
+
+
+def playbook_argv(folder, playbook):
+    return [program("ansible-playbook"), "-i", str(folder / "inventory"), playbook]
+
+
+COMMAND = "- hosts: h1\n  gather_facts: false\n  tasks:\n  - command: \"true\"\n"
+
+
 def one_host(folder, servers):
     ssh = ["ssh", "-F", str(servers.config)]
     peers = [neap_run("neap run: a step that reads", folder, servers, "bench/one"),
              neap_run("neap run: a step that changes, exactly once", folder, servers, "bench/once"),
              Peer("ssh, curve25519", [*ssh, "-o", KEX, "h1", "true"], at_most=0.6),
              Peer("ssh", [*ssh, "h1", "true"], at_most=0.35)]
-    if program("ansible"):
-        peers.append(Peer("ansible -m command", [program("ansible"), "-i", str(folder / "inventory"), "h1", "-m", "command", "-a", "true"],
+    if program("ansible-playbook"):
+        playbook = written(folder, "command.yml", COMMAND)
+        peers.append(Peer("ansible-playbook, one command, pipelining", playbook_argv(folder, playbook),
                           ansible_environment(folder, servers), at_most=1 / 15))
     found = side_by_side(peers, samples(15, 5), folder / "log", after=lambda: end_masters(folder, servers))
     return show("G3  `true` on one host, a new connection each time", found, peers)
@@ -112,15 +130,15 @@ wait $second
 PLAYBOOK = """- hosts: t
   gather_facts: false
   tasks:
-  - slurp: { src: "{folder}/conf/nginx.conf.{{{{ inventory_hostname }}}}" }
+  - slurp: { src: "{folder}/conf/nginx.conf.{{ inventory_hostname }}" }
   - lineinfile:
-      path: "{folder}/conf/nginx.conf.{{{{ inventory_hostname }}}}"
+      path: "{folder}/conf/nginx.conf.{{ inventory_hostname }}"
       regexp: worker_connections
       line: "\\tworker_connections 1024;"
   - command: "true"
     changed_when: false
   - command: "true"
-  - slurp: { src: "{folder}/conf/nginx.conf.{{{{ inventory_hostname }}}}" }
+  - slurp: { src: "{folder}/conf/nginx.conf.{{ inventory_hostname }}" }
     register: after
   - assert: { that: "'worker_connections 1024' in (after.content | b64decode)" }
 """
@@ -134,25 +152,20 @@ server.shell(name="verify", commands=["grep -q 'worker_connections 1024' " + pat
 """
 
 
-def written(folder, name, text, **values):
-    for key, value in {"folder": folder, **values}.items():
-        text = text.replace("{" + key + "}", str(value))
-    (folder / name).write_text(text.replace("{{{{", "{{").replace("}}}}", "}}"))
-    return str(folder / name)
-
-
 def step_peers(folder, servers):
     shell = written(folder, "step.sh", SHELL, config=servers.config)
     peers = [neap_run("neap run, journal included", folder, servers, "bench/step"),
              Peer("shell: scp, sed, ssh with ControlPersist", ["bash", shell], at_most=0.5)]
     if program("pyinfra"):
-        inventory = written(folder, "inventory.py", "hosts = [" + ", ".join(
-            f'("{name}", {{"ssh_hostname": "127.0.0.1", "ssh_user": "{servers.user}", "ssh_port": {port}, "ssh_key": "{servers.key}", '
-            f'"ssh_known_hosts_file": "{servers.known_hosts}"}})' for name, port in servers.hosts.items()) + "]\n")
-        peers.append(Peer("pyinfra, 4 operations", [program("pyinfra"), "-y", inventory, written(folder, "deploy.py", DEPLOY)], at_most=1 / 5))
+        hosts = [(name, {"ssh_hostname": "127.0.0.1", "ssh_user": servers.user, "ssh_port": port,
+                         "ssh_key": str(servers.key), "ssh_known_hosts_file": str(servers.known_hosts)})
+                 for name, port in servers.hosts.items()]
+        inventory = written(folder, "inventory.py", f"hosts = {hosts!r}\n")
+        deploy = written(folder, "deploy.py", DEPLOY)
+        peers.append(Peer("pyinfra, 4 operations", [program("pyinfra"), "-y", inventory, deploy], at_most=1 / 5))
     if program("ansible-playbook"):
         playbook = written(folder, "playbook.yml", PLAYBOOK)
-        peers.append(Peer("ansible-playbook, 6 tasks, pipelining", [program("ansible-playbook"), "-i", str(folder / "inventory"), playbook],
+        peers.append(Peer("ansible-playbook, 6 tasks, pipelining", playbook_argv(folder, playbook),
                           ansible_environment(folder, servers), at_most=1 / 15))
     return peers
 

@@ -29,6 +29,11 @@ class Peer:
     aim: float = None
 
 
+def last_words(log):
+    with open(log, errors="replace") as text:
+        return text.read()[-2000:]
+
+
 def expired(*_):
     raise Failed(f"took longer than {LIMIT} s")
 
@@ -54,8 +59,7 @@ def run_once(peer, log, times):
                 raise
             cpu += used.ru_utime + used.ru_stime
             if status != 0:
-                with open(log, errors="replace") as text:
-                    raise Failed(f"{' '.join(peer.argv)} ended with {os.waitstatus_to_exitcode(status)}\n{text.read()[-2000:]}")
+                raise Failed(f"{' '.join(peer.argv)} ended with {os.waitstatus_to_exitcode(status)}\n{last_words(log)}")
         return Sample((time.perf_counter() - begun) / times, cpu / times)
     finally:
         signal.alarm(0)
@@ -122,5 +126,6 @@ def show(title, samples, peers):
         word = verdict(ratio, peer)
         missed += word == "missed"
         compared = f"{ratio:9.3f}  {goal_text(peer.at_most):<8} {word}" if peer is not peers[0] else ""
-        print(f"  {peer.name:44} {median(found) * 1e3:7.2f} ms {least * 1e3:7.2f} ms {cpu * 1e3:6.1f} ms  {compared}".rstrip())
+        figures = f"{median(found) * 1e3:7.2f} ms {least * 1e3:7.2f} ms {cpu * 1e3:6.1f} ms"
+        print(f"  {peer.name:44} {figures}  {compared}".rstrip())
     return missed

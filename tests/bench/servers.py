@@ -62,9 +62,11 @@ class Servers:
             config = self.folder / f"sshd_{name}"
             # SHLVL: bash would read the person's .bashrc for each command, which says nothing of any tool
             config.write_text("\n".join([
-                f"Port {port}", "ListenAddress 127.0.0.1", f"HostKey {host_key}", "PidFile none", "StrictModes no", "UsePAM no",
-                "PermitRootLogin yes", "PasswordAuthentication no", "KbdInteractiveAuthentication no", "PrintMotd no", "SetEnv SHLVL=2",
-                f"AuthorizedKeysFile {self.folder}/authorized_keys", "Subsystem sftp /usr/lib/openssh/sftp-server", ""]))
+                f"Port {port}", "ListenAddress 127.0.0.1", f"HostKey {host_key}", "PidFile none", "StrictModes no",
+                "UsePAM no", "PermitRootLogin yes", "PasswordAuthentication no", "KbdInteractiveAuthentication no",
+                "PrintMotd no", "SetEnv SHLVL=2",
+                f"AuthorizedKeysFile {self.folder}/authorized_keys",
+                "Subsystem sftp /usr/lib/openssh/sftp-server", ""]))
             child = subprocess.Popen([SSHD, "-D", "-f", config, "-E", self.folder / f"{name}.log"])
             self.children.append(child)
             if answers(port, child):
@@ -78,8 +80,9 @@ class Servers:
         lines = []
         for name, port in self.hosts.items():
             lines += [f"Host {name}", "  HostName 127.0.0.1", f"  Port {port}"]
-        lines += ["Host *", f"  User {self.user}", f"  IdentityFile {self.key}", "  IdentitiesOnly yes", "  IdentityAgent none",
-                  f"  UserKnownHostsFile {self.known_hosts}", "  StrictHostKeyChecking yes", "  BatchMode yes", ""]
+        lines += ["Host *", f"  User {self.user}", f"  IdentityFile {self.key}", "  IdentitiesOnly yes",
+                  "  IdentityAgent none", f"  UserKnownHostsFile {self.known_hosts}",
+                  "  StrictHostKeyChecking yes", "  BatchMode yes", ""]
         self.config.write_text("\n".join(lines))
 
     def write_wrapper(self):
