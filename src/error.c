@@ -1,5 +1,6 @@
 /* native.error: error objects, made in C and in Lua by the same code. */
 #include "error.h"
+#include "secret.h"
 
 #include <lauxlib.h>
 #include <stdarg.h>
@@ -31,6 +32,20 @@ static void push_where(lua_State *L)
 	lua_pushliteral(L, "");
 }
 
+/* What an error says goes to terminals and journals. */
+static void redact_field(lua_State *L, const char *name)
+{
+	size_t length;
+	const char *text;
+
+	if (lua_getfield(L, -1, name) == LUA_TSTRING) {
+		text = lua_tolstring(L, -1, &length);
+		secret_push_redacted(L, text, length);
+		lua_setfield(L, -3, name);
+	}
+	lua_pop(L, 1);
+}
+
 /* Gives the table on top its metatable and, unless it has one, the place in the procedure it comes from. */
 static void finish(lua_State *L)
 {
@@ -39,6 +54,9 @@ static void finish(lua_State *L)
 		lua_setfield(L, -3, "where");
 	}
 	lua_pop(L, 1);
+	redact_field(L, "message");
+	redact_field(L, "output");
+	redact_field(L, "hint");
 	luaL_setmetatable(L, TYPE);
 }
 

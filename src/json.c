@@ -1,6 +1,7 @@
 /* native.json: data to canonical text (sorted keys) and back. Encoding is written out here, for the journal encodes
  * every record; decoding is jansson's. */
 #include "error.h"
+#include "secret.h"
 
 #include <jansson.h>
 #include <lauxlib.h>
@@ -341,6 +342,22 @@ static void write_table(lua_State *L, struct output *o, const struct place *plac
 		write_object(L, o, place);
 }
 
+/* A secret is written as where it comes from and its fingerprint. */
+static void write_secret(lua_State *L, struct output *o, const struct place *place)
+{
+	luaL_checkstack(L, 8, NULL);
+	lua_createtable(L, 0, 2);
+	secret_push_reference(L, -2);
+	lua_setfield(L, -3, "fingerprint");
+	if (lua_isnil(L, -1)) {
+		lua_pop(L, 1);
+		lua_pushboolean(L, 1);
+	}
+	lua_setfield(L, -2, "$secret");
+	write_table(L, o, place);
+	lua_pop(L, 1);
+}
+
 /* Writes the value on top of the stack and leaves it there. */
 static void write_value(lua_State *L, struct output *o, const struct place *place)
 {
@@ -365,6 +382,12 @@ static void write_value(lua_State *L, struct output *o, const struct place *plac
 	case LUA_TLIGHTUSERDATA:
 		if (!lua_touserdata(L, -1)) {
 			write_bytes(L, o, "null", 4);
+			break;
+		}
+		/* fall through */
+	case LUA_TUSERDATA:
+		if (secret_is(L, -1)) {
+			write_secret(L, o, place);
 			break;
 		}
 		/* fall through */

@@ -1,5 +1,6 @@
 /* neap: opens Lua, runs neap.cli as the first task, and exits with the status it returns. */
 #include "modules.h"
+#include "secret.h"
 #include "task.h"
 
 #include <lauxlib.h>
@@ -13,7 +14,11 @@
 
 static int report(lua_State *L)
 {
-	fprintf(stderr, "neap: internal error: %s\n", luaL_tolstring(L, -1, NULL));
+	size_t length;
+	const char *text = luaL_tolstring(L, -1, &length);
+
+	secret_push_redacted(L, text, length);
+	fprintf(stderr, "neap: internal error: %s\n", lua_tostring(L, -1));
 	return INTERNAL_ERROR;
 }
 
@@ -49,9 +54,11 @@ static int run(lua_State *L, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	lua_State *L = luaL_newstate();
+	lua_State *L;
 	int status;
 
+	secret_harden();
+	L = luaL_newstate();
 	if (!L)
 		return INTERNAL_ERROR;
 	setlocale(LC_CTYPE, ""); /* that alone: numbers, order and messages are the same in every country */

@@ -1,5 +1,6 @@
 /* native.process: programs of this machine, started without a shell, each in a session of its own. */
 #include "error.h"
+#include "secret.h"
 #include "stream.h"
 #include "task.h"
 
@@ -279,6 +280,9 @@ static const char *check_text(lua_State *L, int arg, const char *what)
 	size_t length;
 	const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &length) : NULL;
 
+	if (secret_is(L, -1))
+		luaL_argerror(L, arg, lua_pushfstring(L, "%s would show a secret to everybody on this machine: hand it over "
+							 "as `input`, or as a variable of `env`", what));
 	if (!text || strlen(text) != length)
 		luaL_argerror(L, arg, lua_pushfstring(L, "%s must be a string without NUL", what));
 	return text;
@@ -334,6 +338,22 @@ static int overridden(lua_State *L, const char *entry)
 	return set;
 }
 
+/* Stack: …, secret, name. Pushes a secret that is "NAME=value" and its end. */
+static char *push_secret_variable(lua_State *L, const char *name)
+{
+	size_t length;
+	const char *text;
+
+	lua_pushfstring(L, "%s=", name);
+	lua_pushvalue(L, -3);
+	lua_concat(L, 2);
+	lua_pushlstring(L, "", 1);
+	lua_concat(L, 2);
+	text = secret_check(L, lua_gettop(L), &length);
+	luaL_argcheck(L, strlen(text) == length - 1, 2, "env: a value holds a NUL");
+	return (char *)text;
+}
+
 /* Appends "NAME=value" of the pair on top of the stack, keeping the string in the table at index kept; false: none. */
 static void add_variable(lua_State *L, char **vector, size_t *count, int kept)
 {
@@ -341,11 +361,11 @@ static void add_variable(lua_State *L, char **vector, size_t *count, int kept)
 
 	if (lua_isboolean(L, -1) && !lua_toboolean(L, -1))
 		return;
-	value = check_text(L, 2, "env: a value");
+	value = secret_is(L, -1) ? NULL : check_text(L, 2, "env: a value");
 	lua_pushvalue(L, -2);
 	name = check_text(L, 2, "env: a name");
 	luaL_argcheck(L, *name && !strchr(name, '='), 2, "env: a name is empty or holds '='");
-	vector[*count] = (char *)lua_pushfstring(L, "%s=%s", name, value);
+	vector[*count] = value ? (char *)lua_pushfstring(L, "%s=%s", name, value) : push_secret_variable(L, name);
 	*count += 1;
 	lua_rawseti(L, kept, (lua_Integer)*count);
 	lua_pop(L, 1);
@@ -612,7 +632,7 @@ static void check_leave(lua_State *L, const char *what)
 }
 
 /*
- * process.spawn(argv [, { env = {NAME = text | false}, clear_env = bool, cwd = folder, reads = bool, input = false }])
+ * process.spawn(argv [, { env = {NAME = text | secret | false}, clear_env = bool, cwd = folder, reads = bool, input = false }])
  *   -> stream
  * No shell: argv[1] is a path or a name looked up on PATH. It gets only its three descriptors; `input = false` is
  * /dev/null. Closing the stream ends the program and its group: TERM, KILL after 2 s. Changes, unless `reads`.
@@ -669,7 +689,7 @@ static int process_run(lua_State *L)
 	error_check_options(L, 2, options);
 	check_leave(L, "process.run");
 	input = option(L, "input");
-	luaL_argcheck(L, input == LUA_TNIL || input == LUA_TSTRING, 2, "input must be a string");
+	luaL_argcheck(L, input == LUA_TNIL || input == LUA_TSTRING || secret_is(L, -1), 2, "input must be a string or a secret");
 	lua_settop(L, 2);
 	spawn(L, input == LUA_TNIL);
 	lua_toclose(L, 3);

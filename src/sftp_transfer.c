@@ -1,4 +1,5 @@
 /* native.sftp: the bytes of one file, many questions in flight; what is written appears at once or not at all. */
+#include "secret.h"
 #include "sftp.h"
 #include "error.h"
 
@@ -711,7 +712,7 @@ static void up_options(lua_State *L, struct moving *m)
 
 /*
  * files:write(path, bytes, { temporary = name, mode, uid, gid, fsync = true, follow = false, timeout })
- * The bytes go into a new file of that name in the same folder (0600), which gets owner and mode, is synced, and takes
+ * The bytes, or a secret, go into a new file of that name in the same folder (0600), which gets owner and mode, is synced, and takes
  * the place of path in one act. mode and owner: as before, else 0644 and whoever logs in. A link is refused (`denied`)
  * unless `follow`: then the file it leads to is replaced, and `temporary` lies in that one's folder. On failure the
  * temporary file is removed; after `lost`, `timeout` or `cancelled` it may be there.
@@ -724,11 +725,11 @@ int sftp_write(lua_State *L)
 
 	lua_settop(L, 4);
 	error_check_options(L, 4, options);
-	luaL_checktype(L, 3, LUA_TSTRING);
+	secret_check(L, 3, &size);
 	task_may_change(L, "files:write");
 	m = new_moving(L, NULL);
 	up_options(L, m);
-	m->transfer.bytes = lua_tolstring(L, 4, &size);
+	m->transfer.bytes = secret_bytes(L, 4, &size);
 	m->transfer.size = size;
 	transfer_start_up(&m->transfer);
 	return sftp_run(L, 5, SFTP_LONG_MS);

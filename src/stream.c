@@ -1,6 +1,7 @@
 /* The methods that every running program has, wherever it runs. */
 #include "stream.h"
 #include "error.h"
+#include "secret.h"
 #include "task.h"
 
 #include <lauxlib.h>
@@ -129,7 +130,7 @@ static int write_step(lua_State *L)
 {
 	struct stream *s = open_stream(L);
 	size_t length, sent = (size_t)lua_tointeger(L, 3);
-	const char *bytes = lua_tolstring(L, 2, &length);
+	const char *bytes = secret_bytes(L, 2, &length);
 
 	while (sent < length) {
 		ssize_t n = s->ops->write(s, bytes + sent, length - sent);
@@ -146,11 +147,13 @@ static int write_step(lua_State *L)
 	return 0;
 }
 
-/* stream:write(bytes): all of them. Raises `lost` if the program closed its input and runs on. */
+/* stream:write(bytes or secret): all of them. Raises `lost` if the program closed its input and runs on. */
 static int stream_write(lua_State *L)
 {
+	size_t length;
+
 	stream_check(L, 1);
-	luaL_checkstring(L, 2);
+	secret_check(L, 2, &length);
 	lua_settop(L, 2);
 	lua_pushinteger(L, 0);
 	task_deadline(L, 4, DEADLINE_MS);
@@ -306,7 +309,7 @@ enum { STREAM = 1, STATE, INPUT, CALLBACK };
 static int feed(lua_State *L, struct stream *s, struct collecting *c)
 {
 	size_t length = 0, sent = c->sent;
-	const char *input = lua_tolstring(L, INPUT, &length);
+	const char *input = secret_bytes(L, INPUT, &length);
 	ssize_t n = 0;
 
 	while (!c->input_closed && c->sent < length) {
@@ -440,7 +443,7 @@ static void add_output(lua_State *L, const struct collecting *c)
 	if (!lua_istable(L, -1) || !shown)
 		return;
 	if (lua_getfield(L, -1, "output") == LUA_TNIL) {
-		lua_pushlstring(L, k->bytes + k->length - shown, shown);
+		secret_push_redacted(L, k->bytes + k->length - shown, shown);
 		lua_setfield(L, -3, "output");
 	}
 	lua_pop(L, 1);
@@ -484,6 +487,7 @@ static void push_option(lua_State *L, const char *name)
 int stream_collect(lua_State *L)
 {
 	struct collecting *c;
+	size_t length;
 
 	stream_check(L, 1);
 	lua_settop(L, 2);
@@ -496,7 +500,7 @@ int stream_collect(lua_State *L)
 	lua_pushvalue(L, 3);
 	push_option(L, "input");
 	if (!lua_isnil(L, -1))
-		luaL_checkstring(L, -1);
+		secret_check(L, -1, &length);
 	push_option(L, "on_output");
 	if (!lua_isnil(L, -1))
 		luaL_checktype(L, -1, LUA_TFUNCTION);
@@ -504,7 +508,7 @@ int stream_collect(lua_State *L)
 }
 
 /*
- * stream:collect { input = bytes?, limit = bytes?, on_output = fn(bytes, "out" | "err")?, timeout = seconds? }
+ * stream:collect { input = bytes or secret?, limit = bytes?, on_output = fn(bytes, "out" | "err")?, timeout = seconds? }
  *   -> { out, err, out_bytes, err_bytes, status | signal }
  * Writes the input and closes it, reads both sides meanwhile, waits for the exit. Of each side the first 64 KiB and the
  * last 1 MiB are kept (`limit`: together that many bytes); *_bytes counts all. What fails or is cut short ends the

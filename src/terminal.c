@@ -1,5 +1,6 @@
 /* native.terminal: what a terminal is, how wide text is on it, and the one way for foreign bytes to get there. */
 #include "error.h"
+#include "secret.h"
 #include "task.h"
 
 #include <errno.h>
@@ -166,7 +167,7 @@ static int option(lua_State *L, const char *name)
 /*
  * terminal.clean(bytes [, {newline, ascii}]) -> text that changes nothing on a terminal but to stand there. Bytes that
  * are not UTF-8, control characters and those that turn the direction of writing are shown as \x1b, \u{202e}. newline:
- * line ends and tabs stay. ascii: whatever is not ASCII is shown so too.
+ * line ends and tabs stay. ascii: whatever is not ASCII is shown so too. Secrets are replaced.
  */
 static int terminal_clean(lua_State *L)
 {
@@ -178,6 +179,9 @@ static int terminal_clean(lua_State *L)
 	int newline, ascii;
 
 	error_check_options(L, 2, names);
+	lua_settop(L, 2);
+	secret_push_redacted(L, bytes, length);
+	bytes = lua_tolstring(L, -1, &length);
 	newline = option(L, "newline");
 	ascii = option(L, "ascii");
 	luaL_buffinitsize(L, &out, length);
@@ -227,9 +231,12 @@ static int write_step(lua_State *L)
 static int terminal_write(lua_State *L)
 {
 	int fd = (int)luaL_checkinteger(L, 1);
+	size_t length;
+	const char *text = luaL_checklstring(L, 2, &length);
 
-	luaL_checkstring(L, 2);
 	lua_settop(L, 2);
+	secret_push_redacted(L, text, length);
+	lua_replace(L, 2);
 	lua_remove(L, 1);
 	open_side(L, fd, O_WRONLY);
 	task_deadline(L, 3, 3600000);
