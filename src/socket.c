@@ -144,7 +144,8 @@ static int address_of(lua_State *L, const char *path, struct sockaddr_un *addres
 
 	luaL_argcheck(L, slash && slash[1] && strlen(slash + 1) < 64, 1, "not a path with a short name at its end");
 	snprintf(name, 64, "%s", slash + 1);
-	folder = open(lua_pushlstring(L, path, slash == path ? 1 : (size_t)(slash - path)), O_PATH | O_DIRECTORY | O_CLOEXEC);
+	lua_pushlstring(L, path, slash == path ? 1 : (size_t)(slash - path));
+	folder = open(lua_tostring(L, -1), O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (folder < 0)
 		return error_raise(L, errno == ENOENT ? "missing" : "denied", "%s: %s", path, strerror(errno));
 	*address = (struct sockaddr_un){.sun_family = AF_UNIX};

@@ -73,7 +73,8 @@ local heard = {}
 function heard.question(view, message)
   local answer = view.request.ask(message.question)
   if answer then
-    say(view.connection, { say = "answer", id = message.id, choice = answer.choice, who = answer.who, reason = answer.reason })
+    say(view.connection, { say = "answer", id = message.id, choice = answer.choice, who = answer.who,
+      reason = answer.reason })
   else
     say(view.connection, { say = "interrupt", why = "the question was left open" })
   end

@@ -2,8 +2,10 @@
 local VERSION = "0.1.0"
 
 --- In the order in which a person meets them.
-local VERBS = { "list", "show", "check", "plan", "run", "resume", "stop", "rollback", "abandon", "runs", "log", "env", "doctor",
-                "host", "test" }
+local VERBS = {
+  "list", "show", "check", "plan", "run", "resume", "stop", "rollback", "abandon", "runs", "log", "env", "doctor",
+  "host", "test",
+}
 
 local OK, WRONG_USE = 0, 2
 
@@ -17,7 +19,8 @@ end
 --- What the environment of the process says where the command line does not.
 local function mirrored()
   local function set(name) return (os.getenv(name) or "") ~= "" and os.getenv(name) ~= "0" or nil end
-  return { color = os.getenv "NEAP_COLOR", json = set "NEAP_JSON", no_input = set "NEAP_NO_INPUT", foreground = set "NEAP_FOREGROUND",
+  return { color = os.getenv "NEAP_COLOR", json = set "NEAP_JSON", no_input = set "NEAP_NO_INPUT",
+           foreground = set "NEAP_FOREGROUND",
            no_pager = set "NEAP_NO_PAGER" }
 end
 

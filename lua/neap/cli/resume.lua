@@ -40,7 +40,8 @@ function resume.run(options)
   attending:replay(model.records)
   local outcome = failure.leased(found.folder, found.environment, function()
     return attending:during(client.calling("resume", options),
-      { state = found.folder, run = found.run, on_conflict = options.on_conflict, after = model.last and model.last.seq })
+      { state = found.folder, run = found.run, on_conflict = options.on_conflict,
+        after = model.last and model.last.seq })
   end)
   return attending:report(outcome)
 end

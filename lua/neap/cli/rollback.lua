@@ -35,7 +35,8 @@ function rollback.run(options)
   attending:replay(model.records)
   local outcome = failure.leased(found.folder, found.environment, function()
     return attending:during(client.calling("rollback", options),
-      { after = model.last and model.last.seq, state = found.folder, run = found.run, to = options.to, on_conflict = options.on_conflict })
+      { state = found.folder, run = found.run, to = options.to, on_conflict = options.on_conflict,
+        after = model.last and model.last.seq })
   end)
   return attending:report(outcome)
 end

@@ -47,8 +47,8 @@ function stop.run(options)
   end
   if options.kill then
     local killed = kill(model, found.run)
-    console:answer(killed and ("Its process is ended. Next: neap resume %d, or neap rollback %d"):format(found.run, found.run)
-      or "Its process was gone already.")
+    console:answer(killed and "Its process is ended." or "Its process was gone already.")
+    console:answer(("Next: neap resume %d, or neap rollback %d"):format(found.run, found.run))
     return 0
   end
   if not client.is_living(found.folder) then
@@ -56,7 +56,8 @@ function stop.run(options)
       ("neap stop %d --kill"):format(found.run))
   end
   local outcome = ask_to_pause(found.folder)
-  console:answer(outcome and ("Run %d: %s."):format(found.run, outcome.status) or ("The worker of run %d is gone."):format(found.run))
+  local said = outcome and ("Run %d: %s."):format(found.run, outcome.status)
+  console:answer(said or ("The worker of run %d is gone."):format(found.run))
   return 0
 end
 

@@ -35,7 +35,9 @@ function lines.reader(stream)
       local bytes = more()
       if not bytes then return nil end
       rest = rest .. bytes
-      if #rest > LONGEST then fault.raise { kind = "protocol", message = "a line without an end came over the socket" } end
+      if #rest > LONGEST then
+        fault.raise { kind = "protocol", message = "a line without an end came over the socket" }
+      end
     end
   end
 end

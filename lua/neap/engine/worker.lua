@@ -190,7 +190,9 @@ function worker.serve(start, given, announce)
     announce { failure = plain_failure(outcome) }
     return 1
   end
-  if not ok then outcome = { status = "stopped", exit = 70, failure = plain_failure(outcome), changed = {}, in_doubt = {} } end
+  if not ok then
+    outcome = { status = "stopped", exit = 70, failure = plain_failure(outcome), changed = {}, in_doubt = {} }
+  end
   if outcome.failure then outcome.failure = plain_failure(outcome.failure) end
   close_hub(hub, outcome)
   return outcome.exit
