@@ -35,14 +35,17 @@ local function left_over() return world.witnesses "old" + world.witnesses "new" 
 
 local SLOW = [[
 -- A command that takes a while.
-local arg = parameters { counter = "path of the counter", seconds = { "how long it takes", default = "3" }, timeout = { "of the step", default = "60s" } }
+local arg = parameters {
+  counter = "path of the counter", seconds = { "how long it takes", default = "3" },
+  timeout = { "of the step", default = "60s" },
+}
+local function line(text)
+  env.hosts.proxy1:run({ "sh", "-c", text, "sh", arg.counter, arg.seconds }, { keep = "a line" })
+end
 phase "Count"
-step "Before" { run = function() env.hosts.proxy1:run({ "sh", "-c", 'echo before >>"$1"', "sh", arg.counter }, { keep = "a line" }) end }
-step "Slow" { timeout = arg.timeout, run = function()
-  env.hosts.proxy1:run({ "sh", "-c", 'echo begun >>"$1"; sleep "$2"; echo ended >>"$1"', "sh", arg.counter, arg.seconds },
-    { keep = "a line" })
-end }
-step "After" { run = function() env.hosts.proxy1:run({ "sh", "-c", 'echo after >>"$1"', "sh", arg.counter }, { keep = "a line" }) end }
+step "Before" { run = function() line 'echo before >>"$1"' end }
+step "Slow" { timeout = arg.timeout, run = function() line 'echo begun >>"$1"; sleep "$2"; echo ended >>"$1"' end }
+step "After" { run = function() line 'echo after >>"$1"' end }
 ]]
 
 local WHOLE = { "before", "begun", "ended", "after" }
@@ -203,17 +206,16 @@ until [ -e /home/ops/let-go ]; do sleep 0.05; done
 local LATE = [[
 -- A command behind a gate.
 local arg = parameters { gate = "a file of this machine", counter = "path of the counter" }
-local proxy = env.hosts.proxy1
+local function line(word)
+  local function command(text) return { "sh", "-c", 'echo "$1" >>"$2"', "sh", text, arg.counter } end
+  env.hosts.proxy1:run(command(word), { undo = command("not " .. word) })
+end
 phase "Count"
-step "Before" { run = function()
-  proxy:run({ "sh", "-c", 'echo before >>"$1"', "sh", arg.counter }, { undo = { "sh", "-c", 'echo not before >>"$1"', "sh", arg.counter } })
-end }
+step "Before" { run = function() line "before" end }
 await "The gate is open" { every = "1s", check = function()
   return env.hosts["local"]:read { "sh", "-c", 'if test -e "$1"; then echo open; fi', "sh", arg.gate } ~= ""
 end }
-step "Late" { run = function()
-  proxy:run({ "sh", "-c", 'echo late >>"$1"', "sh", arg.counter }, { undo = { "sh", "-c", 'echo not late >>"$1"', "sh", arg.counter } })
-end }
+step "Late" { run = function() line "late" end }
 %s
 ]]
 
@@ -223,7 +225,8 @@ describe("a command that reaches its host late", function()
     world.lab("reset", "proxy1")
     local self = world.new(scratch(), { late = LATE:format(more or "") })
     local gate = self.folder .. "/gate"
-    local running = self:start { "run", "trial/late", "--env", "lab", "-p", "gate=" .. gate, "-p", "counter=" .. COUNTER }
+    local running = self:start { "run", "trial/late", "--env", "lab", "-p", "gate=" .. gate,
+      "-p", "counter=" .. COUNTER }
     world.wait_for("proxy1", COUNTER, "before")
     world.on("proxy1", ("cat >/home/ops/.ssh/rc <<'RC'\n%sRC\nrunuser -u ops -- touch /home/ops/armed"):format(RC))
     fs.write(gate, "", { mode = "0600" })
@@ -289,7 +292,8 @@ describe("two settlers of one command", function()
   local function round(number, runs)
     local path = ("/home/ops/race-%d"):format(number)
     local call = { witness = "race-" .. number, place = runs.place }
-    local running = begin(runs[1], pcall, witness.run, "proxy1", call, { "sh", "-c", 'echo line >>"$1"', "sh", path })
+    local command = { "sh", "-c", 'echo line >>"$1"', "sh", path }
+    local running = begin(runs[1], pcall, witness.run, "proxy1", call, command)
     task.sleep(0.005 * (number % 8))
     local one, other = begin(runs[2], settled, call), begin(runs[3], settled, call)
     local _, first = one:wait()
