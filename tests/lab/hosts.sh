@@ -107,6 +107,7 @@ table inet lab {
 	chain in { type filter hook input priority 0; }
 	chain out { type filter hook output priority 0; }
 }
+add rule inet lab out tcp flags & rst == rst accept
 add rule inet lab in tcp dport $port $verdict
 add rule inet lab out tcp sport $port $verdict
 RULES
