@@ -26,6 +26,8 @@ end
 --- @param failure? any
 --- @return { status: string, exit: integer, failure: any, run: integer, step: table?, question: table?, changed: table[], in_doubt: table[], point_of_no_return: table? }
 function outcome.of(self, status, failure)
+  -- whoever asked for the end says more than the call that it cut short
+  if self.pausing and fault.is(failure, "cancelled") then failure.message = self.pausing end
   local changed, in_doubt = {}, {}
   for _, one in ipairs(self.state:in_place()) do
     table.insert(one.status == "intended" and in_doubt or changed, line_of(one))

@@ -42,6 +42,7 @@ local function settle_one(self, doubtful)
   local branch = branches.new(self, { title = doubtful.path }, { path = doubtful.path, attempt = doubtful.attempt })
   local verdict, detail = call.settle(branch, kind, doubtful, self.settle_patience or PATIENCE, function(state, why)
     self:emit { type = "progress", path = doubtful.path, show = doubtful.show, text = state, failure = why }
+    branch:check_going_on()
   end)
   if verdict == "done" then
     write_end(self, doubtful, "done", { how = "settled", result = data.plain(detail) })

@@ -42,7 +42,15 @@ local perform = {}
 
 local function with_timeout(step, fn, ...)
   if not step.timeout then return fn(...) end
-  return task.deadline(duration.seconds(step.timeout), fn, ...)
+  local seconds, begun = duration.seconds(step.timeout), task.now()
+  local results = table.pack(pcall(task.deadline, seconds, fn, ...))
+  if results[1] then return table.unpack(results, 2, results.n) end
+  local failure = results[2]
+  if fault.is(failure, "timeout") and task.now() - begun >= seconds then
+    local said = type(step.timeout) == "string" and step.timeout or duration.text(seconds)
+    failure.message = ("not done within the step's %s: %s"):format(said, failure.message)
+  end
+  error(failure, 0)
 end
 
 local function items_of(step)

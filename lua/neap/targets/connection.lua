@@ -177,8 +177,10 @@ end
 
 -- ---- commands ----
 
---- The last lines of what a command said.
-local function last_lines(result)
+--- The last lines of what a command said, of its errors if there are any.
+--- @param result { out: string, err: string }
+--- @return string
+function hosts.last_lines(result)
   local text = result.err ~= "" and result.err or result.out
   local lines = {}
   for line in text:gmatch("[^\n]+") do lines[#lines + 1] = line end
@@ -216,13 +218,13 @@ function hosts.check(value, command, result, options)
   local name, become = hosts.name(value), options and options.become
   if become and hosts.refused_by_sudo(result) then
     local login = hosts.login(name).user
-    fault.raise { kind = "denied", host = name, output = last_lines(result),
+    fault.raise { kind = "denied", host = name, output = hosts.last_lines(result),
       message = ("%s on %s may not run this as %s: %s"):format(login, name, become, shell.line(command)),
       hint = ("sudoers on %s lacks: %s ALL=(%s) NOPASSWD: %s"):format(name, login, become,
         type(command) == "table" and tostring(command[1]) or "/bin/sh") }
   end
   if result.status and hosts.accepts(result.status, options and options.ok) then return end
-  fault.raise { kind = "remote", host = name, code = result.status, output = last_lines(result),
+  fault.raise { kind = "remote", host = name, code = result.status, output = hosts.last_lines(result),
     message = ("%s failed on %s (%s)"):format(shell.line(command), name, how_it_ended(result)) }
 end
 

@@ -173,10 +173,14 @@ end
 --- After the connection broke: follows the job from where it was, if it has begun; else raises the failure.
 local function attach(host, place, id, frames, timeout, failure)
   local got = frames.out.total + frames.err.total
+  frames.broken = failure
   for _, pause in ipairs(REATTACH) do
     task.sleep(pause)
     local ok, again = pcall(follow_on, host, place, id, frames, timeout)
-    if ok then return frames.verdict end
+    if ok then
+      frames.broken = nil
+      return frames.verdict
+    end
     if not fault.is(again) or (again.kind ~= "lost" and again.kind ~= "connect") then error(again, 0) end
     if frames.out.total + frames.err.total > got then
       return attach(host, place, id, frames, timeout, again)
@@ -223,7 +227,7 @@ local function check_verdict(host, frames, said)
   local why = frames.verdict:match("^partial (.*)")
   if not why then never_ran(host, frames.verdict, said) end
   local result = result_of(frames)
-  fault.raise { kind = "remote", host = host, code = why, output = result.err ~= "" and result.err or result.out,
+  fault.raise { kind = "remote", host = host, code = why, output = hosts.last_lines(result),
     message = why == "reboot" and ("%s was started anew while the command ran"):format(host)
       or ("the command on %s was killed"):format(host) }
 end
@@ -243,6 +247,17 @@ local function start(host, place, id, text, frames, options)
     return ""
   end
   error(said, 0)
+end
+
+--- What a deadline or a cancelled wait does not know: the host, the command's own last words, and whether the connection
+--- had broken.
+local function tell_of_wait(failure, host, frames)
+  local said = hosts.last_lines { out = frames.out:text(), err = frames.err:text() }
+  failure.host, failure.output = host, said ~= "" and said or nil
+  if fault.is(failure, "timeout") then
+    failure.message = ("the command on %s did not end in time"):format(host)
+      .. (frames.broken and ("; the connection broke: %s"):format(frames.broken.message) or "")
+  end
 end
 
 local OPTIONS = { become = true, input = true, timeout = true, env = true, cwd = true, ok = true, on_output = true }
@@ -265,7 +280,10 @@ function witness.run(host, call, command, options)
   local frames = new_frames(options.on_output or run.output and function(bytes, side) run.output(name, bytes, side) end)
   local ok, said = pcall(start, name, place, id, text, frames, options)
   if not ok then
-    if fault.is(said, "timeout") or fault.is(said, "cancelled") then pcall(end_job, name, place, id, become) end
+    if fault.is(said, "timeout") or fault.is(said, "cancelled") then
+      pcall(end_job, name, place, id, become)
+      tell_of_wait(said, name, frames)
+    end
     error(said, 0)
   end
   local result = check_verdict(name, frames, said)

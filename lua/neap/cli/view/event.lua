@@ -16,7 +16,7 @@ event.__index = event
 --- @field detail? string  the error's or the person's words
 
 --- @return table reader
-function event.new() return setmetatable({ numbers = {}, begun = {}, effects = {} }, event) end
+function event.new() return setmetatable({ numbers = {}, begun = {}, effects = {}, waits = {} }, event) end
 
 --- "Switch the proxies/proxy1" is the branch proxy1 of a step; "undo of Switch the proxies" its undo.
 --- @param path string
@@ -139,8 +139,18 @@ function on.close(_, record)
 end
 
 --- Of what is said in passing only a pause is worth a line of its own.
-function on.progress(_, record)
-  return record.pausing and { sign = "note", text = record.text } or nil
+local WAITS = { running = "still runs; waiting for its end", unreachable = "cannot be asked yet; trying again" }
+
+--- A wait of a settler is said once; the other events of this kind show in the block alone.
+function on.progress(self, record)
+  if record.pausing then return { sign = "note", text = record.text } end
+  local says = WAITS[record.text]
+  local key = says and ("%s %s"):format(record.show, says)
+  if not says or self.waits[key] then return nil end
+  self.waits[key] = true
+  local why = record.failure and ": " .. (type(record.failure) == "table" and record.failure.message
+    or tostring(record.failure)) or ""
+  return { sign = "note", text = key .. why }
 end
 
 function on.settled(self, record)
