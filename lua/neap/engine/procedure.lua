@@ -132,11 +132,11 @@ local function add(loading, kind, title, given)
   if title:find "/" then
     error(("the title %q has a slash, which separates a step from its branches"):format(title), 2)
   end
-  loading.titles[title] = true
   local phase = current_phase(loading)
   local definition = { kind = kind, title = title, phase = phase.title, where = where_declared(),
     disposition = disposition(given), number = ("%d.%d"):format(phase.number, #phase.steps + 1) }
   for part, value in pairs(given) do definition[part] = value end
+  loading.titles[title] = definition
   table.insert(phase.steps, definition)
   table.insert(loading.steps, definition)
   return make_handle(definition)
@@ -281,7 +281,7 @@ function procedure.load(given)
   if not given.showing then loading.env() end
   return {
     name = given.path:match "^procedures/(.*)%.lua$", title = first_comment(given.files[given.path]), path = given.path,
-    phases = loading.phases, steps = loading.steps, parameters = loading.parameters or {},
+    phases = loading.phases, steps = loading.steps, titled = loading.titles, parameters = loading.parameters or {},
     arguments = loading.arguments or {}, kinds = loading.kinds, remarks = loading.remarks, needs = loading.needs,
     environment = resolved,
   }

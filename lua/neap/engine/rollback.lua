@@ -23,12 +23,7 @@ local undo     = require "neap.engine.undo"
 local rollback = {}
 
 --- The definition of a step by the path of it or of one of its branches.
-local function definition_of(self, path)
-  local title = path:match "^[^/]*"
-  for _, step in ipairs(self.procedure.steps) do
-    if step.title == title then return step end
-  end
-end
+local function definition_of(self, path) return self.procedure.titled[path:match "^[^/]*"] end
 
 --- What is to be undone, newest first: steps that ended and have an undo of their own, in place of their effects, and
 --- the effects of all others.
