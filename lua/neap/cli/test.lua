@@ -1,5 +1,6 @@
 --- `neap test`: runs test files, each `it` in a task of its own.
 local clock = require "native.clock"
+local data  = require "neap.engine.data"
 local fault = require "native.error"
 local task  = require "native.task"
 
@@ -15,23 +16,11 @@ local function show(value, depth)
   return "{ " .. table.concat(parts, ", ") .. " }"
 end
 
-local function same(a, b)
-  if a == b then return true end
-  if type(a) ~= "table" or type(b) ~= "table" then return false end
-  for key, value in pairs(a) do
-    if not same(value, b[key]) then return false end
-  end
-  for key in pairs(b) do
-    if a[key] == nil then return false end
-  end
-  return true
-end
-
 local words = {}
 
 --- Fails unless the two are the same, tables by their contents.
 function words.equal(actual, expected)
-  if not same(actual, expected) then
+  if not data.same(actual, expected) then
     error(("expected %s\n     got %s"):format(show(expected), show(actual)), 2)
   end
 end

@@ -32,7 +32,7 @@ end
 --- Whether two pieces of plain data are the same.
 --- @return boolean
 function data.same(a, b)
-  if a == b then return math.type(a) == math.type(b) or type(a) ~= "number" or a == b end
+  if a == b then return true end
   if type(a) ~= "table" or type(b) ~= "table" then return false end
   for key, value in pairs(a) do
     if not data.same(value, b[key]) then return false end
