@@ -190,14 +190,29 @@ local function read_tree(root, folder, into)
   end
 end
 
---- The code a run of this procedure can reach: its group's files and the libraries, without tests, guides and
---- environments.
+local function is_group(root, name) return name ~= LIBRARIES and is_folder(root .. "/procedures/" .. name) end
+
+--- Adds a group's files, and those of the groups whose procedures it includes.
+local function read_group(root, group, into, seen)
+  seen[group] = true
+  local own = {}
+  read_tree(root, "procedures/" .. group, own)
+  for path, text in pairs(own) do
+    into[path] = text
+    for other in text:gmatch "%f[%w_]include%s*%(?%s*[\"']([%w_-]+)/" do
+      if not seen[other] and is_group(root, other) then read_group(root, other, into, seen) end
+    end
+  end
+end
+
+--- The code a run of this procedure can reach: its group's files, those of groups whose procedures it includes, and the
+--- libraries, without tests, guides and environments.
 --- @param found neap.found
 --- @return table<string, string> files  bytes by path below the repository
 --- @return string path  the procedure's own
 function repository.snapshot(found)
   local files = {}
-  read_tree(found.root, "procedures/" .. found.group, files)
+  read_group(found.root, found.group, files, {})
   if is_folder(found.root .. "/procedures/" .. LIBRARIES) then
     read_tree(found.root, "procedures/" .. LIBRARIES, files)
   end

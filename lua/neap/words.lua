@@ -20,15 +20,20 @@ local FUNCTIONS = {
 --- Words that fakes add, for tests of procedures; empty in a run.
 words.fakes = {}
 
---- What effect offers to procedures and libraries: declarations and changes, not the engine's own entries.
-local EFFECT = {
-  read = true, resource = true, action = true, change = true, perform = true, bracket = true, planning = true,
+--- Of these only what authors need, not what the engine and other targets take from them. effect: declarations and
+--- changes. host, for own kinds of change: the host of a name (of), commands and files of it (exec, files; they change
+--- nothing outside a kind's put, run and undo), as whom (become); and how to know one that is new (trust). witness: the
+--- parts of a kind whose changes are commands.
+local OFFERED = {
+  effect = { "read", "resource", "action", "change", "perform", "bracket", "planning" },
+  host = { "of", "exec", "files", "become", "trust" },
+  witness = { "run", "take", "prepare", "release" },
 }
 
 local function offered(name, module)
-  if name ~= "effect" then return module end
+  if not OFFERED[name] then return module end
   local view = {}
-  for key in pairs(EFFECT) do view[key] = module[key] end
+  for _, key in ipairs(OFFERED[name]) do view[key] = module[key] end
   return view
 end
 
@@ -39,13 +44,13 @@ end
 
 --- The value of a word, or nil where there is none. freeze(table) makes a module unalterable for the procedure.
 --- @param name string
---- @param freeze fun(module: table): table
+--- @param freeze fun(module: table, name?: string): table
 --- @return any
 function words.find(name, freeze)
   if words.fakes[name] ~= nil then return words.fakes[name] end
   if MODULES[name] then
     -- neap's own declarations are neap's, also when a procedure is the first to need them
-    return freeze(offered(name, task.with_context(nil, require, MODULES[name])))
+    return freeze(offered(name, task.with_context(nil, require, MODULES[name])), name)
   end
   local place = FUNCTIONS[name]
   return place and task.with_context(nil, require, place[1])[place[2]] or nil
@@ -64,7 +69,8 @@ end
 
 --- What a procedure sees as env: hosts as objects, databases by name, and each value under its own name.
 --- @param resolved table   an environment whose references are resolved
---- @return table
+--- @return table frozen
+--- @return table view  the same, before it was frozen
 function words.environment(resolved)
   local view = { name = resolved.name, databases = resolved.databases or {}, hosts = {} }
   for name, entry in pairs(resolved.hosts or {}) do
@@ -73,7 +79,7 @@ function words.environment(resolved)
   for name, value in pairs(resolved.values or {}) do
     if view[name] == nil then view[name] = value end
   end
-  return sandbox.frozen(view)
+  return sandbox.frozen(view), view
 end
 
 --- All words, sorted, for messages and completion.

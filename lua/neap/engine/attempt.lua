@@ -43,11 +43,13 @@ end
 --- @param options { stop?: table, fields?: table }
 --- @param fn function
 --- @return any result
+--- @return boolean? skipped  in a plan: whether the step's `when` said no
 function attempt.run(run, step, path, options, fn, ...)
   local known = run.state.steps[path]
   if known and known.status == "done" then return data.plain(known.result) end
   if run.planning then
-    return task.with_context(branches.new(run, step, { path = path, attempt = 1 }), fn, ...)
+    local branch = branches.new(run, step, { path = path, attempt = 1 })
+    return task.with_context(branch, fn, ...), branch.skipped
   end
   branches.new(run, step, { path = path, attempt = 0 }, options.stop):check_going_on()
   local current = begin(run, step, path, options.fields)
@@ -61,7 +63,8 @@ function attempt.run(run, step, path, options, fn, ...)
     error(result, 0)
   end
   result = data.plain(result)
-  run.writer:write { type = "end", of = current.seq, path = path, status = "done", result = result }
+  run.writer:write { type = "end", of = current.seq, path = path, status = "done", result = result,
+    skipped = branch.skipped }
   return result
 end
 

@@ -89,11 +89,16 @@ end
 
 local OPTIONS = { keep = "string", irreversible = "string", undo = "any", timeout = "number" }
 
-local function check_options(options, level)
+local BRACKET_OPTIONS = { test = "function", timeout = "number" }
+
+local function check_options(options, level, known)
+  known = known or OPTIONS
   for key, value in pairs(options or {}) do
-    if not OPTIONS[key] then error(("no option is named %q%s"):format(key, near.hint(key, OPTIONS)), level + 1) end
-    if OPTIONS[key] ~= "any" and type(value) ~= OPTIONS[key] then
-      error(("%s is a %s, expected a %s"):format(key, type(value), OPTIONS[key]), level + 1)
+    if not known[key] then
+      error(("no option is named %q%s"):format(tostring(key), near.hint(key, known)), level + 1)
+    end
+    if known[key] ~= "any" and type(value) ~= known[key] then
+      error(("%s is a %s, expected a %s"):format(key, type(value), known[key]), level + 1)
     end
   end
   return options or {}
@@ -260,16 +265,17 @@ end
 --- @return any  what fn returns
 function effect.bracket(kind_name, target, fn, options)
   local branch = current(2)
+  options = check_options(options, 2, BRACKET_OPTIONS)
   local kind = kinds.find(branch.run, kind_name)
   local bracket = { kind = kind, target = data.plain(target), opened = false,
-    timeout = options and options.timeout or kind.timeout or CHANGE_TIMEOUT }
+    timeout = options.timeout or kind.timeout or CHANGE_TIMEOUT }
   local result = run_inside(branch, bracket, fn)
   if not bracket.opened then return result end
   if branch.run.planning then
     planned.closing(branch, bracket)
     return result
   end
-  if options and options.test then test_or_undo(branch, bracket, options.test) end
+  if options.test then test_or_undo(branch, bracket, options.test) end
   close_bracket(branch, bracket)
   return result
 end

@@ -7,12 +7,19 @@ local fan_out = {}
 
 local function name_of(item) return type(item) == "table" and item.name or tostring(item) end
 
-local function check_names(items)
-  local seen = {}
+--- Names are known per attempt: a second fan-out with one of them would be taken for the first.
+--- Names are known per attempt: a second fan-out with one of them would be taken for the first.
+local function check_names(parent, items)
+  local seen = parent.cursor.names or {}
+  parent.cursor.names = seen
+  local function refuse(message, ...) error(parent.step.where .. ": " .. message:format(...), 0) end
   for _, item in ipairs(items) do
     local name = name_of(item)
-    if type(name) ~= "string" then error("an item of a fan-out has a name, or is a text", 4) end
-    if seen[name] then error(("two items are named %q: the name tells the branches apart"):format(name), 4) end
+    if type(name) ~= "string" or type(item) == "function" then
+      refuse "an item of a fan-out has a name, or is a text"
+    end
+    if name:find("/", 1, true) then refuse("the name %q has a slash, which separates branches", name) end
+    if seen[name] then refuse("two branches are named %q: the name tells them apart", name) end
     seen[name] = true
   end
 end
@@ -55,7 +62,7 @@ end
 --- @param fn fun(item: any): any
 --- @return table<string, any>
 function fan_out.run(parent, items, options, fn)
-  check_names(items)
+  check_names(parent, items)
   if #parent.brackets > 0 then error("a bracket holds changes, not a fan-out: put the bracket inside", 3) end
   local run, results, stop = parent.run, {}, { above = parent.stop }
   local function one(item)

@@ -92,6 +92,7 @@ end
 
 local function end_step(state, step, record)
   step.status, step.result, step.failure, step.end_seq = record.status, record.result, record.failure, record.seq
+  step.skipped = record.skipped
   local undone = step.undoes and state.attempts[step.undoes]
   if undone and record.status == "done" then undone.status = "undone" end
 end

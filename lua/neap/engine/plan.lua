@@ -50,11 +50,17 @@ end
 
 --- A check before the first planned change is asked; after it, it would see the world as it is now, so it is listed.
 local function plan_waiting(self, step, planned)
+  local branch = branches.new(self, step, { path = step.title, attempt = 1 })
+  if step.when then
+    local ok, wanted = pcall(task.with_context, branch, step.when)
+    if not ok and not fault.is(wanted, "unknown") then error(wanted, 0) end
+    planned.ended, planned.skipped = not ok and wanted.message or nil, ok and not wanted or nil
+    if not ok or not wanted then return end
+  end
   if next(self.touched) or step.kind == "manual" or not step.check then
     planned.listed = true
     return
   end
-  local branch = branches.new(self, step, { path = step.title, attempt = 1 })
   local ok, observed = pcall(task.with_context, branch, function()
     return branch:within({ inside = true }, step.check)
   end)
@@ -64,12 +70,13 @@ end
 
 local function plan_step(self, step, planned)
   if step.kind ~= "step" then return plan_waiting(self, step, planned) end
-  local ok, result = pcall(attempt.run, self, step, step.title, {}, run.body, step)
+  local ok, result, skipped = pcall(attempt.run, self, step, step.title, {}, run.body, step)
   if ok then
-    self.plan_results[step.title] = result
+    planned.skipped = skipped
+    self.plan_results[step.title] = { result }
   elseif fault.is(result, "unknown") then
     planned.ended = result.message
-    self.plan_results[step.title] = unknown.outcome(step.number)
+    self.plan_results[step.title] = { unknown.outcome(step.number) }
   else
     error(result, 0)
   end

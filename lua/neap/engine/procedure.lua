@@ -44,7 +44,7 @@ local PARTS = {
     timeout = { "string", "number" }, hint = { "string" }, from = { "string" },
   },
   await = {
-    when = { "function" }, check = { "function" }, every = { "string", "number" },
+    when = { "function" }, check = { "function" }, every = { "string", "number" }, retry = { "table" },
     timeout = { "string", "number" }, hint = { "string" }, from = { "string" },
   },
   remark = { from = { "string" } },
@@ -58,6 +58,27 @@ local function among(value, types)
   return false
 end
 
+local RETRY = { times = true, every = true }
+
+local function mistake_in_retry(retry)
+  for key in pairs(retry) do
+    if not RETRY[key] then return (": retry has no key named %q%s"):format(tostring(key), near.hint(key, RETRY)) end
+  end
+  if math.type(retry.times) ~= "integer" or retry.times < 1 then
+    return ": retry takes how many times it is tried again, and how long after, as in { times = 3, every = \"10s\" }"
+  end
+  if retry.every ~= nil and not duration.seconds(retry.every) then
+    return (": every is %q, which is no duration like \"30s\" or \"1h30m\""):format(tostring(retry.every))
+  end
+end
+
+local function mistake_in_width(at_a_time)
+  local share = type(at_a_time) == "string" and tonumber(at_a_time:match "^(%d+)%%$")
+  if share and share >= 1 and share <= 100 then return end
+  if math.type(at_a_time) == "integer" and at_a_time >= 1 then return end
+  return (": at_a_time is %q, expected a number or a share like \"25%%\""):format(tostring(at_a_time))
+end
+
 --- What is wrong with one part, or nil.
 local function mistake_in(kind, part, value)
   local wanted = PARTS[kind][part]
@@ -68,6 +89,8 @@ local function mistake_in(kind, part, value)
   if (part == "timeout" or part == "every") and not duration.seconds(value) then
     return (": %s is %q, which is no duration like \"30s\" or \"1h30m\""):format(part, value)
   end
+  if part == "retry" then return mistake_in_retry(value) end
+  if part == "at_a_time" then return mistake_in_width(value) end
 end
 
 --- What is wrong with the parts as a whole, or nil.
@@ -76,6 +99,9 @@ local function mistake_in_all(kind, given)
   if required and not given[required] then return " lacks " .. required end
   if kind == "step" and not given.run and not given.undo then return " lacks run" end
   if given.keep and given.irreversible then return " is either keep or irreversible" end
+  if (given.at_a_time or given.max_failures) and not given.on then
+    return " says how many at a time, or may fail, of what? It lacks on"
+  end
 end
 
 --- Raises at the procedure's own line when a part is unknown, of the wrong type, or missing.
@@ -111,9 +137,13 @@ local function make_handle(definition)
     local branch = branches.current()
     if not branch then error(("%q has no result yet: use it inside a later step"):format(definition.title), 2) end
     local state = branch.run.state.steps[definition.title]
-    if state and state.status == "done" then return data.plain(state.result) end
+    if state and state.status == "done" then
+      if state.skipped then return nil end
+      return data.plain(state.result)
+    end
     if branch.run.planning then
-      return branch.run.plan_results[definition.title] or unknown.outcome(definition.number)
+      local planned = branch.run.plan_results[definition.title]
+      return not planned and unknown.outcome(definition.number) or planned and planned[1]
     end
     error(("%q has not ended, so it has no result"):format(definition.title), 2)
   end, "a step is not altered")
@@ -126,14 +156,16 @@ end
 
 local function add(loading, kind, title, given)
   check_parts(kind, title, given, 3)
+  local where = where_declared()
   if loading.titles[title] then
-    error(("two steps are titled %q; a title names its step on resume"):format(title), 2)
+    error(("two steps are titled %q: here, and at %s; a title names its step on resume"):format(title,
+      loading.titles[title].where), 2)
   end
   if title:find "/" then
     error(("the title %q has a slash, which separates a step from its branches"):format(title), 2)
   end
   local phase = current_phase(loading)
-  local definition = { kind = kind, title = title, phase = phase.title, where = where_declared(),
+  local definition = { kind = kind, title = title, phase = phase.title, where = where,
     disposition = disposition(given), number = ("%d.%d"):format(phase.number, #phase.steps + 1) }
   for part, value in pairs(given) do definition[part] = value end
   loading.titles[title] = definition
@@ -143,6 +175,13 @@ local function add(loading, kind, title, given)
 end
 
 local function placeholder(_, name) return ("<%s>"):format(name) end
+
+--- What an included procedure's `parameters { … }` returns: the arguments of the one that includes it.
+local function included_parameters(loading, given)
+  local list = parameters.declarations(given)
+  local values = parameters.values(list, loading.arguments or {}, "parameter", loading.showing)
+  return sandbox.frozen(loading.showing and setmetatable(values, { __index = placeholder }) or values)
+end
 
 --- What `parameters { … }` returns; shown without a run, a value that is missing reads as its name.
 local function declare_parameters(loading, given)
@@ -156,13 +195,14 @@ end
 --- What `needs { … }` returns: env, but with the needed values checked and of their types.
 local function declare_needs(loading, given)
   local list = parameters.declarations(given)
-  local env = loading.env()
+  local env, raw = loading.env()
   local found = {}
   for _, one in ipairs(list) do
     table.insert(loading.needs, one)
-    found[one.name] = env[one.name] or env.hosts[one.name]
+    found[one.name] = raw[one.name]
+    if found[one.name] == nil then found[one.name] = raw.hosts[one.name] end
   end
-  local checked = parameters.values(list, found, "value", loading.showing)
+  local checked = sandbox.frozen(parameters.values(list, found, "value", loading.showing))
   return view(function(_, name)
     local value = checked[name]
     local names_a_host = type(value) == "table" and value.name
@@ -171,8 +211,8 @@ local function declare_needs(loading, given)
   end, "an environment is not altered")
 end
 
---- The words that are said at file level.
-local function declaring(loading)
+--- The words that are said at file level; `included` is the path of a procedure that another one includes.
+local function declaring(loading, included)
   local declared = {}
   function declared.phase(title)
     table.insert(loading.phases, { title = title, number = #loading.phases + 1, steps = {} })
@@ -190,9 +230,11 @@ local function declaring(loading)
       table.insert(loading.remarks, { text = text, from = given.from, where = where_declared() })
     end
   end
+  local has_parameters
   function declared.parameters(given)
-    if loading.parameters then error("parameters are declared once, in one table", 2) end
-    return declare_parameters(loading, given)
+    if has_parameters then error("parameters are declared once, in one table", 2) end
+    has_parameters = true
+    return (included and included_parameters or declare_parameters)(loading, given)
   end
   function declared.needs(given) return declare_needs(loading, given) end
   return declared
@@ -207,8 +249,8 @@ local function find_module(loading, name)
   return path
 end
 
-local function run_file(loading, path)
-  local chunk, message = load(loading.files[path], "@" .. path, "t", loading.globals)
+local function run_file(loading, path, globals)
+  local chunk, message = load(loading.files[path], "@" .. path, "t", globals or loading.globals)
   if not chunk then fault.raise { kind = "conflict", code = "syntax", message = message, where = "" } end
   return chunk()
 end
@@ -228,17 +270,39 @@ local function make_require(loading)
   end
 end
 
-local function make_globals(loading)
-  local base = sandbox.base(function() return loading.globals end)
-  local declared = declaring(loading)
-  loading.words = declared
+local make_globals
+
+local function find_procedure(loading, name)
+  local path = type(name) == "string" and name:find "^[%w_-]+/[%w_-]+$" and "procedures/" .. name .. ".lua"
+  if not path then error(("include takes a procedure like \"rdw/quiesce\", not %q"):format(tostring(name)), 3) end
+  if not loading.files[path] then error(("no procedure %s: there is no %s in the repository"):format(name, path), 3) end
+  local before = loading.included[path]
+  if before then error(("%s is included twice: here, and at %s"):format(name, before), 3) end
+  return path
+end
+
+--- The steps of another procedure stand where it is included, in its own phases; its globals are its own, and what the
+--- file returns is returned.
+local function include(loading, name)
+  local path = find_procedure(loading, name)
+  loading.included[path] = where_declared()
+  return run_file(loading, path, make_globals(loading, path))
+end
+
+--- The globals of the procedure and its libraries, or of a procedure that it includes.
+function make_globals(loading, included)
+  local globals
+  local base = sandbox.base(function() return globals end)
+  local declared = declaring(loading, included)
+  loading.words = loading.words or declared
+  function declared.include(name) return include(loading, name) end
   local found = {}
   local own = {}
   local meta = { __metatable = false }
   function meta.__index(_, name)
     if own[name] ~= nil then return own[name] end
     if base[name] ~= nil then return base[name] end
-    if name == "env" then return loading.env() end
+    if name == "env" then return (loading.env()) end
     if declared[name] and not loading.sealed then return declared[name] end
     if declared[name] then error(("%s is said at file level, not inside a step"):format(name), 2) end
     if found[name] == nil then found[name] = words.find(name, sandbox.frozen) end
@@ -251,8 +315,9 @@ local function make_globals(loading)
     end
     own[name] = value
   end
-  base.require = make_require(loading)
-  return setmetatable({}, meta)
+  base.require = loading.require
+  globals = setmetatable({}, meta)
+  return globals
 end
 
 local function first_comment(text)
@@ -268,14 +333,17 @@ function procedure.load(given)
   local loading = {
     files = given.files, given = given.arguments or {}, showing = given.showing,
     phases = {}, steps = {}, titles = {}, remarks = {}, needs = {}, kinds = {},
+    included = { [given.path] = given.path .. ":1" },
   }
+  local raw
   function loading.env()
     resolved = resolved or words.resolve(given.environment, loading.arguments or loading.given, loading.showing)
-    env = env or words.environment(resolved)
-    return env
+    if not env then env, raw = words.environment(resolved) end
+    return env, raw
   end
+  loading.require = make_require(loading)
   loading.globals = make_globals(loading)
-  task.with_context({ kinds = loading.kinds }, run_file, loading, given.path)
+  task.with_context({ kinds = loading.kinds }, sandbox.bounded, run_file, loading, given.path)
   if not loading.parameters and not given.showing then parameters.refuse_unknown({}, loading.given) end
   loading.sealed = true
   if not given.showing then loading.env() end

@@ -4,6 +4,7 @@ local branches = require "neap.engine.branch"
 local duration = require "neap.engine.duration"
 local fan_out  = require "neap.engine.fan_out"
 local fault    = require "native.error"
+local locals   = require "neap.engine.locals"
 local outcome  = require "neap.engine.outcome"
 local recover  = require "neap.engine.recover"
 local rollback = require "neap.engine.rollback"
@@ -54,45 +55,19 @@ local function with_timeout(step, fn, ...)
 end
 
 local function items_of(step)
-  if type(step.on) == "function" then return step.on() end
-  return step.on.name and { step.on } or step.on
-end
-
---- The values a step's functions keep outside themselves: changed by a step, they would be gone after a resume.
-local function upvalues(fn)
-  local values = {}
-  for i = 1, 255 do
-    local name, value = debug.getupvalue(fn, i)
-    if not name then break end
-    if name ~= "_ENV" then values[i] = { name = name, value = value } end
-  end
-  return values
-end
-
-local function check_upvalues(step, before)
-  for i, kept in pairs(before) do
-    local _, now = debug.getupvalue(step.run, i)
-    if not rawequal(now, kept.value) then
-      error(("step %q sets %q, a local of the file: after a resume it would be nil; "
-        .. "return it, and use the step's .result"):format(step.title, kept.name), 0)
-    end
-  end
+  local items = step.on
+  if type(items) == "function" then items = items() end
+  if type(items) ~= "table" then error(("%s: on gives a %s, expected a list"):format(step.where, type(items)), 0) end
+  return items.name and { items } or items
 end
 
 function perform.step(step)
   if not step.run then return end
-  local before = upvalues(step.run)
-  local result
-  if step.on then
-    local limits = { at_a_time = step.at_a_time, max_failures = step.max_failures }
-    result = fan_out.run(branches.current(), items_of(step), limits, function(item)
-      return with_timeout(step, step.run, item)
-    end)
-  else
-    result = with_timeout(step, step.run)
-  end
-  check_upvalues(step, before)
-  return result
+  if not step.on then return with_timeout(step, step.run) end
+  local limits = { at_a_time = step.at_a_time, max_failures = step.max_failures }
+  return fan_out.run(branches.current(), items_of(step), limits, function(item)
+    return with_timeout(step, step.run, item)
+  end)
 end
 
 local function observe(branch, step)
@@ -141,10 +116,26 @@ local function wanted(step)
   return step.when() and true or false
 end
 
---- What an attempt at a step does; plan walks the same.
+local FUNCTIONS = { "when", "on", "run", "check" }
+
+local function functions_of(step)
+  local list = {}
+  for _, part in ipairs(FUNCTIONS) do
+    if type(step[part]) == "function" then list[#list + 1] = step[part] end
+  end
+  return list
+end
+
+--- What an attempt at a step does; plan walks the same. A step whose `when` says no is skipped.
 function run.body(step)
-  if not wanted(step) then return { skipped = true } end
-  return perform[step.kind](step)
+  local seen = locals.note(functions_of(step))
+  if not wanted(step) then
+    branches.current().skipped = true
+    return nil
+  end
+  local result = perform[step.kind](step)
+  locals.check(step, seen)
+  return result
 end
 
 local function retrying(self, step)

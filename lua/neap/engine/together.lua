@@ -6,22 +6,39 @@ local effect   = require "neap.engine.effect"
 local fault    = require "native.error"
 local fan_out  = require "neap.engine.fan_out"
 
+local near     = require "neap.near"
+
 local together = {}
+
+--- The branch that a step's run stands in; reads, checks and changes are no place for branches of their own.
+local function current(word)
+  local branch = branches.current()
+  if not branch or not branch.path or branch.inside then error(word .. " belongs into the run of a step", 3) end
+  return branch
+end
+
+local EACH = { at_a_time = true, max_failures = true }
+
+local function check_options(options)
+  for key in pairs(options) do
+    if not EACH[key] then error(("no option is named %q%s"):format(tostring(key), near.hint(key, EACH)), 3) end
+  end
+end
 
 --- Runs the named functions side by side and waits for all: parallel { warehouse = function() … end, … }.
 --- Returns their results by name. The names are the branches' identity, so they must stay the same on resume.
 --- @param named table<string, fun(): any>
 --- @return table<string, any>
 function together.parallel(named)
-  local items = {}
+  local branch, items = current "parallel", {}
   for name, fn in pairs(named) do
-    if type(name) ~= "string" then
-      error("parallel takes a table with names: parallel { warehouse = function() … end }", 2)
+    if type(name) ~= "string" or type(fn) ~= "function" then
+      error("parallel takes functions with names: parallel { warehouse = function() … end }", 2)
     end
     items[#items + 1] = { name = name, run = fn }
   end
   table.sort(items, function(a, b) return a.name < b.name end)
-  return fan_out.run(branches.current(), items, {}, function(item) return item.run() end)
+  return fan_out.run(branch, items, {}, function(item) return item.run() end)
 end
 
 --- Calls fn(item) for each item of a list, at most at_a_time (1) of them side by side. An item has a name or is a text.
@@ -30,9 +47,11 @@ end
 --- @param options? { at_a_time?: integer|string, max_failures?: integer }
 --- @return table<string, any> results  by the items' names
 function together.each(items, fn, options)
+  local branch = current "each"
   options = options or {}
+  check_options(options)
   local limits = { at_a_time = options.at_a_time or 1, max_failures = options.max_failures }
-  return fan_out.run(branches.current(), items, limits, fn)
+  return fan_out.run(branch, items, limits, fn)
 end
 
 local read_now = effect.read("now", function() return clock.now() end)

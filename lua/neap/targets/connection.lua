@@ -3,6 +3,7 @@
 --- A run keeps one session per host, and one file channel per host and user; each is made at its first use. What breaks
 --- raises kind `lost` for the call in hand, the next call connects anew.
 local fault   = require "native.error"
+local near    = require "neap.near"
 local process = require "native.process"
 local sftp    = require "native.sftp"
 local shell   = require "neap.targets.shell"
@@ -27,11 +28,26 @@ echo "sftp-server is not installed" >&2; exit 127]]
 local function current_run()
   local context = task.context()
   local run = type(context) == "table" and context.run
-  if not run then error("a host is known only within a run", 3) end
+  if not run then fault.raise { kind = "conflict", message = "a host can be reached only inside a step" } end
   return run
 end
 
-local META = { __name = "host", __index = hosts.methods }
+local META = { __name = "host" }
+
+local known = setmetatable({}, { __mode = "k" }) -- name and address of each host object
+
+function META.__index(self, key)
+  local value = known[self][key]
+  if value == nil then value = hosts.methods[key] end
+  if value == nil and key ~= "address" and type(key) == "string" then
+    local there = { name = true, address = true }
+    for name in pairs(hosts.methods) do there[name] = true end
+    error(("a host has no %q%s"):format(key, near.hint(key, there)), 2)
+  end
+  return value
+end
+
+function META.__newindex() error("a host is not altered", 2) end
 
 --- What the journal keeps of a host: its name.
 function META.__plain(self) return { name = self.name } end
@@ -61,7 +77,11 @@ end
 --- @field name string
 --- @field address string?   as other machines know it
 
-local function new_host(entry) return setmetatable({ name = entry.name, address = entry.address }, META) end
+local function new_host(entry)
+  local host = setmetatable({}, META)
+  known[host] = { name = entry.name, address = entry.address }
+  return host
+end
 
 --- A host, or a list of hosts, for an environment's entry. Opens nothing.
 --- @param entry table
