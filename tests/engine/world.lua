@@ -128,10 +128,14 @@ local function given(self, more)
     state = place, procedure = "procedures/test/it.lua", files = self.files, arguments = self.arguments or {},
     environment = { name = "test/lab", group = "test", hosts = {}, values = {}, policy = self.policy },
     on_event = function(event) self.events[#self.events + 1] = event end,
+    attended = function() return self.answers ~= nil and #self.answers > 0 end,
     ask = function(question)
       self.question = question
-      local choice = self.answers and table.remove(self.answers, 1)
-      return choice and { choice = choice, who = "tester" } or nil
+      local answer = self.answers and table.remove(self.answers, 1)
+      if type(answer) == "function" then answer = answer(question) end
+      if type(answer) == "string" then answer = { choice = answer } end
+      if answer then answer.who = "tester" end
+      return answer
     end,
     settle_patience = 0, settle_at_once = 0,
   }

@@ -95,39 +95,23 @@ end
 
 -- ---- questions ----
 
-local function chosen(typed, options)
-  local matching
-  for _, option in ipairs(options) do
-    if option == typed then return option end
-    if typed ~= "" and option:sub(1, #typed) == typed then
-      if matching then return nil end
-      matching = option
-    end
-  end
-  return matching
+local function wait_for(reading, seconds)
+  if not seconds then return reading:wait() end
+  return task.deadline(seconds, reading.wait, reading)
 end
 
-local function read_choice(self, question)
-  if question.kind == "point of no return" then
-    local name = self.environment:match "[^/]*$"
-    local typed = self.console:ask(("Type the environment's name to pass it (%s), anything else pauses: "):format(name))
-    return typed and (typed == name and "pass" or "stop")
-  end
-  while true do
-    local typed = self.console:ask(("%s? "):format(table.concat(question.options, " / ")))
-    if not typed then return nil end
-    local choice = chosen(typed, question.options)
-    if choice then return choice end
-    self.console:tell(("Type one of: %s"):format(table.concat(question.options, ", ")))
-  end
-end
-
---- Reads a line in a task that a pause cancels; nil where nobody answers.
-local function read_beside(self, read, ...)
+--- Reads in a task that a pause cancels, or time; nil where nobody answers.
+local function read_beside(self, seconds, read, ...)
   self.asking = true
   self.reading = task.spawn(read, ...)
-  local ok, answer = self.reading:wait()
+  local reading = self.reading
+  local in_time, ok, answer = pcall(wait_for, reading, seconds)
+  if not in_time then reading:cancel() end
   self.asking, self.reading = false, nil
+  if not in_time then
+    if fault.is(ok, "timeout") then return { choice = "timeout" } end
+    error(ok, 0)
+  end
   if not ok and not fault.is(answer, "cancelled") then error(answer, 0) end
   return ok and answer or nil
 end
@@ -139,25 +123,33 @@ end
 function attend:prompt(text, options)
   if not self.console.may_ask then return nil end
   if self.console.live then self.console:draw(erase(self)) end
-  return read_beside(self, self.console.ask, self.console, self.console.err:clean(text) .. " ", options)
+  return read_beside(self, nil, self.console.ask, self.console, self.console.err:clean(text) .. " ", options)
+end
+
+--- The run as its journal has it now.
+local function model_of(self)
+  return require "neap.cli.standing".of { folder = self.folder, run = self.run }
 end
 
 --- Asks a person, where there is one; nil leaves the question open and pauses the run.
---- @param question { kind: string, text: string, options: string[], shown?: any }
---- @return { choice: string, who: string }?
+--- @param question neap.question
+--- @return { choice: string, who: string, reason?: string, to?: string, whom?: string, evidence?: string }?
 function attend:ask(question)
   if not self.console.may_ask then return nil end
   local above = self.console.live and erase(self) or ""
   self.console:draw(above .. require "neap.cli.view.question".text(question, self.console.err) .. "\n")
-  local choice = read_beside(self, read_choice, self, question)
-  return choice and { choice = choice, who = attend.actor() } or nil
+  local asker = { console = self.console, environment = self.environment, model = function() return model_of(self) end }
+  local answer = read_beside(self, question.timeout, require "neap.cli.answer".read, asker, question)
+  if answer then answer.who = attend.actor() end
+  return answer
 end
 
 -- ---- a whole run ----
 
 --- What the engine needs of us.
 local function fill(self, request)
-  request.actor, request.signals = attend.actor(), true
+  request.actor, request.signals, self.folder = attend.actor(), true, request.state
+  function request.attended() return self.console.may_ask end
   function request.on_event(record) self:on_event(record) end
   function request.ask(question) return self:ask(question) end
   function request.prompt(text, options) return self:prompt(text, options) end
@@ -204,6 +196,7 @@ function attend:report(outcome)
     self.console:answer_json(require "neap.cli.view.json".event {
       type = "outcome", status = outcome.status, exit = outcome.exit, run = outcome.run, step = outcome.step,
       environment = outcome.environment, procedure = outcome.procedure, changed = outcome.changed, kept = outcome.kept,
+      by_person = outcome.by_person,
       in_doubt = outcome.in_doubt, point_of_no_return = outcome.point_of_no_return, seconds = outcome.seconds,
       failure = fault.is(outcome.failure) and outcome.failure
         or outcome.failure and { message = tostring(outcome.failure) } or nil,

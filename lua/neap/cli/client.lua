@@ -16,7 +16,7 @@ local LEFT = 10 -- exit status: left, the run goes on
 
 -- ---- starting a worker ----
 
-local SENT = { "procedure", "arguments", "state", "actor", "plan", "run", "to", "on_conflict" }
+local SENT = { "procedure", "arguments", "state", "actor", "plan", "run", "to", "on_conflict", "answer" }
 
 --- What the worker is to do, as one JSON text. The environment goes with its references resolved.
 local function order(verb, request)
@@ -73,8 +73,8 @@ local heard = {}
 function heard.question(view, message)
   local answer = view.request.ask(message.question)
   if answer then
-    say(view.connection, { say = "answer", id = message.id, choice = answer.choice, who = answer.who,
-      reason = answer.reason })
+    answer.say, answer.id = "answer", message.id
+    say(view.connection, answer)
   else
     say(view.connection, { say = "interrupt", why = "the question was left open" })
   end

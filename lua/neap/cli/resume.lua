@@ -1,4 +1,5 @@
 --- `neap resume`: goes on with a run that stopped, after asking the targets what became of what is in doubt.
+local answer   = require "neap.cli.answer"
 local attend   = require "neap.cli.attend"
 local choice   = require "neap.cli.choice"
 local client   = require "neap.cli.client"
@@ -9,7 +10,8 @@ local view     = require "neap.cli.view.standing"
 
 local resume = {
   summary = "go on with a run that stopped",
-  examples = { "neap resume 142", "neap resume 142 --env encode/lab", "neap resume encode/lab/142 --no-input" },
+  examples = { "neap resume 142", "neap resume 142 --env encode/lab", "neap resume encode/lab/142 --no-input",
+               'neap resume 142 --answer skip --reason "done on Monday, CHG-8812"' },
 }
 
 function resume.arguments(parser)
@@ -17,6 +19,11 @@ function resume.arguments(parser)
   parser:option("--env", "the environment, where several have a run of that number"):argname "ENV"
   parser:option("--on-conflict", "in a rollback, what to do where somebody else changed a target")
     :choices { "stop", "keep", "overwrite" }:argname "HOW"
+  parser:option("--answer", "answer what the run waits for: retry, by-hand, skip, back, done and so on")
+    :argname "CHOICE"
+  parser:option("--reason", "why, or what shows it"):argname "TEXT"
+  parser:option("--to", "with --answer back: the step to go back to"):argname "STEP"
+  parser:option("--whom", "with --answer hand-over: to whom"):argname "NAME"
   parser:flag("--foreground", "keep the run in this process, and end with it")
   confirm.add_option(parser)
 end
@@ -27,20 +34,21 @@ local function join(options, found, model)
   attending:replay(model.records)
   return attending:report(attending:during(function(request)
     return client.attend(request, found.folder, found.run, model.last.seq, options.console.may_ask)
-  end, {}))
+  end, { state = found.folder }))
 end
 
 function resume.run(options)
   local found = choice.open_run(options.run, options)
   local model = standing.of(found)
   if not options.console.json then options.console:tell(view.resume(model, options.console.err)) end
+  local given = answer.given(options, model)
   if model.alive and client.is_living(found.folder) then return join(options, found, model) end
   confirm.start(options, found.environment, model.policy, "resume")
   local attending = attend.new { console = options.console, environment = found.environment }
   attending:replay(model.records)
   local outcome = failure.leased(found.folder, found.environment, function()
     return attending:during(client.calling("resume", options),
-      { state = found.folder, run = found.run, on_conflict = options.on_conflict,
+      { state = found.folder, run = found.run, on_conflict = options.on_conflict, answer = given,
         after = model.last and model.last.seq })
   end)
   return attending:report(outcome)

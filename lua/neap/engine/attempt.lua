@@ -27,7 +27,10 @@ local function begin(run, step, path, fields)
   return run.state.steps[path]
 end
 
-local function plain_failure(failure)
+--- A failure as the journal keeps it.
+--- @param failure any
+--- @return table
+function attempt.plain_failure(failure)
   if not fault.is(failure) then return { kind = "mistake", message = tostring(failure) } end
   local plain = {}
   for _, key in ipairs { "kind", "message", "where", "host", "code", "output", "hint" } do
@@ -58,7 +61,7 @@ function attempt.run(run, step, path, options, fn, ...)
   if not ok then
     if not attempt.interrupts(result) then
       run.writer:write { type = "end", of = current.seq, path = path, status = "failed",
-        failure = plain_failure(result) }
+        failure = attempt.plain_failure(result) }
     end
     error(result, 0)
   end
@@ -66,6 +69,17 @@ function attempt.run(run, step, path, options, fn, ...)
   run.writer:write { type = "end", of = current.seq, path = path, status = "done", result = result,
     skipped = branch.skipped }
   return result
+end
+
+--- Ends a step by a person's word, as an attempt of its own.
+--- @param run table
+--- @param step table
+--- @param status "done"|"skipped"
+--- @param answer { who: string?, reason: string? }
+function attempt.by_person(run, step, status, answer)
+  local current = begin(run, step, step.title, { how = "person" })
+  run.writer:write { type = "end", of = current.seq, path = step.title, status = status, how = "person",
+    who = answer.who, reason = answer.reason }
 end
 
 return attempt

@@ -5,6 +5,16 @@ local group   = require "neap.engine.group"
 
 local fan_out = {}
 
+--- The items that a step runs on.
+--- @param step table  with `on`: one, a list, or a function that returns it
+--- @return table
+function fan_out.items(step)
+  local items = step.on
+  if type(items) == "function" then items = items() end
+  if type(items) ~= "table" then error(("%s: on gives a %s, expected a list"):format(step.where, type(items)), 0) end
+  return items.name and { items } or items
+end
+
 local function name_of(item) return type(item) == "table" and item.name or tostring(item) end
 
 --- Names are known per attempt: a second fan-out with one of them would be taken for the first.

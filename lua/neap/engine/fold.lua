@@ -22,7 +22,15 @@ function on.own(state, record)
   state.owner = record
 end
 
+--- After a way back to a step, that step and those after it are to be done anew.
+local function forget_from(state, seq)
+  for _, step in pairs(state.steps) do
+    if step.first_seq >= seq then step.status = "undone" end
+  end
+end
+
 function on.turn(state, record)
+  if record.direction == "forward" and state.to then forget_from(state, state.to) end
   state.turn, state.to, state.turn_record = record.direction, record.to, record
 end
 
@@ -57,7 +65,7 @@ function on.step(state, record)
   local known = state.steps[record.path]
   if not known then table.insert(state.step_order, record.path) end
   local attempt = new_attempt(record, known)
-  attempt.first_seq = known and known.first_seq or record.seq
+  attempt.first_seq = known and known.status ~= "undone" and known.first_seq or record.seq
   state.steps[record.path], state.attempts[record.seq] = attempt, attempt
 end
 
@@ -93,6 +101,7 @@ end
 local function end_step(state, step, record)
   step.status, step.result, step.failure, step.end_seq = record.status, record.result, record.failure, record.seq
   step.skipped = record.skipped
+  step.how, step.who, step.reason, step.ended = record.how, record.who, record.reason, record.time
   local undone = step.undoes and state.attempts[step.undoes]
   if undone and record.status == "done" then undone.status = "undone" end
 end
@@ -113,6 +122,8 @@ end
 
 function on.ask(state, record)
   state.question = record
+  local step = record.kind == "failure" and attempt_of(state, record.path)
+  if step then step.asked = true end
 end
 
 function on.answer(state, record)
@@ -120,7 +131,9 @@ function on.answer(state, record)
   state.answers[record.of] = record
 end
 
-function on.note() end
+function on.note(state, record)
+  if record.kind == "hand over" then state.handed_over = record end
+end
 
 function on.close(state, record)
   state.closed = record
@@ -164,6 +177,20 @@ function fold:in_place()
   local list = {}
   for _, effect in ipairs(self.effect_order) do
     if in_place(effect) then list[#list + 1] = effect end
+  end
+  return list
+end
+
+--- The steps that a person skipped or did by hand, in the order of the run.
+--- @return { path: string, number: string, status: "skipped"|"done", who: string?, reason: string? }[]
+function fold:by_person()
+  local list = {}
+  for _, path in ipairs(self.step_order) do
+    local step = self.steps[path]
+    if step.how == "person" and step.status ~= "undone" then
+      list[#list + 1] = { path = path, number = step.number, status = step.status, who = step.who,
+        reason = step.reason }
+    end
   end
   return list
 end

@@ -38,7 +38,7 @@ function outcome.of(self, status, failure)
     environment = self.environment.name, procedure = self.procedure.name, arguments = self.procedure.arguments,
     step = at and { title = at.title, number = at.number, where = at.where, hint = at.hint } or nil,
     question = fault.is(failure) and failure.question or nil, changed = changed, in_doubt = in_doubt,
-    point_of_no_return = self.state:point_of_no_return(), seconds = self:elapsed(),
+    point_of_no_return = self.state:point_of_no_return(), by_person = self.state:by_person(), seconds = self:elapsed(),
   }
 end
 

@@ -36,8 +36,8 @@ local PARTS = {
   step = {
     on = { "table", "function" }, at_a_time = { "number", "string" }, max_failures = { "number" },
     when = { "function" }, run = { "function" }, undo = { "function" }, irreversible = { "string" },
-    keep = { "string" }, retry = { "table" }, timeout = { "string", "number" }, hint = { "string" },
-    from = { "string" },
+    keep = { "string" }, retry = { "table" }, timeout = { "string", "number" }, check = { "function" },
+    hint = { "string" }, from = { "string" },
   },
   manual = {
     when = { "function" }, text = { "string" }, check = { "function" }, evidence = { "string" },
@@ -145,7 +145,8 @@ local function make_handle(definition)
       local planned = branch.run.plan_results[definition.title]
       return not planned and unknown.outcome(definition.number) or planned and planned[1]
     end
-    error(("%q has not ended, so it has no result"):format(definition.title), 2)
+    local what = state and state.status == "skipped" and "was skipped" or "has not ended"
+    error(("%q %s, so it has no result"):format(definition.title, what), 2)
   end, "a step is not altered")
 end
 

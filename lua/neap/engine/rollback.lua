@@ -31,7 +31,8 @@ local function to_undo(self)
   local list, own = {}, {}
   for _, path in ipairs(self.state.step_order) do
     local step = self.state.steps[path]
-    if step.undo == "own" and not path:find "/" and (step.status == "done" or step.status == "undone") then
+    local by_neap = step.how ~= "person" and (step.status == "done" or step.status == "undone")
+    if step.undo == "own" and not path:find "/" and by_neap then
       own[path] = true
       if step.status == "done" then list[#list + 1] = { seq = step.end_seq, step = step } end
     end
@@ -157,12 +158,22 @@ local function seq_of(self, name)
   fault.raise { kind = "missing", message = ("no step is called %q"):format(name) }
 end
 
+--- Where a way back to the step that a person names by title or number ends; nil: it takes everything back. Raises where
+--- the step has not been begun, or where a point of no return lies between.
+--- @param self table
+--- @param name string?
+--- @return integer? seq
+function rollback.down_to(self, name)
+  local seq = seq_of(self, name)
+  check_return(self, seq)
+  return seq
+end
+
 local function settle_and_go_back(self, given)
   recover.settle_all(self)
-  local down_to = seq_of(self, given.to)
-  check_return(self, down_to)
   return rollback.back(self, {
-    down_to = down_to, on_conflict = given.on_conflict, reason = "asked for", actor = given.actor,
+    down_to = rollback.down_to(self, given.to), on_conflict = given.on_conflict, reason = "asked for",
+    actor = given.actor,
   })
 end
 

@@ -1,6 +1,7 @@
 --- Walks the steps forward: start and resume. What fails is settled, stopped or rolled back as the environment says.
 local attempt  = require "neap.engine.attempt"
 local branches = require "neap.engine.branch"
+local decide   = require "neap.engine.decide"
 local duration = require "neap.engine.duration"
 local fan_out  = require "neap.engine.fan_out"
 local fault    = require "native.error"
@@ -18,7 +19,8 @@ local task     = require "native.task"
 --- @field arguments table
 --- @field state string|table  the environment's folder
 --- @field on_event? fun(event: table)
---- @field ask? fun(question: table): table?  returns { choice, who, reason }, or nil where nobody answers
+--- @field ask? fun(question: table): table?  returns { choice, who, reason … }, or nil where nobody answers
+--- @field attended? fun(): boolean  whether a question would reach somebody now; without it nobody is asked at a failure
 --- @field prompt? fun(prompt: string, options: table): string?  asks for a passphrase
 --- @field actor? string
 --- @field plan? table  what was planned: a run that would do something else is refused
@@ -29,6 +31,9 @@ local task     = require "native.task"
 --- @field run integer
 --- @field on_event? fun(event: table)
 --- @field ask? fun(question: table): table?  as in neap.run_request
+--- @field attended? fun(): boolean  as in neap.run_request
+--- @field answer? { choice: string, reason?: string, to?: string, whom?: string, evidence?: string }  to the question that
+---   the run had stopped at
 --- @field actor? string
 --- @field on_conflict? "keep"|"overwrite"|"stop"  where the run is already being rolled back
 --- @field signals? boolean  as in neap.run_request
@@ -54,18 +59,11 @@ local function with_timeout(step, fn, ...)
   error(failure, 0)
 end
 
-local function items_of(step)
-  local items = step.on
-  if type(items) == "function" then items = items() end
-  if type(items) ~= "table" then error(("%s: on gives a %s, expected a list"):format(step.where, type(items)), 0) end
-  return items.name and { items } or items
-end
-
 function perform.step(step)
   if not step.run then return end
   if not step.on then return with_timeout(step, step.run) end
   local limits = { at_a_time = step.at_a_time, max_failures = step.max_failures }
-  return fan_out.run(branches.current(), items_of(step), limits, function(item)
+  return fan_out.run(branches.current(), fan_out.items(step), limits, function(item)
     return with_timeout(step, step.run, item)
   end)
 end
@@ -94,19 +92,36 @@ function perform.await(step)
   end
 end
 
+--- Asks until the check, where there is one, finds it done and the evidence is written down.
+local function ask_for_work(branch, step)
+  local notice
+  while true do
+    local choice, answer = branch.run:ask { kind = "manual", path = branch.path, options = { "done", "stop" },
+      text = step.text or step.title, evidence = step.evidence, notice = notice,
+      timeout = step.timeout and duration.seconds(step.timeout) }
+    if choice == "timeout" then
+      fault.raise { kind = "timeout", hint = step.hint, where = step.where .. ": ",
+        message = ("nobody said within %s that it is done: %s"):format(duration.text(duration.seconds(step.timeout)),
+          step.title) }
+    end
+    if choice ~= "done" then
+      fault.raise { kind = "cancelled", code = "paused", message = "the operator stopped at: " .. step.title }
+    end
+    local lacks_evidence = step.evidence and (answer.evidence or "") == ""
+    if not lacks_evidence and (not step.check or observe(branch, step)) then return answer end
+    notice = lacks_evidence and "what shows it is to be written down too" or "the step's check does not find it so"
+  end
+end
+
 function perform.manual(step)
   local branch = branches.current()
   if step.check and observe(branch, step) then return { found = true } end
-  local choice = branch.run:ask { kind = "manual", path = branch.path, options = { "done", "stop" },
-    text = step.text or step.title, shown = step.evidence }
-  if choice ~= "done" then
-    fault.raise { kind = "cancelled", code = "paused", message = "the operator stopped at: " .. step.title }
+  local answer = ask_for_work(branch, step)
+  if answer.evidence then
+    branch.run.writer:write { type = "note", kind = "evidence", path = branch.path, text = answer.evidence,
+      who = answer.who }
   end
-  if step.check and not observe(branch, step) then
-    fault.raise { kind = "verify", hint = step.hint,
-      message = "said to be done, but its check does not find it so: " .. step.title }
-  end
-  return { done = true }
+  return { done = true, who = answer.who, evidence = answer.evidence }
 end
 
 -- ---- the walk ----
@@ -167,19 +182,45 @@ local function ask_before_no_return(self, step)
   end
 end
 
+--- Attempts a step until it is done, or a person has said what now.
+local function carry_out(self, step)
+  local failure = decide.left_open(self, step)
+  if not failure then ask_before_no_return(self, step) end
+  while true do
+    if not failure then
+      local ok, raised = pcall(retrying, self, step)
+      if ok then return end
+      if not decide.is_possible(self, raised) then error(raised, 0) end
+      failure = raised
+    end
+    if decide.ask(self, step, failure) == "ended" then return end
+    failure = nil
+  end
+end
+
+local function is_over(known) return known and (known.status == "done" or known.status == "skipped") end
+
 local function walk(self)
   for _, step in ipairs(self.procedure.steps) do
-    local known = self.state.steps[step.title]
-    if not known or known.status ~= "done" then
+    if not is_over(self.state.steps[step.title]) then
       if self.pausing then fault.raise { kind = "cancelled", code = "paused", message = self.pausing } end
       self.at = step
-      ask_before_no_return(self, step)
-      retrying(self, step)
+      carry_out(self, step)
     end
   end
 end
 
+--- A person has said what becomes of the run: back, or left as it is.
+local function as_decided(self, decision, failure)
+  if decision.choice == "back" then
+    return rollback.back(self, { down_to = decision.down_to, reason = decision.reason or "a person said so",
+      failure = failure, actor = decision.who })
+  end
+  return outcome.of(self, "stopped", decision.failure or failure)
+end
+
 local function failed(self, failure)
+  if self.decision then return as_decided(self, self.decision, failure) end
   if fault.is(failure) and (failure.kind == "paused" or attempt.interrupts(failure)) then
     return outcome.of(self, "stopped", failure)
   end

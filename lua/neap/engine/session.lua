@@ -28,6 +28,7 @@ local function new(given)
   local self = setmetatable({ connections = {}, occurrences = {}, reads = 0, plan_results = {} }, session)
   self.on_event = given.on_event or function() end
   self.answerer, self.prompt, self.signals = given.ask, given.prompt, given.signals
+  self.attended = given.attended
   self.attend, self.detach = given.attend, given.detach
   self.output = function(host, bytes, side) self:emit { type = "output", host = host, text = bytes, side = side } end
   self.settle_at_once = given.settle_at_once
@@ -117,6 +118,22 @@ function session:owner()
   return own
 end
 
+--- Where the run stands waiting: at a question, or at the step that failed last.
+local function waits_at(state)
+  if state.question then return state.question.path end
+  for i = #state.step_order, 1, -1 do
+    local step = state.steps[state.step_order[i]]
+    if step.status == "failed" and not step.path:find "/" then return step.path end
+  end
+end
+
+local function ready_answer(self, given)
+  if not given.answer then return nil end
+  local answer = { path = waits_at(self.state), who = given.actor }
+  for key, value in pairs(given.answer) do answer[key] = value end
+  return answer
+end
+
 --- Takes up a run that is not closed: its lease, its snapshot's code, its environment as it was.
 --- @param given table   { state, run, on_event, ask, actor }
 --- @return table session
@@ -131,6 +148,7 @@ function session.reopen(given)
     self.procedure = procedure.load { files = first.files, path = first.path, arguments = first.arguments,
       environment = self.environment }
     self.kinds = self.procedure.kinds
+    self.ready_answer = ready_answer(self, given)
   end)
   if not ok then
     self:leave()
@@ -145,19 +163,48 @@ function session:policy(key, default)
   return policy[key] == nil and default or policy[key]
 end
 
+--- Whether a question would reach somebody now.
+--- @return boolean
+function session:is_attended() return self.ready_answer ~= nil or self.attended ~= nil and self.attended() end
+
+--- The answer that `resume --answer` brought along, for the question that the run had stopped at.
+local function take_ready(self, record)
+  local ready = self.ready_answer
+  if not ready or ready.path ~= record.path then return nil end
+  for _, option in ipairs(record.options) do
+    if option == ready.choice then
+      self.ready_answer = nil
+      return ready
+    end
+  end
+end
+
+--- @class neap.question
+--- @field kind string
+--- @field text string
+--- @field options string[]
+--- @field path? string
+--- @field shown? any  what there is to see
+--- @field evidence? string  what is to be written down with the answer
+--- @field timeout? number  seconds after which the answer is "timeout"
+--- @field notice? string  why the last answer would not do
+
 --- Asks a person. Writes the question down; where nobody is there to answer, raises kind "paused" with it.
---- @param question { kind: string, text: string, options: string[], path?: string, shown?: any }
+--- @param question neap.question
 --- @return string choice
+--- @return table answer  the record: with who, and by the choice reason, to, whom, evidence
 function session:ask(question)
   local record = self.writer:write { type = "ask", kind = question.kind, path = question.path, text = question.text,
-    options = question.options, shown = question.shown }
-  local answer = self.answerer and self.answerer(record)
+    options = question.options, shown = question.shown, evidence = question.evidence, timeout = question.timeout,
+    notice = question.notice }
+  local answer = take_ready(self, record) or self.answerer and self.answerer(record)
   if not answer then
-    fault.raise { kind = "paused", message = question.text, question = record }
+    local why = question.notice and question.notice .. ": " or ""
+    fault.raise { kind = "paused", message = why .. question.text, question = record }
   end
-  self.writer:write { type = "answer", of = record.seq, choice = answer.choice, who = answer.who,
-    reason = answer.reason }
-  return answer.choice
+  local written = self.writer:write { type = "answer", of = record.seq, choice = answer.choice, who = answer.who,
+    reason = answer.reason, to = answer.to, whom = answer.whom, evidence = answer.evidence }
+  return written.choice, written
 end
 
 --- Closes the run in the journal: the environment is clean again.

@@ -180,6 +180,7 @@ function worker.serve(start, given, announce)
     if hub then hub:broadcast(event) end
   end
   function given.ask(question) return hub and hub:put { type = "question", question = question } end
+  function given.attended() return hub ~= nil and answering(hub) end
   function given.prompt(text, options)
     local answer = hub and hub:put { type = "prompt", text = text, secret = options and options.secret }
     return answer and answer.text

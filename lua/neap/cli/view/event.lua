@@ -54,14 +54,15 @@ function on.turn(self, record)
   local turned = self.back ~= nil
   self.back = record.direction == "back" or nil
   if record.direction ~= "back" then return turned and { sign = "note", text = "going forward again" } or nil end
-  return { sign = "note", text = "rolling back" .. (record.to and " to " .. tostring(record.to) or "") }
+  local to = self.begun[record.to]
+  return { sign = "note", text = to and ("rolling back to %s %s"):format(to.number, to.path) or "rolling back" }
 end
 
 function on.step(self, record)
   local _, title, branch = self:step_of(record.path)
   if record.number and not branch then self.numbers[title] = record.number end
   self.begun[record.seq] = record
-  if branch then return nil end
+  if branch or record.how then return nil end
   local again = record.attempt and record.attempt > 1 and ("attempt %d"):format(record.attempt) or nil
   return { sign = "step", number = self.numbers[title], text = title,
            result = record.undoes and "its own undo" or again }
@@ -106,6 +107,10 @@ local function end_of_step(self, step, record)
     return { sign = "!", number = number, text = name, result = "FAILED", seconds = seconds,
              detail = record.failure and record.failure.message }
   end
+  if record.how == "person" then
+    return { sign = "!", number = number, text = name, detail = record.reason,
+             result = record.status == "skipped" and "SKIPPED" or "done by hand" }
+  end
   if branch then return nil end
   return { sign = "done", number = number, text = name, result = step.undoes and "undone" or record.status,
            seconds = seconds }
@@ -131,7 +136,8 @@ function on.answer(_, record)
 end
 
 function on.note(_, record)
-  return { sign = "note", text = tostring(record.text or record.remark or "") }
+  local text = tostring(record.text or record.remark or "")
+  return { sign = "note", text = record.kind == "evidence" and "evidence: " .. text or text }
 end
 
 function on.close(_, record)

@@ -134,6 +134,17 @@ local function add_lines(lines, model, page, options)
   lines[#lines + 1] = page:paint("dim", more:format(left_out))
 end
 
+--- The lines alone.
+--- @param model table  as standing.of gives it
+--- @param page neap.page
+--- @param options { step?: string, patch?: boolean, all?: boolean }
+--- @return string[]
+function view.lines(model, page, options)
+  local lines = {}
+  add_lines(lines, model, page, options)
+  return lines
+end
+
 --- @param model table  as standing.of gives it, with chain and summary
 --- @param page neap.page
 --- @param options { step?: string, patch?: boolean, all?: boolean }

@@ -106,6 +106,16 @@ local function add_kept(lines, outcome, page)
   end
 end
 
+--- Steps that are over by a person's word.
+local function add_by_person(lines, outcome, page)
+  for _, one in ipairs(outcome.by_person or {}) do
+    local what = one.status == "skipped" and "skipped" or "done by hand"
+    local said = one.reason and page:clean(one.reason) .. ", " or ""
+    lines[#lines + 1] = ("  %s: %s %s (%s%s)"):format(what, page:clean(one.number), page:clean(one.path), said,
+      page:clean(one.who or "?"))
+  end
+end
+
 local function took(outcome, page) return outcome.seconds and " in " .. page.duration(outcome.seconds) or "" end
 
 local text_of = {}
@@ -122,6 +132,7 @@ function text_of.done(outcome, page)
   if outcome.point_of_no_return then
     lines[#lines + 1] = ("The point of no return is passed: %s"):format(page:clean(outcome.point_of_no_return.path))
   end
+  add_by_person(lines, outcome, page)
   lines[#lines + 1] = page:paint("dim", page:clean("What happened when: neap log " .. named(outcome)))
   return lines
 end
@@ -130,7 +141,11 @@ local function interrupted(outcome)
   return fault.is(outcome.failure) and (outcome.failure.kind == "paused" or outcome.failure.kind == "cancelled")
 end
 
-function text_of.stopped(outcome, page)
+--- What happened, where, and what is changed now.
+--- @param outcome table
+--- @param page neap.page
+--- @return string[] lines
+function view.stand(outcome, page)
   local head = outcome.question and "WAITS FOR A PERSON" or interrupted(outcome) and "PAUSED" or "FAILED"
   if not outcome.failure then head = "STOPPED" end
   local title = page:paint(head == "FAILED" and "alarm" or "yellow", head) .. "  " .. step_text(outcome.step, page)
@@ -139,6 +154,12 @@ function text_of.stopped(outcome, page)
   add_where(lines, outcome, page)
   add_changed(lines, outcome, page)
   add_point(lines, outcome, page)
+  return lines
+end
+
+function text_of.stopped(outcome, page)
+  local lines = view.stand(outcome, page)
+  add_by_person(lines, outcome, page)
   add_next(lines, outcome, page)
   return lines
 end
@@ -165,6 +186,7 @@ text_of["rolled back"] = function(outcome, page)
   lines[#lines + 1] = page:paint("green", ("ROLLED BACK%s.  Targets are as they were before run %d."):format(
     took(outcome, page), outcome.run))
   add_kept(lines, outcome, page)
+  add_by_person(lines, outcome, page)
   lines[#lines + 1] = page:paint("dim", page:clean("What happened when: neap log " .. named(outcome)))
   return lines
 end

@@ -139,6 +139,16 @@ function page.duration(seconds)
   return ("%dd%dh"):format(whole // 86400, whole % 86400 // 3600)
 end
 
+--- A duration that is estimated: 8s, 40s, 3m, 1h12m.
+--- @param seconds number
+--- @return string
+function page.about(seconds)
+  if seconds < 60 then return ("%ds"):format(math.max(1, math.floor(seconds + 0.5))) end
+  local minutes = math.floor(seconds / 60 + 0.5)
+  if minutes < 60 then return ("%dm"):format(minutes) end
+  return ("%dh%02dm"):format(minutes // 60, minutes % 60)
+end
+
 --- "1 step", "3 steps".
 function page.count(number, noun) return ("%d %s%s"):format(number, noun, number == 1 and "" or "s") end
 

@@ -43,17 +43,32 @@ local MEANINGS = {
   partial = { again = "do it again", done = "take it for done", stop = "look first, answer later" },
   manual = { done = "it is done", stop = "pause the run here" },
   ["point of no return"] = { stop = "pause the run here" },
+  window = { ["go on"] = "outside the window, with a reason", stop = "pause the run here" },
 }
+
+--- Why the last answer would not do.
+local function add_notice(lines, question, page)
+  if not question.notice then return end
+  for _, line in ipairs(page:wrap("Not yet: " .. page:clean(question.notice), page.width - 2, 2)) do
+    lines[#lines + 1] = page:paint("yellow", line)
+  end
+end
 
 --- @param question { kind: string, text: string, options: string[], shown?: any, path?: string }
 --- @param page neap.page
 --- @return string
 function view.text(question, page)
   local lines = { "" }
+  add_notice(lines, question, page)
+  if question.kind == "failure" then
+    lines[#lines + 1] = require "neap.cli.view.stand".text(question, page)
+    return table.concat(lines, "\n")
+  end
   for _, line in ipairs(page:lines(question.text)) do
     for _, piece in ipairs(page:wrap(line, page.width - 2, 2)) do lines[#lines + 1] = page:paint("bold", piece) end
   end
   if question.shown ~= nil then add_shown(lines, question.shown, page) end
+  if question.timeout then lines[#lines + 1] = "  within " .. page.duration(question.timeout) end
   local meanings = MEANINGS[question.kind] or {}
   for _, option in ipairs(question.options or {}) do
     if meanings[option] then

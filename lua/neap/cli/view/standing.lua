@@ -46,6 +46,8 @@ local function add_where(lines, model, page)
   add_wrapped(lines, page, ("It stopped %s %s%s"):format(time.second(model.last.time),
     model.back and "while rolling back, " or "", step))
   if model.failure then add_wrapped(lines, page, "  " .. page:clean(model.failure.message)) end
+  local handed = model.state.handed_over
+  if handed and handed.path == title then add_wrapped(lines, page, page:clean(handed.text)) end
   if model.question then add_wrapped(lines, page, "It waits for an answer: " .. page:clean(model.question.text)) end
 end
 

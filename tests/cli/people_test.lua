@@ -1,0 +1,83 @@
+local golden = require "tests.cli.golden"
+local stage  = require "tests.cli.stage"
+
+local SWITCH = [[
+-- Switches the shop to a new release.
+phase "Prepare"
+step "Write the motd" { run = function() shop.write("web1", "/etc/motd", "welcome to 88\n") end }
+
+phase "Switch"
+step "Tell the shop's people" {
+  run = function() shop.mail("people@shop", "release 88", { keep = "a mail harms nobody" }) end,
+}
+step "Point the proxies at the new server" {
+  run = function()
+    for _, host in ipairs { "web1", "web2" } do
+      shop.edit(host, "/etc/" .. host .. ".conf", function(text) return (text:gsub("v%d+", "v88")) end)
+    end
+  end,
+  hint = "Does the proxy resolve the new name? /etc/hosts is managed by hand on web2.",
+}
+manual "Move the cable" { text = "Move the cable of web2 to port 7.", evidence = "the ticket's number", timeout = "1h" }
+]]
+
+local FILES = {
+  ["procedures/shop/switch.lua"] = SWITCH,
+  ["procedures/shop/environments/lab.yml"] = "hosts:\n  web1: { ssh: web1.example.org }\n",
+  ["procedures/shop/environments/prod.yml"] = "policy: { guard: production }\n",
+}
+
+local CONF = "upstream shop {\n    server v87.example.org;\n}\n"
+
+describe("neap, before a person,", function()
+  local on
+
+  before_each(function()
+    on = stage.new(scratch(), FILES)
+    on.values = { ["/etc/motd"] = "welcome\n", ["/etc/web1.conf"] = CONF, ["/etc/web2.conf"] = CONF }
+    on.failing["/etc/web2.conf"] = true
+  end)
+
+  after_each(stage.leave)
+
+  it("shows a failure, what is changed, and what can be done; looks, and goes on without the step", function()
+    on.answers = { "x", "d", "l", "k", "", "k", "web2 is out of service", "done", "CHG-8812" }
+    golden("failure-skipped", on:screen "run shop/switch --env lab")
+    golden("failure-log", on:screen "log 1")
+  end)
+
+  it("takes the run back to a step", function()
+    on.answers = { "b", "9.9", "b", "2.1" }
+    golden("failure-back", on:screen "run shop/switch --env lab")
+  end)
+
+  it("hands it over, and shows the next one where it stands", function()
+    on.answers = { "o", "bob", "the proxy is his" }
+    golden("failure-handed-over", on:screen "run shop/switch --env lab")
+    on.answers = { "h", "moved the name by hand", "q" }
+    golden("failure-taken-up", on:screen "resume 1")
+  end)
+
+  it("is answered without a terminal", function()
+    on:neap "run shop/switch --env lab"
+    local screens = {}
+    for i, line in ipairs {
+      "resume 1 --answer lab", "resume 1 --answer skip", "resume 1 --answer by-hand",
+      "resume 1 --answer skip --reason gone", "resume 1 --answer done --reason CHG-8812", "resume 1 --answer done",
+    } do
+      screens[i] = on:screen(line)
+    end
+    golden("answers", table.concat(screens, "\n"))
+  end)
+
+  it("asks for a guarded environment's name before a resume and a rollback too", function()
+    on:neap "run shop/switch --env prod --yes"
+    equal(on:neap "resume 1", 8)
+    matches(on.told, "resume asks for its name")
+    on.answers = { "lab" }
+    equal(on:neap "rollback 1", 8)
+    on.answers = { "prod" }
+    equal(on:neap "rollback 1", 0)
+    equal(on.values["/etc/web1.conf"], CONF)
+  end)
+end)
