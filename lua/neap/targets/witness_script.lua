@@ -105,7 +105,10 @@ job() { # command, umask
   input=$(cat)
   case $input in *.) input=${input%.};; *) exit;; esac
   trap : HUP INT TERM
-  mkdir "$d" && exec </dev/null >"$d/out" 2>"$d/err" || exit
+  mkdir "$d" || exit
+  # room for the status is taken now: on a full disk a command would end without one
+  printf '\n\n\n\n' >"$d/status.new" || { echo "no room in $d" >&2; exit; }
+  exec </dev/null >"$d/out" 2>"$d/err" || exit
   stat_of $$ && ln -s "$$.$start.$boot" "$d/job" || exit
   sync "$folder" "$d" 2>/dev/null
   if [ "$input" ]; then
@@ -113,7 +116,7 @@ job() { # command, umask
   else
     (umask "$2"; exec sh -c "$1")
   fi
-  echo $? >"$d/status.new" && mv "$d/status.new" "$d/status"
+  echo $? 1<>"$d/status.new" && mv "$d/status.new" "$d/status"
 }
 
 start() { # id, command
