@@ -100,6 +100,14 @@ function world.new(folder, procedures, more)
   return self
 end
 
+-- in the process that is started, so that its number is known
+local HERE = { run = true, resume = true, rollback = true }
+
+local function in_foreground(words)
+  if not HERE[words[1]] then return words end
+  return table.move(words, 2, #words, 3, { words[1], "--foreground" })
+end
+
 local function environment(self, setting)
   local env = { HOME = os.getenv "HOME", PATH = process.environ "PATH", LC_ALL = "C.UTF-8", XDG_STATE_HOME = self.state,
     NEAP_PATH = self.folder, COLUMNS = "200" }
@@ -115,8 +123,10 @@ function world:start(words, setting)
   self.started = self.started + 1
   local pid_file = ("%s/pid-%d"):format(self.folder, self.started)
   local program = setting and (setting.NEAP_FAULT or setting.NEAP_FAULT_COUNT) and world.FAULTY or world.NEAP
-  local stream = process.spawn({ "sh", "-c", 'echo $$ >"$1"; shift; exec "$@"', "sh", pid_file, program,
-    table.unpack(words) }, { env = environment(self, setting), clear_env = true, reads = true, input = false })
+  local command = { "sh", "-c", 'echo $$ >"$1"; shift; exec "$@"', "sh", pid_file, program,
+    table.unpack(in_foreground(words)) }
+  local stream = process.spawn(command,
+    { env = environment(self, setting), clear_env = true, reads = true, input = false })
   local collecting = task.spawn(stream.collect, stream, { timeout = 200 })
   world.wait(function() return fs.exists(pid_file) and fs.read(pid_file) ~= "" end)
   local running = { pid = math.tointeger(tonumber(fs.read(pid_file))) }

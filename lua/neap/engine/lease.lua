@@ -37,7 +37,7 @@ function lease.ballast(folder)
     if fs.free_bytes(folder) < 2 * BALLAST then
       fault.raise { kind = "journal", code = "full",
         message = ("less than %d MiB are free in %s, where the journal lies"):format(2 * BALLAST >> 20, folder),
-        hint = "make room first; nothing was changed" }
+        hint = "make room there first" }
     end
     fs.write(path, ("\0"):rep(BALLAST), { mode = "0600" })
   end
