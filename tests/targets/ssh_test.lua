@@ -253,7 +253,7 @@ describe("a host's key", function()
     open({}, { pins = facts.host_key }):close()
     local failure = raises(open, {}, { pins = { host_key = "ssh-ed25519 SHA256:other" } })
     equal(failure.kind, "denied")
-    matches(failure.message, "shows another host key than the plan was made with")
+    matches(failure.message, "shows another host key than the one this run was made for")
   end)
 
   it("is fetched without trust, and trusted by adding it", function()

@@ -41,7 +41,7 @@ end
 local function save(model)
   local line = json.encode(safe {
     id = model.id, procedure = model.procedure, environment = model.environment, arguments = model.arguments,
-    effects = model.effects,
+    effects = model.effects, pins = model.pins,
   })
   local ok, raised = pcall(function()
     local journal = require "neap.engine.journal".open((state.folder(model.environment)))

@@ -13,7 +13,7 @@ local INTERRUPTS = { cancelled = true, journal = true, fenced = true, paused = t
 --- @return boolean
 function attempt.interrupts(failure)
   return fault.is(failure) and (INTERRUPTS[failure.kind] or failure.in_doubt ~= nil or failure.code == "diverged"
-    or failure.code == "drift")
+    or failure.code == "drift" or failure.code == "identity")
 end
 
 --- The attempt as the fold has it: the interrupted one, or a new one.

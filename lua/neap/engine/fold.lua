@@ -9,6 +9,7 @@ fold.__index = fold
 function fold.new()
   return setmetatable({
     turn = "forward", steps = {}, step_order = {}, attempts = {}, effects = {}, effect_order = {}, answers = {},
+    pins = {}, trusted = {},
   }, fold)
 end
 
@@ -16,6 +17,7 @@ local on = {}
 
 function on.run(state, record)
   state.first = record
+  for name, identity in pairs(record.pins or {}) do state.pins[name] = identity end
 end
 
 function on.own(state, record)
@@ -133,6 +135,9 @@ end
 
 function on.note(state, record)
   if record.kind == "hand over" then state.handed_over = record end
+  if record.kind ~= "pin" then return end
+  state.pins[record.name] = record.identity
+  if record.trusted then state.trusted[record.name] = record.identity end
 end
 
 function on.close(state, record)

@@ -25,6 +25,7 @@ local unknown  = require "neap.engine.unknown"
 --- @field effects table  by key: what a run compares with, to notice drift
 --- @field snapshot string
 --- @field policy table
+--- @field pins table<string, string>  who the targets are that it met
 --- @field seconds number
 
 local plan = {}
@@ -181,12 +182,13 @@ function plan.make(given)
   for _ in pairs(self.environment.hosts or {}) do hosts = hosts + 1 end
   local model = { procedure = self.procedure.name, title = self.procedure.title, environment = self.environment.name,
     arguments = self.procedure.arguments, phases = phases, reads = self.reads, hosts = hosts,
-    snapshot = session.snapshot_digest(self.files), policy = self.environment.policy or {} }
+    snapshot = session.snapshot_digest(self.files), policy = self.environment.policy or {},
+    pins = self.pins }
   model.counts = count(model)
   undo_plan(model)
   model.effects = effects_by_key(model)
   model.id = data.digest(model.procedure, model.environment, model.arguments, model.effects,
-    model.snapshot):sub(1, 6)
+    model.snapshot, next(model.pins) and model.pins):sub(1, 6)
   model.seconds = task.now() - started
   return model
 end

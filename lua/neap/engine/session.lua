@@ -9,6 +9,7 @@ local json       = require "native.json"
 local interrupts = require "neap.engine.interrupts"
 local journal    = require "neap.engine.journal"
 local lease      = require "neap.engine.lease"
+local pins       = require "neap.engine.pins"
 local procedure  = require "neap.engine.procedure"
 local task       = require "native.task"
 
@@ -25,7 +26,8 @@ function session.snapshot_digest(files)
 end
 
 local function new(given)
-  local self = setmetatable({ connections = {}, occurrences = {}, reads = 0, plan_results = {} }, session)
+  local self = setmetatable({ connections = {}, occurrences = {}, reads = 0, plan_results = {}, pins = {},
+    trusted = {} }, session)
   self.on_event = given.on_event or function() end
   self.answerer, self.prompt, self.signals = given.ask, given.prompt, given.signals
   self.attended = given.attended
@@ -97,18 +99,30 @@ end
 --- Begins a new run: the lease and the first records.
 function session:begin(given)
   self.state = fold.new()
+  self.pins = data.plain(given.plan and given.plan.pins or {})
   self.uid = crypto.hex(crypto.random(8))
   take_lease(self, given, nil, function()
     return {
       { type = "run", uid = self.uid, environment = self.environment.name,
         environment_data = frozen_environment(self.environment),
         procedure = self.procedure.name, path = self.path, arguments = self.procedure.arguments, files = self.files,
-        snapshot = session.snapshot_digest(self.files), plan = given.plan and given.plan.id, actor = given.actor },
+        snapshot = session.snapshot_digest(self.files), plan = given.plan and given.plan.id, actor = given.actor,
+        pins = self.pins },
       self:owner(),
       { type = "turn", direction = "forward", who = given.actor },
     }
   end)
 end
+
+--- Told by a target whom it has met under a name; raises where it was another before.
+--- @param name string
+--- @param identity string
+function session:meet(name, identity) pins.meet(self, name, identity) end
+
+--- Told by a target whom a procedure vouches for, before it is met.
+--- @param name string
+--- @param identity string
+function session:vouch(name, identity) pins.vouch(self, name, identity) end
 
 --- The record by which this process owns the run from now on.
 --- @return table record
@@ -149,6 +163,7 @@ function session.reopen(given)
       environment = self.environment }
     self.kinds = self.procedure.kinds
     self.ready_answer = ready_answer(self, given)
+    self.pins, self.trusted = data.plain(self.state.pins), data.plain(self.state.trusted)
   end)
   if not ok then
     self:leave()

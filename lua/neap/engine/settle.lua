@@ -64,7 +64,7 @@ function settle.verdict(kind, effect, patience, tell)
     local ok, verdict, detail = pcall(look, kind, effect)
     if ok and verdict ~= "running" then return verdict, detail end
     if not ok and not (fault.is(verdict) and UNREACHABLE[verdict.kind]) then
-      if fault.is(verdict, "cancelled") then error(verdict, 0) end
+      if fault.is(verdict) and (verdict.kind == "cancelled" or verdict.code == "identity") then error(verdict, 0) end
       return "unknown", tostring(verdict)
     end
     if not ok and task.now() >= until_then then return "unreachable", verdict end

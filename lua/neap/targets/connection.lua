@@ -36,10 +36,13 @@ local META = { __name = "host" }
 
 local known = setmetatable({}, { __mode = "k" }) -- name and address of each host object
 
+--- Neap's own code may ask any table for any key; a procedure that does has mistyped it.
+local function asked_by_procedure() return debug.getinfo(3, "S").source:find "^@" ~= nil end
+
 function META.__index(self, key)
   local value = known[self][key]
   if value == nil then value = hosts.methods[key] end
-  if value == nil and key ~= "address" and type(key) == "string" then
+  if value == nil and key ~= "address" and type(key) == "string" and asked_by_procedure() then
     local there = { name = true, address = true }
     for name in pairs(hosts.methods) do there[name] = true end
     error(("a host has no %q%s"):format(key, near.hint(key, there)), 2)
@@ -152,6 +155,27 @@ function hosts.guard(value, fn, ...)
   return table.unpack(results, 2, results.n)
 end
 
+--- Takes down in the run who was met under a name. Raises `denied` when it was another before.
+--- @param name string  a host's, or what else the target is called
+--- @param identity string  what only it can show
+function hosts.met(name, identity)
+  local run = current_run()
+  if run.meet then run:meet(name, identity) end
+end
+
+--- Vouches for a host that did not exist when the run began, by the fingerprint of its key: from the console of the cloud
+--- that made it, say. It is recorded, and the host must show that key.
+--- @param value string|table
+--- @param fingerprint string  "SHA256:…"
+function hosts.trust(value, fingerprint)
+  local run, name = current_run(), hosts.name(value)
+  if type(fingerprint) ~= "string" or not fingerprint:find "^SHA256:[%w+/]+=*$" then
+    error("trust takes a fingerprint like \"SHA256:…\"", 2)
+  end
+  entry_of(run, name)
+  if not run.planning then run:vouch(name, fingerprint) end
+end
+
 --- The run's `prompt` asks a person for a passphrase; `overrides` of an entry are settings of ssh.open's.
 local function open_session(connection, run)
   local ssh = require "neap.targets.ssh"
@@ -160,9 +184,11 @@ local function open_session(connection, run)
   for key, value in pairs(entry.overrides or {}) do overrides[key] = value end
   -- one table of jump hosts and opened keys for the run: a passphrase is asked for once
   run.connections.ssh = run.connections.ssh or { close = function() end, shared = {} }
-  return ssh.open(entry.ssh, { ask = run.prompt, pins = (run.pins or {})[connection.name],
-    allow_exec = policy.allow_exec,
+  local session = ssh.open(entry.ssh, { ask = run.prompt, pins = (run.pins or {})[connection.name],
+    trusted = (run.trusted or {})[connection.name], allow_exec = policy.allow_exec,
     shared = run.connections.ssh.shared, overrides = overrides })
+  if run.meet then run:meet(connection.name, session:facts().host_key) end
+  return session
 end
 
 --- What is kept for a connection under that key; made by one task when several want it at the same time.

@@ -34,9 +34,36 @@ local function show(target) return ("%s PostgreSQL %s/%s"):format(target.host, t
 
 local function at_least(target, version) return tonumber(target.version) >= version end
 
-local function psql(target, sql, ok)
+local function ask(target, sql, ok)
   local argv = { "psql", "--cluster", target.version .. "/" .. target.cluster, "-XAtq", "-c", sql }
   return hosts.exec(target.host, argv, { become = "postgres", reads = true, ok = ok, timeout = 60 })
+end
+
+-- pg_controldata reads what the server has last written to its data folder.
+local function control_data(target, name)
+  local argv = { ("/usr/lib/postgresql/%s/bin/pg_controldata"):format(target.version), target.data }
+  local options = { become = "postgres", reads = true, timeout = 60, env = { LC_ALL = "C" } }
+  return hosts.exec(target.host, argv, options).out:match(name .. ":%s*(%d+)")
+end
+
+local function system_identifier(target)
+  if not at_least(target, 9.6) then return control_data(target, "Database system identifier") end
+  return ask(target, "select system_identifier from pg_control_system()", "any").out:match "^%d+"
+end
+
+-- Which database system this is, asked at the first contact of a run; one that does not answer is asked the next time.
+local function meet(target)
+  local met = hosts.memory(target.host)
+  local key = "system of " .. show(target)
+  if met[key] then return end
+  local identifier = system_identifier(target)
+  if identifier then hosts.met(show(target), "system " .. identifier) end
+  met[key] = identifier
+end
+
+local function psql(target, sql, ok)
+  meet(target)
+  return ask(target, sql, ok)
 end
 
 local function fields(target, sql)
@@ -80,11 +107,7 @@ local function position_query(target)
 end
 
 -- Before 9.6 only the control file tells the timeline, as of the last checkpoint.
-local function control_timeline(target)
-  local argv = { ("/usr/lib/postgresql/%s/bin/pg_controldata"):format(target.version), target.data }
-  local options = { become = "postgres", reads = true, timeout = 60, env = { LC_ALL = "C" } }
-  return hosts.exec(target.host, argv, options).out:match("Latest checkpoint's TimeLineID:%s*(%d+)")
-end
+local function control_timeline(target) return control_data(target, "Latest checkpoint's TimeLineID") end
 
 local read_position = effect.read("postgres.position", function(target)
   local row = fields(target, position_query(target))

@@ -192,7 +192,7 @@ local function check_revoked_file(settings, key)
       or ("RevokedHostKeys %s cannot be read as a list of public keys"):format(path) }
 end
 
-local function check_host_key(settings, entries, key)
+local function check_host_key(settings, entries, key, trusted)
   local name = key_name(settings)
   check_revoked_file(settings, key)
   local verdict, entry = known_hosts.verdict(entries, key)
@@ -201,6 +201,7 @@ local function check_host_key(settings, entries, key)
     if plain == "trusted" or plain == "revoked" then verdict, entry = plain, where end
   end
   if verdict == "trusted" then return end
+  if verdict == "unknown" and trusted == known_hosts.fingerprint(key.blob) then return end
   local message, hint = SAYS[verdict](name, key, entry, settings.alias)
   fault.raise { kind = "denied", host = settings.alias, message = message, hint = hint }
 end
@@ -208,10 +209,11 @@ end
 local function check_pins(settings, pins, key)
   local pinned = pins
   if type(pins) == "table" then pinned = pins.host_key end
-  if pinned and pinned ~= described(key) then
-    fault.raise { kind = "denied", host = settings.alias,
-      message = ("%s shows another host key than the plan was made with: %s, planned %s"):format(settings.alias,
-        described(key), pinned) }
+  if pinned and pinned ~= described(key) and pinned ~= known_hosts.fingerprint(key.blob) then
+    fault.raise { kind = "denied", code = "identity", host = settings.alias,
+      message = ("%s shows another host key than the one this run was made for: %s, known is %s"):format(settings.alias,
+        described(key), pinned),
+      hint = "if it was set up anew on purpose, plan again; a run that is open can only be rolled back or abandoned" }
   end
 end
 
@@ -225,6 +227,7 @@ end
 --- @class ssh.options
 --- @field ask? fun(prompt: string, options: { secret: boolean }): string?  asks the person, for a key's passphrase
 --- @field pins? string|{ host_key: string }  the host key, as facts() gives it
+--- @field trusted? string  the fingerprint, "SHA256:…", of a host that known_hosts need not know
 --- @field overrides? ssh.overrides
 --- @field shared? ssh.shared
 --- @field allow_exec? string[]  programs that a ProxyCommand may run; none unless named here
@@ -537,7 +540,7 @@ function open_settled(settings, options, before)
   local session = setmetatable({ native = connection, host = settings.alias, user = settings.user, jump = jump,
     key = connection:host_key() }, session_meta)
   local ok, result = pcall(function()
-    check_host_key(settings, entries, session.key)
+    check_host_key(settings, entries, session.key, options.trusted)
     check_pins(settings, options.pins, session.key)
     return authenticate(connection, settings, options)
   end)

@@ -137,6 +137,8 @@ end
 
 function on.note(_, record)
   local text = tostring(record.text or record.remark or "")
+  local how = record.trusted and "vouched for" or "met"
+  if record.kind == "pin" then return { sign = "=", text = text, result = how } end
   return { sign = "note", text = record.kind == "evidence" and "evidence: " .. text or text }
 end
 
