@@ -161,3 +161,36 @@ describe("fan-out", function()
     truthy(w.points < 60)
   end)
 end)
+
+describe("an error that says no", function()
+  local effect  = require "neap.engine.effect"
+  local fault   = require "native.error"
+  local fs      = require "native.fs"
+  local process = require "native.process"
+  local words   = require "neap.words"
+  local place
+
+  effect.action "test.touch" {
+    late = false,
+    run = function(target, after_all)
+      if not after_all then fault.raise { kind = "connect", message = "nobody answers" } end
+      process.run({ "touch", target }, {})
+      fault.raise { kind = "connect", message = "nobody answers any more" }
+    end,
+    done = function(target) return fs.exists(target) end,
+  }
+  words.fakes.touch = function(after_all) effect.perform("test.touch", place, after_all, { keep = "a file" }) end
+
+  it("before anything was begun means that nothing happened", function()
+    place = scratch() .. "/file"
+    local outcome = world.new([[step "Touch" { run = function() touch(false) end }]]):start()
+    equal({ outcome.status, outcome.exit }, { "failed", 1 })
+  end)
+
+  it("after something was begun is not believed: the target is asked", function()
+    place = scratch() .. "/file"
+    local w = world.new [[step "Touch" { run = function() touch(true) end }]]
+    equal(w:start().status, "done")
+    equal(w:state():in_place()[1].how, "settled")
+  end)
+end)

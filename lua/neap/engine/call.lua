@@ -14,7 +14,8 @@ local change = package.loaded["neap.test.change"] or task.take_change()
 
 local PREPARE_TIMEOUT, SETTLE_AT_ONCE, RELEASE_TIMEOUT = 60, 15, 20 -- seconds
 
---- Errors after which nothing has happened at the target; every other leaves it in doubt until it is asked.
+--- Errors that say no: nothing has happened if no call that changes something was begun before, and nothing lands later.
+--- After every other the target is in doubt until it is asked.
 local DEFINITE = { connect = true, auth = true, denied = true, missing = true, conflict = true, unknown = true }
 
 --- Calls a function of a kind or a read: other reads within it are part of it and are not recorded.
@@ -44,10 +45,12 @@ function call.settle(branch, kind, intent, patience, tell)
 end
 
 --- The verdict on an effect whose call gave no clear answer, while the process that made it lives.
-local function settle_at_once(branch, kind, intent, failure)
+--- @param over boolean  whether the call has had its answer, so that it need not be waited out
+local function settle_at_once(branch, kind, intent, failure, over)
   return task.shield(function()
     local patience = branch.run.settle_at_once or SETTLE_AT_ONCE
-    local verdict, detail = call.settle(branch, kind, intent, patience, function() end)
+    local asked = over and setmetatable({ timeout = 0 }, { __index = intent }) or intent
+    local verdict, detail = call.settle(branch, kind, asked, patience, function() end)
     if verdict == "done" or verdict == "void" or verdict == "partial" then
       call.finish(branch, intent, verdict, { how = "settled", result = verdict == "done" and detail or nil,
         failure = verdict ~= "done" and remember(failure) or nil })
@@ -56,9 +59,11 @@ local function settle_at_once(branch, kind, intent, failure)
   end)
 end
 
-local function call_failed(branch, kind, intent, failure)
+--- @param begun integer  how many calls that change something had been begun
+local function call_failed(branch, kind, intent, failure, begun)
   if fault.is(failure) and (failure.kind == "fenced" or failure.kind == "journal") then error(failure, 0) end
-  if fault.is(failure) and DEFINITE[failure.kind] and failure.code ~= "diverged" then
+  local refused = fault.is(failure) and DEFINITE[failure.kind] and failure.code ~= "diverged"
+  if refused and begun == 0 then
     call.finish(branch, intent, "failed", { how = "reply", failure = remember(failure) })
     error(failure, 0)
   end
@@ -66,7 +71,7 @@ local function call_failed(branch, kind, intent, failure)
     call.finish(branch, intent, "partial", { how = "reply", failure = remember(failure) })
     error(failure, 0)
   end
-  local verdict, detail = settle_at_once(branch, kind, intent, failure)
+  local verdict, detail = settle_at_once(branch, kind, intent, failure, refused)
   if verdict == "done" and not fault.is(failure, "cancelled") then return detail end
   if fault.is(failure) and verdict ~= "done" and verdict ~= "void" and verdict ~= "partial" then
     failure.in_doubt = intent.seq
@@ -107,7 +112,7 @@ function call.carry_out(branch, kind, intent, act, verify)
   writer:append(intent)
   writer:flush()
   local ok, result = pcall(act_and_verify, branch, intent, act, verify)
-  if not ok then return call_failed(branch, kind, intent, result) end
+  if not ok then return call_failed(branch, kind, intent, result, task.changes()) end
   result = data.plain(result)
   call.finish(branch, intent, "done", { how = "reply", result = result })
   return result

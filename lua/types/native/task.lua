@@ -34,6 +34,10 @@ function task.now() end
 --- @return integer
 function task.count() end
 
+--- How many calls that change a target this task has begun since it last got the leave.
+--- @return integer
+function task.changes() end
+
 --- Calls the function; a cancel waits until it has ended, and no deadline round the call reaches into it.
 --- @param fn function
 --- @param ... any  its arguments
