@@ -92,12 +92,16 @@ function stage:console(options)
   }
 end
 
+--- The fakes are in this process, so a run stays in it too.
+local STAYS = { run = true, resume = true, rollback = true }
+
 --- Runs a command line. Returns the exit status; what was printed is in self.output (stdout) and self.told (stderr).
 --- @param line string
 --- @return integer status
 function stage:neap(line)
   local argv = {}
   for word in line:gmatch "%S+" do argv[#argv + 1] = word end
+  if STAYS[argv[1]] and not line:find "--help" then argv[#argv + 1] = "--foreground" end
   self.output, self.told = "", ""
   return require "neap.cli"(argv)
 end

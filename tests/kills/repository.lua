@@ -77,8 +77,7 @@ end
 
 local function environment(self, fault)
   return { HOME = self.folder .. "/home", XDG_STATE_HOME = self.folder .. "/state", NEAP_PATH = self.folder,
-    PATH = process.environ "PATH", NEAP_FAULT = fault, NEAP_FAULT_COUNT = self.count, LC_ALL = "C.UTF-8",
-    NEAP_WORKER = self.worker and "1" or nil }
+    PATH = process.environ "PATH", NEAP_FAULT = fault, NEAP_FAULT_COUNT = self.count, LC_ALL = "C.UTF-8" }
 end
 
 --- Runs neap on it as a process of its own, to its end.

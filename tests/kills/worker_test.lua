@@ -20,7 +20,6 @@ end
 local function slow_world()
   local world = repository.new(scratch())
   fs.write(world.folder .. "/procedures/demo/it.lua", SLOW, { mode = "0644" })
-  world.worker = true
   return world
 end
 

@@ -143,7 +143,7 @@ local IN_PROCESS = { run = { "neap.engine.run", "start" }, resume = { "neap.engi
 --- @param options table
 --- @return fun(request: table): table
 function client.calling(verb, options)
-  if not options.foreground and os.getenv "NEAP_WORKER" then return client.starting(verb, options.console.may_ask) end
+  if not options.foreground then return client.starting(verb, options.console.may_ask) end
   local place = IN_PROCESS[verb]
   return require(place[1])[place[2]]
 end
