@@ -1,5 +1,8 @@
-local golden = require "tests.cli.golden"
-local stage  = require "tests.cli.stage"
+local clock   = require "native.clock"
+local fs      = require "native.fs"
+local golden  = require "tests.cli.golden"
+local process = require "native.process"
+local stage   = require "tests.cli.stage"
 
 local SWITCH = [[
 -- Switches the shop to a new release.
@@ -79,5 +82,31 @@ describe("neap, before a person,", function()
     on.answers = { "prod" }
     equal(on:neap "rollback 1", 0)
     equal(on.values["/etc/web1.conf"], CONF)
+  end)
+
+  it("runs a plan that somebody has approved, where the environment asks for it", function()
+    clock.virtual(false) -- ssh-keygen takes its time
+    local key, allowed = on.root .. "/bob", on.root .. "/allowed"
+    process.run({ "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key }, { reads = true })
+    fs.write(allowed, "bob@example.org " .. fs.read(key .. ".pub"), { mode = "0644" })
+    local policy = "policy: { approvals: { need: 1, allowed_signers: %s, not_runner: false } }\n"
+    local file = on.root .. "/procedures/shop/environments/books.yml"
+    fs.write(file, policy:format(allowed), { mode = "0644" })
+    on.failing = {}
+    equal(on:neap "run shop/switch --env books", 8)
+    matches(on.told, "shop/books asks for an approval of a plan")
+    on:neap "plan shop/switch --env books"
+    local id = on.output:match "neap approve (%x+) %-%-env shop/books"
+    equal(on:neap("run shop/switch --env books --plan " .. id), 8)
+    matches(on.told, "and it has 0")
+    equal(on:neap(("approve %s --env books --key %s/none"):format(id, on.root)), 1)
+    matches(on.told, "ssh%-keygen did not sign")
+    equal(on:neap(("approve %s --env books --key %s"):format(id, key)), 0)
+    matches(on.told, "web1 /etc/motd")
+    matches(on.output, "Plan " .. id .. " is approved by .* until %d+%-%d+%-%d+T")
+    on.answers = { "done", "CHG-8812" }
+    equal(on:neap("run shop/switch --env books --plan " .. id), 0)
+    on:neap "log 1 --env books"
+    matches(on.output, "approved by bob@example.org %(SHA256:")
   end)
 end)

@@ -71,7 +71,8 @@ function failure.before_change(act, ...)
 end
 
 local function status_of(problem)
-  local by_code = { leased = LEASED, usage = WRONG_USE, drift = NEEDS_PERSON, identity = NEEDS_PERSON }
+  local by_code = { leased = LEASED, usage = WRONG_USE, drift = NEEDS_PERSON, identity = NEEDS_PERSON,
+                    approval = NEEDS_PERSON, window = NEEDS_PERSON }
   return problem.exit or by_code[problem.code] or FAILED
 end
 

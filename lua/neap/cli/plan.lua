@@ -37,11 +37,34 @@ local function changes_something(model)
   return false
 end
 
---- Keeps what `run --plan` compares with, where this login may write to the environment's folder.
+--- What an approver sees of a step: not the contents, which may be long and are not everybody's.
+local function gist(step)
+  local copy = {}
+  for key, value in pairs(step) do copy[key] = value end
+  copy.effects = {}
+  for i, one in ipairs(step.effects) do
+    copy.effects[i] = { kind = one.kind, sign = one.sign, show = one.show, says = one.says, undo = one.undo,
+      why = one.why, certainty = one.certainty }
+  end
+  return copy
+end
+
+local function gist_of_phases(model)
+  local phases = {}
+  for i, phase in ipairs(model.phases) do
+    phases[i] = { title = phase.title, number = phase.number, steps = {} }
+    for k, step in ipairs(phase.steps) do phases[i].steps[k] = gist(step) end
+  end
+  return phases
+end
+
+--- Keeps what `run --plan` compares with and what `approve` signs, where this login may write to the environment's
+--- folder.
 local function save(model)
   local line = json.encode(safe {
     id = model.id, procedure = model.procedure, environment = model.environment, arguments = model.arguments,
-    effects = model.effects, pins = model.pins,
+    effects = model.effects, pins = model.pins, snapshot = model.snapshot, phases = gist_of_phases(model),
+    undo = model.undo, points = model.points, reads = model.reads, guard = model.guard, saved = true,
   })
   local ok, raised = pcall(function()
     local journal = require "neap.engine.journal".open((state.folder(model.environment)))
@@ -60,6 +83,7 @@ function plan.run(options)
   end
   local model = failure.before_change(require "neap.engine.plan".make, request)
   model.given, model.guard = request.arguments, request.environment.policy.guard
+  model.approvals = request.environment.policy.approvals ~= nil
   model.saved = save(model)
   if console.json then
     console:answer_json(safe(model))

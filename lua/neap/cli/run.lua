@@ -32,6 +32,7 @@ local function saved_plan(id, folder, procedure)
   if plan.procedure ~= procedure then
     failure.wrong_use(("plan %s is one of %s"):format(id, plan.procedure), "neap plan " .. procedure)
   end
+  plan.phases = nil -- for approvers
   return plan
 end
 

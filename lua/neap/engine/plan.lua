@@ -1,8 +1,8 @@
 --- The same walk with every change withheld: what would be done, to which target, with which difference, and how it would
 --- be undone. Reads are live; nothing is journaled, and no lease is needed.
+local approval = require "neap.engine.approval"
 local attempt  = require "neap.engine.attempt"
 local branches = require "neap.engine.branch"
-local data     = require "neap.engine.data"
 local fault    = require "native.error"
 local fold     = require "neap.engine.fold"
 local run      = require "neap.engine.run"
@@ -187,8 +187,7 @@ function plan.make(given)
   model.counts = count(model)
   undo_plan(model)
   model.effects = effects_by_key(model)
-  model.id = data.digest(model.procedure, model.environment, model.arguments, model.effects,
-    model.snapshot, next(model.pins) and model.pins):sub(1, 6)
+  model.id = approval.digest(model):sub(1, 6)
   model.seconds = task.now() - started
   return model
 end

@@ -1,4 +1,5 @@
 --- Walks the steps forward: start and resume. What fails is settled, stopped or rolled back as the environment says.
+local approval = require "neap.engine.approval"
 local attempt  = require "neap.engine.attempt"
 local branches = require "neap.engine.branch"
 local decide   = require "neap.engine.decide"
@@ -247,8 +248,12 @@ end
 function run.start(given)
   local self = session.prepare(given)
   self.expected = given.plan and given.plan.effects
+  local approvals = approval.require(self, given, session.snapshot_digest(self.files))
   self:begin(given)
-  return self:hold(forward)
+  return self:hold(function()
+    for _, one in ipairs(approvals) do self.writer:write(approval.note(one)) end
+    return forward(self)
+  end)
 end
 
 --- Goes on with a run that stopped: asks the targets about what is in doubt first.

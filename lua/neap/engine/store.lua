@@ -1,4 +1,5 @@
 --- Where records live: an environment's journal.db. lua/neap/fakes/store.lua is the same in memory.
+local crypto = require "native.crypto"
 local fault  = require "native.error"
 local fs     = require "native.fs"
 local sqlite = require "native.sqlite"
@@ -17,6 +18,7 @@ create table if not exists record (
 ) without rowid;
 create table if not exists blob (sha256 text primary key, zstd blob not null) without rowid;
 create table if not exists plan (id text primary key, line text not null) without rowid;
+create table if not exists approval (digest text primary key, plan text not null, line text not null) without rowid;
 create trigger if not exists record_update before update on record
   begin select raise(abort, 'records are not altered'); end;
 create trigger if not exists record_delete before delete on record
@@ -134,6 +136,25 @@ end
 
 --- Keeps a plan's text under its id.
 function store:save_plan(id, line) self.db:exec("insert or replace into plan values (?, ?)", id, line) end
+
+--- Keeps an approval beside its plan.
+--- @param plan string  its id
+--- @param line string
+function store:save_approval(plan, line)
+  self.db:exec("insert or ignore into approval values (?, ?, ?)", crypto.sha256(line), plan, line)
+end
+
+--- The approvals of a plan. A journal of an earlier release has none.
+--- @param plan string  its id
+--- @return string[] lines
+function store:approvals(plan)
+  local lines = {}
+  if #self.db:rows "select 1 from sqlite_master where name = 'approval'" == 0 then return lines end
+  for i, row in ipairs(self.db:rows("select line from approval where plan = ? order by digest", plan)) do
+    lines[i] = row.line
+  end
+  return lines
+end
 
 --- @return string? line
 function store:plan(id)

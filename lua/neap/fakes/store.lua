@@ -6,7 +6,7 @@ store.__index = store
 
 --- @return table store
 function store.new()
-  return setmetatable({ token = 0, run = nil, by_run = {}, blobs = {}, plans = {} }, store)
+  return setmetatable({ token = 0, run = nil, by_run = {}, blobs = {}, plans = {}, approved = {} }, store)
 end
 
 function store:close() end
@@ -60,6 +60,13 @@ function store:blob(digest)
 end
 
 function store:save_plan(id, line) self.plans[id] = line end
+
+function store:save_approval(plan, line)
+  self.approved[plan] = self.approved[plan] or {}
+  table.insert(self.approved[plan], line)
+end
+
+function store:approvals(plan) return self.approved[plan] or {} end
 
 function store:plan(id) return self.plans[id] end
 

@@ -219,6 +219,9 @@ local function next_commands(model, page)
   if model.saved then
     lines[2] = ("      with --plan %s it stops where a target differs from this plan"):format(model.id)
   end
+  if model.approvals then
+    lines[#lines + 1] = ("      first, by somebody else: neap approve %s --env %s"):format(model.id, model.environment)
+  end
   for i, line in ipairs(lines) do lines[i] = page:paint("dim", page:clean(line)) end
   return lines
 end
