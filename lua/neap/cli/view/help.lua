@@ -14,7 +14,8 @@ Procedures lie in procedures/<group>/<name>.lua of the current folder, or of the
 folders in NEAP_PATH. `neap VERB --help` says more.
 Exit status: 0 done, 1 failed before any change, 2 wrong use, 3 plan found
 changes, 4 ended rolled back, 5 stopped with changes in place, 6 rollback
-incomplete, 7 leased by another run, 8 needs a person, 9 found problems.]]
+incomplete, 7 leased by another run, 8 needs a person, 9 found problems,
+10 left: the run goes on.]]
 
 --- @param summaries string[][]  {verb, summary}
 --- @param page neap.page
