@@ -182,3 +182,74 @@ values:
     matches(tostring(raises(load, "values:\n  a: [1]\n  b: x$(a)\n")), "lab.yml:3: $%(a%) is a list or a map")
   end)
 end)
+
+describe("a group of hosts", function()
+  local process = require "native.process"
+  local root, user
+
+  before_each(function()
+    root, user = fs.realpath(scratch()), process.user
+    process.user = function() return { name = "ops", uid = 1, home = root .. "/home" } end
+    fs.mkdir(root .. "/procedures/shop/environments", "0755")
+  end)
+
+  after_each(function() process.user = user end)
+
+  local function load(text)
+    local path = root .. "/procedures/shop/environments/lab.yml"
+    fs.write(path, text, { mode = "0644" })
+    return environment.load(path)
+  end
+
+  local function names_of(env, group)
+    local names = {}
+    for i, host in ipairs(environment.resolve(env, {}).hosts[group]) do names[i] = host.name .. "=" .. host.ssh end
+    return names
+  end
+
+  local function refused(text)
+    local failure = raises(function() environment.resolve(load(text), {}) end)
+    return (failure.where or "") .. failure.message
+  end
+
+  it("may be spelt out, with how many there must be", function()
+    local env = load [[
+hosts:
+  web: { from: static, hosts: [ { name: a, ssh: x }, { name: b, ssh: y } ], expect: { min: 2 } }]]
+    equal(names_of(env, "web"), { "a=x", "b=y" })
+    equal(env.hosts.a.ssh, "x")
+    matches(refused "hosts:\n  web:\n    from: static\n    hosts: []\n    expect: { min: 2 }",
+      "lab.yml:5: group 'web': 0 found, expected are at least 2")
+    matches(refused "hosts:\n  web: { from: static, hosts: [ { name: a, ssh: x } ], expect: { min: 2, max: 3 } }",
+      "1 found, expected are 2 to 3")
+  end)
+
+  it("is found in ssh_config, with what that includes, when a run begins", function()
+    fs.mkdir(root .. "/home/.ssh/conf.d", "0700")
+    fs.write(root .. "/home/.ssh/config", "Include conf.d/*.conf\nHost web1 web2\n  User x\nHost *\nHost db1\n", {})
+    fs.write(root .. "/home/.ssh/conf.d/a.conf", "Host web3\nhost=web1\n", {})
+    local env = load "hosts:\n  web: { from: ssh_config, match: web*, user: deploy, expect: { min: 1, max: 3 } }"
+    equal(env.hosts.web, {})
+    equal(names_of(env, "web"), { "web1=web1", "web2=web2", "web3=web3" })
+    equal(environment.resolve(env, {}).hosts.web1.user, "deploy")
+    matches(refused "hosts:\n  web: { from: ssh_config, match: mail*, expect: { min: 1 } }", "0 found")
+  end)
+
+  it("is listed by a program only where the policy names it", function()
+    local program = root .. "/list"
+    fs.write(program, "#!/bin/sh\necho '# all'\necho a 10.0.0.1\necho b\n", { mode = "0755" })
+    local text = ("policy: { allow_exec: [ %s ] }\nhosts:\n  web: { from: command, command: [ %s ] }"):format(program,
+      program)
+    equal(names_of(load(text), "web"), { "a=10.0.0.1", "b=b" })
+    matches(refused(text:gsub("^[^\n]*\n", "")), "may not be run to list hosts")
+    fs.write(program, "#!/bin/sh\nexit 3\n", { mode = "0755" })
+    matches(refused(text), "lists no hosts %(exit status 3%)")
+  end)
+
+  it("refuses what it does not know", function()
+    matches(refused "hosts: { web: { from: dns, hosts: [] } }", "not 'dns'")
+    matches(refused "hosts: { web: { from: command } }", "lacks command")
+    matches(refused "hosts: { web: { from: static, hosts: [], expct: 1 } }", "no key 'expct'. Did you mean 'expect'")
+    matches(refused "hosts: { web: { from: static, hosts: [], expect: { mn: 1 } } }", "no key 'mn'")
+  end)
+end)

@@ -4,6 +4,7 @@ local fault      = require "native.error"
 local fs         = require "native.fs"
 local json       = require "native.json"
 local yaml       = require "native.yaml"
+local groups     = require "neap.groups"
 local near       = require "neap.near"
 local repository = require "neap.repository"
 
@@ -12,6 +13,8 @@ local environment = {}
 local SECTIONS = { "extends", "hosts", "databases", "clusters", "aws", "repositories", "values", "secrets", "policy",
                    "notify" }
 local HOST_KEYS = { "name", "ssh", "address", "user", "port", "become" }
+local GROUP_KEYS = { "from", "hosts", "match", "command", "expect", "user", "port", "become" }
+local SOURCES = { static = "hosts", ssh_config = "match", command = "command" }
 local POLICY_KEYS = { "allow_exec", "approvals", "cloudformation", "colour", "freeze", "guard", "lease", "on_conflict",
                       "on_failure", "opaque", "point_of_no_return", "rehearsed_within", "window" }
 local CHOICES = {
@@ -294,20 +297,69 @@ local function group_of(env, hosts, entries, path)
   return group
 end
 
-local function build_hosts(env, tree)
-  local hosts, groups = {}, {}
+local function is_group(entry) return is_map(entry) and (entry.from ~= nil or entry.expect ~= nil) end
+
+--- A group that says where its hosts come from, with the key that this source asks for.
+local function check_group(env, entry, path, name)
+  for _, key in ipairs(sorted_keys(entry)) do
+    check_key(env, join(path, key), key, GROUP_KEYS, ("group '%s'"):format(name))
+  end
+  local needed = SOURCES[entry.from]
+  if not needed then
+    complain(env.origins[path], "group '%s' comes from: static, ssh_config or command, not '%s'", name,
+      tostring(entry.from))
+  end
+  if entry[needed] == nil then
+    complain(env.origins[path], "group '%s' comes from %s and lacks %s", name, entry.from, needed)
+  end
+end
+
+--- The entries of a group; nil where it can be known only when a run begins.
+local function entries_of(env, entry, partial)
+  if entry.from == "static" then return entry.hosts end
+  if partial then return nil end
+  local found = entry.from == "command" and groups.of_command(entry.command, env.policy.allow_exec)
+    or groups.of_ssh_config(entry.match)
+  for _, host in ipairs(found) do host.user, host.port, host.become = entry.user, entry.port, entry.become end
+  return found
+end
+
+--- How many there must be is a safeguard against a source that has lost its hosts, or found too many.
+local function check_expected(env, entry, count, path, name)
+  local expect = entry.expect or {}
+  for _, key in ipairs(sorted_keys(expect)) do
+    check_key(env, path .. ".expect", key, { "min", "max" }, ("expect of group '%s'"):format(name))
+  end
+  local least, most = tonumber(expect.min or 0), tonumber(expect.max or math.huge)
+  if not least or not most then complain(env.origins[path], "expect of group '%s' takes numbers", name) end
+  if count >= least and count <= most then return end
+  complain(env.origins[path .. ".expect"] or env.origins[path], "group '%s': %d found, expected are %s", name, count,
+    most == math.huge and ("at least %d"):format(least) or ("%d to %d"):format(least, most))
+end
+
+--- The list of a group, spelt out or found; empty where it can be known only when a run begins.
+local function list_of(env, entry, path, name, partial)
+  if not is_group(entry) then return entry, path end
+  check_group(env, entry, path, name)
+  local list = entries_of(env, entry, partial)
+  if list then check_expected(env, entry, #list, path, name) end
+  return list or {}, path .. ".hosts"
+end
+
+local function build_hosts(env, tree, partial)
+  local hosts, names, lists, paths = {}, {}, {}, {}
   for _, name in ipairs(sorted_keys(tree)) do
     local path = "hosts." .. name
-    if is_map(tree[name]) then
+    if is_map(tree[name]) and not is_group(tree[name]) then
       add_host(env, hosts, checked_host(env, tree[name], path, name), path)
     else
-      groups[#groups + 1] = name
+      names[#names + 1] = name
+      lists[name], paths[name] = list_of(env, tree[name], path, name, partial)
     end
   end
-  for _, name in ipairs(groups) do add_members(env, hosts, tree[name], "hosts." .. name) end
-  local lists = {}
-  for _, name in ipairs(groups) do lists[name] = group_of(env, hosts, tree[name], "hosts." .. name) end
-  for _, name in ipairs(groups) do
+  for _, name in ipairs(names) do add_members(env, hosts, lists[name], paths[name]) end
+  for _, name in ipairs(names) do lists[name] = group_of(env, hosts, lists[name], paths[name]) end
+  for _, name in ipairs(names) do
     add_host(env, hosts, { name = name }, "hosts." .. name)
     hosts[name] = lists[name]
   end
@@ -323,7 +375,7 @@ local function build(env, arguments, partial)
     env[section] = env.sections[section]
   end
   check_policy(env)
-  env.hosts = build_hosts(env, env.sections.hosts)
+  env.hosts = build_hosts(env, env.sections.hosts, partial)
   return env
 end
 

@@ -1,4 +1,5 @@
 --- `neap check`: reads every procedure for every environment of its group, without network.
+local advice      = require "neap.cli.advice"
 local environment = require "neap.environment"
 local failure     = require "neap.cli.failure"
 local fault       = require "native.error"
@@ -51,12 +52,13 @@ local function check_needs(loaded, env, path)
 end
 
 --- Parameters that a person would give are stood in for.
-local function check_pair(entry, env)
+local function check_pair(entry, env, warn)
   local files, path = repository.snapshot(entry)
   local loaded, problem = attempt(require "neap.engine.procedure".load, {
     files = files, path = path, environment = env, arguments = {}, showing = true,
   })
   if problem then return problem end
+  for _, warning in ipairs(advice.on(loaded, files)) do warn(warning) end
   return select(2, attempt(check_needs, loaded, env, path))
 end
 
@@ -86,18 +88,34 @@ local function add_problem(problems, seen, problem, pair)
   table.insert(seen[key].pairs, pair)
 end
 
+--- A library's places show in every procedure that loads it.
+local function add_warning(warnings, seen, warning)
+  local key = warning.where .. "\0" .. warning.message
+  if seen[key] then return end
+  seen[key] = true
+  warnings[#warnings + 1] = warning
+end
+
+local function by_place(a, b)
+  if a.where ~= b.where then return a.where < b.where end
+  return a.message < b.message
+end
+
 local function model(entries)
   local problems, seen, good, all, by_group = {}, {}, 0, 0, {}
+  local warnings, warned = {}, {}
+  local function warn(warning) add_warning(warnings, warned, warning) end
   for _, entry in ipairs(entries) do
     by_group[entry.group] = by_group[entry.group] or environments_of(entry.group, problems)
     for _, place in ipairs(by_group[entry.group]) do
       all = all + 1
-      local problem = place.env and check_pair(entry, place.env)
+      local problem = place.env and check_pair(entry, place.env, warn)
       if problem then add_problem(problems, seen, problem, { procedure = entry.name, environment = place.name }) end
       if place.env and not problem then good = good + 1 end
     end
   end
-  return { procedures = #entries, pairs = all, good = good, problems = problems }
+  table.sort(warnings, by_place)
+  return { procedures = #entries, pairs = all, good = good, problems = problems, warnings = warnings }
 end
 
 local function without_environment(entries)

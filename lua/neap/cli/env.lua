@@ -30,9 +30,43 @@ end
 local function count_hosts(loaded)
   local count = 0
   for _, entry in pairs(loaded.hosts) do
-    if #entry == 0 and entry.name ~= "local" then count = count + 1 end
+    if entry.name and entry.name ~= "local" then count = count + 1 end
   end
   return count
+end
+
+local function is_open(text) return text:find("$(", 1, true) ~= nil end
+
+--- What a host lacks before it can be reached.
+local function missing_of(host, add)
+  if host.name == "local" or is_open(host.ssh) then return end
+  local ssh = require "neap.targets.ssh"
+  local ok, known, has_key = pcall(ssh.prepared, host.ssh, { user = host.user, port = host.port })
+  if not ok and not fault.is(known) then error(known, 0) end
+  if not ok then return add(("%s: %s"):format(host.name, known.message)) end
+  if not known then add(("%s: known_hosts has no key of it"):format(host.name), "neap host add " .. host.ssh) end
+  if not has_key then add(("%s: neither a key file nor an agent to log in with"):format(host.name)) end
+end
+
+local function missing_of_group(env_loaded, name, group, add)
+  local program = type(group) == "table" and group.from == "command" and group.command[1]
+  if program and not require "neap.groups".may_run(env_loaded.policy.allow_exec, program) then
+    add(("group %s: policy.allow_exec does not name %s"):format(name, program))
+  end
+end
+
+--- What an environment lacks on this machine, as far as that can be said without connecting.
+local function missing(loaded)
+  local list = {}
+  local function add(text, hint) list[#list + 1] = { text = text, hint = hint } end
+  local names = {}
+  for name in pairs(loaded.hosts) do names[#names + 1] = name end
+  table.sort(names)
+  for _, name in ipairs(names) do
+    if loaded.hosts[name].name then missing_of(loaded.hosts[name], add) end
+    missing_of_group(loaded, name, loaded.sections.hosts[name], add)
+  end
+  return list
 end
 
 --- Reads one environment; its failure is part of the answer.
@@ -78,6 +112,7 @@ function actions.check(options)
   local results, status = {}, 0
   for i, entry in ipairs(entries) do
     results[i] = attempt(entry)
+    results[i].missing = not results[i].problem and missing(environment.load(entry.file)) or nil
     if results[i].problem then status = FOUND_PROBLEMS end
   end
   return { environments = results, looked_in = repository.search_path() }, view.check, status

@@ -43,6 +43,8 @@ local function declare(class)
     return function(kind)
       check_parts(class, name, kind)
       if own[name] or registry()[name] then error(("%q is declared twice"):format(name), 2) end
+      local frame = debug.getinfo(2, "Sl")
+      kind.where = ("%s:%d"):format(frame.short_src, frame.currentline)
       kind.name, kind.class, kind.version = name, class, kind.version or 1
       registry()[name] = kind
     end

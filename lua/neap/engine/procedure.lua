@@ -26,6 +26,7 @@ local words      = require "neap.words"
 --- @field parameters table[]
 --- @field arguments table
 --- @field kinds table  what it and its libraries declare
+--- @field used table<string, true>  the files that were loaded
 --- @field remarks table[]
 --- @field needs table[]
 --- @field environment? table  with what the procedure needs resolved
@@ -251,6 +252,7 @@ local function find_module(loading, name)
 end
 
 local function run_file(loading, path, globals)
+  loading.used[path] = true
   local chunk, message = load(loading.files[path], "@" .. path, "t", globals or loading.globals)
   if not chunk then fault.raise { kind = "conflict", code = "syntax", message = message, where = "" } end
   return chunk()
@@ -333,7 +335,7 @@ function procedure.load(given)
   local env, resolved
   local loading = {
     files = given.files, given = given.arguments or {}, showing = given.showing,
-    phases = {}, steps = {}, titles = {}, remarks = {}, needs = {}, kinds = {},
+    phases = {}, steps = {}, titles = {}, remarks = {}, needs = {}, kinds = {}, used = {},
     included = { [given.path] = given.path .. ":1" },
   }
   local raw
@@ -352,6 +354,7 @@ function procedure.load(given)
     name = given.path:match "^procedures/(.*)%.lua$", title = first_comment(given.files[given.path]), path = given.path,
     phases = loading.phases, steps = loading.steps, titled = loading.titles, parameters = loading.parameters or {},
     arguments = loading.arguments or {}, kinds = loading.kinds, remarks = loading.remarks, needs = loading.needs,
+    used = loading.used,
     environment = resolved,
   }
 end

@@ -71,7 +71,7 @@ end
 local function entry_of(run, name)
   local entry = run.environment.hosts[name]
   if name == "local" then return entry or {} end
-  if type(entry) == "table" and not entry[1] then return entry end
+  if type(entry) == "table" and entry.name then return entry end
   local message = entry and "%s is a group of hosts, where one host is expected" or "no host is named %s"
   fault.raise { kind = "missing", message = message:format(name), host = name }
 end
@@ -90,7 +90,7 @@ end
 --- @param entry table
 --- @return neap.host|neap.host[]
 function hosts.object(entry)
-  if not entry[1] then return new_host(entry) end
+  if entry.name then return new_host(entry) end
   local list = {}
   for i, member in ipairs(entry) do list[i] = new_host(member) end
   return list

@@ -598,6 +598,17 @@ function ssh.look(alias, options)
   }
 end
 
+--- Whether known_hosts has a key of a host, and whether there is anything to log in with. Connects to nothing.
+--- @param alias string
+--- @param overrides? ssh.overrides
+--- @return boolean known
+--- @return boolean has_key  a key file, or an agent
+function ssh.prepared(alias, overrides)
+  local settings = settings_of(alias, overrides or {})
+  return #entries_of(settings, key_name(settings)) > 0,
+    #file_keys(settings) > 0 or (agent_path(settings) or "") ~= ""
+end
+
 --- Adds what ssh.look found to known_hosts. Refuses keys that are revoked or differ from a known one of their type.
 --- @param found ssh.found
 function ssh.trust(found)

@@ -13,18 +13,25 @@ local function add_problem(lines, problem, page)
   lines[#lines + 1] = page:paint("dim", "    blocks " .. page:clean(page.series(pairs_of)))
 end
 
---- @param model { procedures: integer, pairs: integer, good: integer, problems: table[], without_environment: string[] }
+local function add_warning(lines, warning, page)
+  lines[#lines + 1] = ("%s: %s%s  %s"):format(page:clean(warning.where), page:paint("yellow", "warning: "),
+    page:clean(warning.message), page:paint("dim", "[" .. warning.rule .. "]"))
+end
+
+--- @param model { procedures: integer, pairs: integer, good: integer, problems: table[], warnings: table[], without_environment: string[] }
 --- @param page neap.page
 --- @return string
 function view.text(model, page)
   local lines = {}
   for _, problem in ipairs(model.problems) do add_problem(lines, problem, page) end
+  for _, warning in ipairs(model.warnings) do add_warning(lines, warning, page) end
   if #model.without_environment > 0 then
     lines[#lines + 1] = "Not checked, for want of an environment: "
       .. page:clean(page.series(model.without_environment))
   end
-  local verdict = ("%s, %s. %d of %s can run."):format(page.count(model.procedures, "procedure"),
-    page.count(#model.problems, "error"), model.good, page.count(model.pairs, "pair"))
+  local warned = #model.warnings > 0 and ", " .. page.count(#model.warnings, "warning") or ""
+  local verdict = ("%s, %s%s. %d of %s can run."):format(page.count(model.procedures, "procedure"),
+    page.count(#model.problems, "error"), warned, model.good, page.count(model.pairs, "pair"))
   lines[#lines + 1] = page:paint(#model.problems == 0 and "green" or "bold", verdict)
   return table.concat(lines, "\n")
 end

@@ -44,6 +44,10 @@ function view.check(model, page)
       if entry.problem.hint then lines[#lines + 1] = "    " .. page:clean(entry.problem.hint) end
     else
       lines[#lines + 1] = ("%s: ok, %s"):format(page:clean(entry.name), page.count(entry.hosts, "host"))
+      for _, one in ipairs(entry.missing or {}) do
+        lines[#lines + 1] = ("    missing here: %s%s"):format(page:clean(one.text),
+          one.hint and "  (" .. page:clean(one.hint) .. ")" or "")
+      end
     end
   end
   lines[#lines + 1] = ("%s, %d wrong"):format(page.count(#model.environments, "environment"), wrong)
