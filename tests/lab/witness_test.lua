@@ -182,7 +182,7 @@ describe("a command on a host", function()
   end)
 
   it("ended by its host's new start is partly done, and a person is asked", function()
-    local self = slow { seconds = "600" }
+    local self = slow { seconds = "6" }
     local running = begun(self)
     world.lab("off", "proxy1")
     local result = world.check(running:wait(), 8)
@@ -192,6 +192,8 @@ describe("a command on a host", function()
     matches(text, "WAITS FOR A PERSON")
     matches(text, "the host was started anew while it ran")
     equal(world.lines("proxy1", COUNTER), { "before", "begun" })
+    world.check(self:typed("resume 1 --foreground", "again\n"), 0, "resume 1")
+    equal(world.lines("proxy1", COUNTER), { "before", "begun", "begun", "ended", "after" })
   end)
 end)
 

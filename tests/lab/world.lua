@@ -149,7 +149,17 @@ function world:neap(words, setting)
   return self:start(list, setting):wait()
 end
 
---- The same; raises unless it ends with that exit status.
+--- Runs neap on a terminal of its own, with somebody there who types these lines.
+--- @return table result  as of neap
+function world:typed(words, lines)
+  local command = { "script", "-qec", world.NEAP .. " " .. words, "/dev/null" }
+  local setting = environment(self, { TERM = "dumb" })
+  local result = process.run(command, { env = setting, clear_env = true, reads = true, input = lines, timeout = 120 })
+  result.text = result.out .. result.err
+  return result
+end
+
+--- The same as neap; raises unless it ends with that exit status.
 function world:expect(status, words, setting)
   local result = self:neap(words, setting)
   world.check(result, status, words)
