@@ -7,6 +7,7 @@ local yaml       = require "native.yaml"
 local groups     = require "neap.groups"
 local near       = require "neap.near"
 local repository = require "neap.repository"
+local secrets    = require "neap.secrets"
 
 local environment = {}
 
@@ -34,6 +35,7 @@ local REFERENCE = "%$%(([%w_.%-]+)%)"
 --- @class neap.environment
 --- @field name string  `<group>/<name>`
 --- @field group string
+--- @field root string  of its repository
 --- @field hosts table<string, table>  a host, or a list of hosts; members of lists also under their own names
 --- @field databases table
 --- @field clusters table
@@ -201,6 +203,9 @@ end
 --- What `$(name)` stands for, itself resolved; nil where nothing has that name.
 local function resolve_name(state, name, path)
   local value, origin = lookup(state.env.tree.values or {}, name), state.env.origins[path]
+  if name:find "^secrets%." then
+    complain(origin, "$(%s) would make a secret a value that everybody reads: a step takes it from env.%s", name, name)
+  end
   if value == nil then
     if state.arguments[name] ~= nil then return state.arguments[name] end
     if state.partial then return nil end
@@ -367,6 +372,18 @@ local function build_hosts(env, tree, partial)
   return hosts
 end
 
+local function check_secrets(env)
+  for _, name in ipairs(sorted_keys(env.secrets)) do
+    local path, reference = "secrets." .. name, env.secrets[name]
+    if not tostring(name):find "^[%a_][%w_]*$" then complain(env.origins[path], "secrets: %q is no name", name) end
+    local ok, failure = pcall(secrets.parse, reference)
+    if not ok and not fault.is(failure) then error(failure, 0) end
+    if not ok and not is_reference(reference) then
+      complain(env.origins[path], "secret '%s': %s; it is %s", name, failure.message, failure.hint)
+    end
+  end
+end
+
 local function build(env, arguments, partial)
   local state = { env = env, arguments = arguments, partial = partial, within = {} }
   env.sections = {}
@@ -375,6 +392,7 @@ local function build(env, arguments, partial)
     env[section] = env.sections[section]
   end
   check_policy(env)
+  check_secrets(env)
   env.hosts = build_hosts(env, env.sections.hosts, partial)
   return env
 end
@@ -393,7 +411,7 @@ function environment.load(path)
       message = ("%s is no environment: they lie in procedures/<group>/environments/<name>.yml"):format(path),
     }
   end
-  local env = { name = group .. "/" .. name, group = group, tree = {}, origins = {}, files = {} }
+  local env = { name = group .. "/" .. name, group = group, root = root, tree = {}, origins = {}, files = {} }
   for _, layer in ipairs(read_layers(root, path, {}, {})) do
     env.files[layer.file] = layer.text
     merge(env.tree, layer, layer.tree, "", env.origins)
@@ -408,7 +426,8 @@ end
 --- @param arguments table<string, string|number|boolean>
 --- @return neap.environment
 function environment.resolve(env, arguments)
-  local resolved = { name = env.name, group = env.group, tree = env.tree, origins = env.origins, files = env.files }
+  local resolved = { name = env.name, group = env.group, root = env.root, tree = env.tree, origins = env.origins,
+    files = env.files }
   return build(resolved, arguments, false)
 end
 

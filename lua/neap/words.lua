@@ -79,8 +79,18 @@ function words.environment(resolved)
   for name, value in pairs(resolved.values or {}) do
     if view[name] == nil then view[name] = value end
   end
+  view.secrets = require("neap.secrets").view(resolved.secrets or {})
   return sandbox.frozen(view), view
 end
+
+--- Takes what its environment says are secrets out of the variables of this process.
+--- @param run table  the session
+function words.take_secrets(run) require("neap.secrets").take_variables(run.environment.secrets, run.keys) end
+
+--- Gives the secrets in plain data, of which the journal knows only where they come from, their values.
+--- @param run table  the session
+--- @param value any
+function words.complete_secrets(run, value) require("neap.secrets").complete(run, value) end
 
 --- All words, sorted, for messages and completion.
 --- @return string[]

@@ -2,6 +2,7 @@
 local branches = require "neap.engine.branch"
 local data     = require "neap.engine.data"
 local fault    = require "native.error"
+local secret   = require "native.secret"
 local task     = require "native.task"
 
 local attempt = {}
@@ -31,7 +32,7 @@ end
 --- @param failure any
 --- @return table
 function attempt.plain_failure(failure)
-  if not fault.is(failure) then return { kind = "mistake", message = tostring(failure) } end
+  if not fault.is(failure) then return { kind = "mistake", message = secret.redact(tostring(failure)) } end
   local plain = {}
   for _, key in ipairs { "kind", "message", "where", "host", "code", "output", "hint" } do
     plain[key] = type(failure[key]) ~= "table" and failure[key] or nil

@@ -5,6 +5,7 @@ local data     = require "neap.engine.data"
 local fault    = require "native.error"
 local kinds    = require "neap.engine.kinds"
 local points   = require "native.fault"
+local secret   = require "native.secret"
 local settle   = require "neap.engine.settle"
 local task     = require "native.task"
 
@@ -27,7 +28,7 @@ function call.inside(branch, fields, fn, ...)
 end
 
 local function remember(failure)
-  if not fault.is(failure) then return { kind = "mistake", message = tostring(failure) } end
+  if not fault.is(failure) then return { kind = "mistake", message = secret.redact(tostring(failure)) } end
   return { kind = failure.kind, message = failure.message, where = failure.where, host = failure.host,
     code = failure.code, output = failure.output, hint = failure.hint }
 end
@@ -109,6 +110,7 @@ function call.carry_out(branch, kind, intent, act, verify)
   if kind.prepare then
     intent.place = data.plain(with_leave(branch, PREPARE_TIMEOUT, kind.prepare, intent.target))
   end
+  require("neap.words").complete_secrets(branch.run, { intent.target, intent.data, intent.undo, intent.after })
   writer:append(intent)
   writer:flush()
   local ok, result = pcall(act_and_verify, branch, intent, act, verify)

@@ -1,11 +1,13 @@
 --- Plain data: what a target, a state or a result may be. Copy, compare, and a form that JSON can carry.
 local crypto = require "native.crypto"
 local json   = require "native.json"
+local secret = require "native.secret"
 
 local data = {}
 
 local INLINE = 4096 -- longer strings go to the content store
 local REFERENCE = "$blob"
+local SECRET, SEALED, SEALED_TEXT = "$secret", "$sealed", "$sealed_text"
 
 --- The value itself, or what an object of neap's (a host, say) gives for the journal: its metatable's __plain(object).
 local function plain_of(value)
@@ -13,13 +15,14 @@ local function plain_of(value)
   return type(meta) == "table" and meta.__plain and meta.__plain(value) or value
 end
 
---- A deep copy without metatables; functions in it are left out. Raises for anything else that is not plain data.
+--- A deep copy without metatables; functions in it are left out, secrets stay what they are. Raises for anything else that
+--- is not plain data.
 --- @param value any
 --- @return any
 function data.plain(value)
   if type(value) ~= "table" then
     if type(value) == "function" then return nil end
-    if type(value) == "userdata" and value ~= json.null then
+    if type(value) == "userdata" and value ~= json.null and not secret.is(value) then
       error("a target or result must be plain data, not a userdata", 2)
     end
     return value
@@ -29,9 +32,13 @@ function data.plain(value)
   return copy
 end
 
---- Whether two pieces of plain data are the same.
+--- Whether two pieces of plain data are the same; a secret and a text are, if the text is what the secret stands for.
 --- @return boolean
 function data.same(a, b)
+  if secret.is(a) or secret.is(b) then
+    local comparable = (secret.is(a) or type(a) == "string") and (secret.is(b) or type(b) == "string")
+    return comparable and secret.same(a, b)
+  end
   if a == b then return true end
   if type(a) ~= "table" or type(b) ~= "table" then return false end
   for key, value in pairs(a) do
@@ -47,30 +54,110 @@ local function fits_inline(text)
   return #text <= INLINE and utf8.len(text) and not text:find("\0", 1, true)
 end
 
---- The value with long and binary strings replaced by references; keep(bytes) stores one and returns its digest.
+--- How a secret stands in the journal: where it comes from, or, put together from others, sealed; never its bytes.
+local function pack_secret(value, keep, keyring)
+  local fingerprint = secret.fingerprint(value)
+  if not keyring then return { [SECRET] = fingerprint } end
+  if secret.source(value) then return { [SECRET] = secret.source(value), fingerprint = fingerprint } end
+  return { [SEALED] = keep(secret.seal(value, keyring)), fingerprint = fingerprint }
+end
+
+local function pack_text(text, keep, keyring)
+  if keyring and secret.holds(text) then return { [SEALED_TEXT] = keep(secret.seal(text, keyring)) } end
+  return fits_inline(text) and text or { [REFERENCE] = keep(text) }
+end
+
+local function check_keys(value)
+  for _, key in ipairs { REFERENCE, SECRET, SEALED, SEALED_TEXT } do
+    if value[key] ~= nil then error("a key named " .. key .. " cannot be journaled", 0) end
+  end
+end
+
+--- The value with long and binary strings replaced by references; keep(bytes) stores one and returns its digest. With a
+--- keyring texts that hold a secret are sealed; without one secrets are known by their fingerprints alone.
 --- @param value any  plain data
 --- @param keep fun(bytes: string): string
+--- @param keyring? native.secret.keyring
 --- @return any
-function data.pack(value, keep)
-  if type(value) == "string" then return fits_inline(value) and value or { [REFERENCE] = keep(value) } end
+function data.pack(value, keep, keyring)
+  if type(value) == "string" then return pack_text(value, keep, keyring) end
+  if secret.is(value) then return pack_secret(value, keep, keyring) end
   if type(value) ~= "table" then return value end
+  check_keys(value)
   local packed = {}
-  for key, item in pairs(value) do packed[key] = data.pack(item, keep) end
-  if value[REFERENCE] ~= nil then error("a key named " .. REFERENCE .. " cannot be journaled", 0) end
+  for key, item in pairs(value) do
+    if keyring and type(key) == "string" then key = secret.redact(key) end
+    packed[key] = data.pack(item, keep, keyring)
+  end
   return packed
 end
 
---- The inverse of pack; fetch(digest) returns the bytes. JSON's null reads as nil.
+local function unpack_secret(value, fetch, keyring)
+  if value[SECRET] ~= nil then return secret.reference(value[SECRET], value.fingerprint, keyring) end
+  local bytes = fetch(value[SEALED] or value[SEALED_TEXT])
+  if value[SEALED] then return secret.sealed(bytes, value.fingerprint, keyring) end
+  return secret.unseal(bytes, keyring)
+end
+
+--- The inverse of pack; fetch(digest) returns the bytes. JSON's null reads as nil. Secrets are opened when they are needed.
+--- Without a keyring what is sealed stays as it is.
 --- @param value any
 --- @param fetch fun(digest: string): string
+--- @param keyring? native.secret.keyring
 --- @return any
-function data.unpack(value, fetch)
+function data.unpack(value, fetch, keyring)
   if value == json.null then return nil end
   if type(value) ~= "table" then return value end
   if value[REFERENCE] then return fetch(value[REFERENCE]) end
+  if value[SECRET] ~= nil or value[SEALED] or value[SEALED_TEXT] then
+    if keyring then return unpack_secret(value, fetch, keyring) end
+    return value.fingerprint and ("(secret %s)"):format(value.fingerprint:sub(1, 4)) or "(sealed: it holds a secret)"
+  end
   local unpacked = {}
-  for key, item in pairs(value) do unpacked[key] = data.unpack(item, fetch) end
+  for key, item in pairs(value) do unpacked[key] = data.unpack(item, fetch, keyring) end
   return unpacked
+end
+
+--- One that cannot be opened, here or by this key, shows at least which it is.
+local function shown_secret(value)
+  local ok, text = pcall(secret.text, value)
+  return ok and text or tostring(value)
+end
+
+--- A copy for people: secrets, and what texts hold of them, replaced by their marks.
+--- @param value any
+--- @return any
+function data.shown(value)
+  if not secret.any() then return value end
+  if type(value) == "string" then return secret.redact(value) end
+  if secret.is(value) then return shown_secret(value) end
+  if type(value) ~= "table" then return value end
+  local meta = getmetatable(value)
+  if type(meta) == "table" and meta.__plain then return value end
+  local copy = setmetatable({}, type(meta) == "table" and meta or nil)
+  for key, item in pairs(value) do rawset(copy, key, data.shown(item)) end
+  return copy
+end
+
+--- An earlier state in the light of a later one: where that has a secret, what stood there before is one, too.
+--- @param before any
+--- @param after any
+--- @return any
+function data.conceal(before, after)
+  if secret.is(after) and type(before) == "string" then return secret.like(before, after) end
+  if type(before) ~= "table" or type(after) ~= "table" then return before end
+  local concealed = {}
+  for key, item in pairs(before) do concealed[key] = data.conceal(item, after[key]) end
+  return concealed
+end
+
+--- Calls visit for each secret in plain data.
+--- @param value any
+--- @param visit fun(value: native.secret.value)
+function data.each_secret(value, visit)
+  if secret.is(value) then visit(value) end
+  if type(value) ~= "table" then return end
+  for _, item in pairs(value) do data.each_secret(item, visit) end
 end
 
 --- A digest of plain data: equal data, equal digest. Functions in it do not count.

@@ -6,6 +6,7 @@ local fault    = require "native.error"
 local kinds    = require "neap.engine.kinds"
 local near     = require "neap.near"
 local planned  = require "neap.engine.planned"
+local secret   = require "native.secret"
 local undo     = require "neap.engine.undo"
 local unknown  = require "neap.engine.unknown"
 
@@ -114,6 +115,14 @@ local function disposition_of(branch, kind, options)
   return "irreversible", branch.step.irreversible or "it has no undo"
 end
 
+--- Output that neap has shown has marks where secrets stood; written back it would destroy what it was read from.
+local function refuse_marks(value)
+  if type(value) == "string" and secret.marked(value) then
+    error("this text was printed with a secret replaced by its mark; put the secret itself there, from env.secrets", 3)
+  end
+  for _, item in pairs(type(value) == "table" and not unknown.is(value) and value or {}) do refuse_marks(item) end
+end
+
 local function observe(branch, kind, target)
   local overlaid = branch.run.planning and branch.run.overlay[branches.target_key(kind.name, target)]
   if overlaid then return data.plain(overlaid.state) end
@@ -186,6 +195,8 @@ function effect.change(kind_name, target, new_state, options)
   local before = observe(branch, kind, target)
   local after = new_state(data.plain(before))
   if not unknown.inside(after) then after = data.plain(after) end
+  refuse_marks(after)
+  before = data.conceal(before, after)
   local change = branch.run.planning and plan_change or make_change
   return change(branch, kind, target, before, after, options)
 end
@@ -217,6 +228,7 @@ function effect.perform(kind_name, target, action_data, options)
   options = check_options(options, 2)
   local kind = kinds.find(branch.run, kind_name)
   target, action_data = data.plain(target), data.plain(action_data)
+  refuse_marks(action_data)
   reopen_brackets(branch)
   local item = action_made(branch, kind, target, action_data)
   if item then return data.plain(item.result) end

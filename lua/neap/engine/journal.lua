@@ -5,6 +5,7 @@ local data    = require "neap.engine.data"
 local fault   = require "native.error"
 local json    = require "native.json"
 local points  = require "native.fault"
+local secret  = require "native.secret"
 local store   = require "neap.engine.store"
 local task    = require "native.task"
 
@@ -16,7 +17,13 @@ journal.__index = journal
 --- @param options? { read_only: boolean }
 --- @return table journal
 function journal.open(place, options)
-  return setmetatable({ store = type(place) == "string" and store.open(place, options) or place }, journal)
+  if type(place) ~= "string" then
+    place.keys = place.keys or secret.keyring()
+    return setmetatable({ store = place, keys = place.keys }, journal)
+  end
+  -- who only reads needs no key: what is sealed stays so
+  local keys = not (options and options.read_only) and secret.keyring(place .. "/key") or nil
+  return setmetatable({ store = store.open(place, options), keys = keys }, journal)
 end
 
 --- May be called twice.
@@ -27,7 +34,7 @@ local function fetch_from(self)
 end
 
 --- One record as a table, its contents fetched.
-function journal:decode(line) return data.unpack(json.decode(line), fetch_from(self)) end
+function journal:decode(line) return data.unpack(json.decode(line), fetch_from(self), self.keys) end
 
 --- All records of a run, in order.
 --- @param run integer
@@ -77,14 +84,36 @@ writer.__index = writer
 
 local function new_batch(self) return { run = self.run, token = self.token, blobs = {} } end
 
+--- Fields that are names of neap's own: they stay as they are even where a secret has the same letters.
+local NAMES = {
+  type = true, run = true, seq = true, token = true, time = true, path = true, attempt = true, kind = true,
+  version = true, class = true, witness = true, status = true, of = true, how = true, uid = true, environment = true,
+  procedure = true, call = true, digest = true, disposition = true, bracket = true, opened_by = true, direction = true,
+  outcome = true, title = true, number = true, options = true, choice = true, head = true, plan = true,
+  snapshot = true, undoes = true, actor = true,
+}
+
+--- Fields that are read by people: a secret in them is replaced by its mark. In all others it is sealed.
+local SAID = { show = true, why = true, text = true, reason = true, who = true, failure = true, left = true,
+               remaining = true }
+
+local function pack(record, keep, keys)
+  local packed = {}
+  for key, value in pairs(data.plain(record)) do
+    if SAID[key] then value = data.shown(value) end
+    packed[key] = data.pack(value, keep, not NAMES[key] and keys or nil)
+  end
+  return packed
+end
+
 local function chain(self, batch, record)
   self.seq = self.seq + 1
   record.run, record.seq, record.token, record.time = self.run, self.seq, self.token, clock.utc()
-  local line = json.encode(data.pack(data.plain(record), function(bytes)
+  local line = json.encode(pack(record, function(bytes)
     local digest = crypto.sha256(bytes)
     batch.blobs[digest] = bytes
     return digest
-  end))
+  end, self.journal.keys))
   self.head = crypto.sha256(self.head .. line)
   batch[#batch + 1] = { seq = self.seq, hash = self.head, line = line }
   batch.close = batch.close or record.type == "close"

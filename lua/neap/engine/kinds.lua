@@ -3,6 +3,7 @@ local data  = require "neap.engine.data"
 local fault = require "native.error"
 local json  = require "native.json"
 local near  = require "neap.near"
+local secret = require "native.secret"
 local task  = require "native.task"
 
 local kinds = {}
@@ -102,7 +103,8 @@ end
 function kinds.text(kind, state)
   if state == nil then return nil end
   if kind.text then return kind.text(state) end
-  if type(state) == "table" and type(state.content) == "string" then return state.content end
+  local content = type(state) == "table" and state.content or state
+  if type(content) == "string" or secret.is(content) then return data.shown(content) end
   if type(state) ~= "table" then return tostring(state) end
   return json.encode(data.plain(state))
 end

@@ -1,5 +1,6 @@
 --- How a run, a resume or a rollback ended, with its exit status (0 done, 1 failed before any change, 4 rolled back after
 --- a failure, 5 stopped with changes in place, 6 rollback incomplete, 8 needs a person or the targets differ).
+local data  = require "neap.engine.data"
 local fault = require "native.error"
 
 local outcome = {}
@@ -33,7 +34,7 @@ function outcome.of(self, status, failure)
     table.insert(one.status == "intended" and in_doubt or changed, line_of(one))
   end
   local at = self.failed_at or self.at -- a rollback after a failure stands elsewhere by now
-  return {
+  return data.shown {
     status = status, exit = exit_of(self, status, failure), failure = failure, run = self.number,
     environment = self.environment.name, procedure = self.procedure.name, arguments = self.procedure.arguments,
     step = at and { title = at.title, number = at.number, where = at.where, hint = at.hint } or nil,

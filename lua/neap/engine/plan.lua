@@ -157,7 +157,9 @@ local function walk(self)
       local planned, from = new_step(step), #self.planned
       self:emit { type = "progress", path = step.title, text = "planning" }
       plan_step(self, step, planned)
-      for i = from + 1, #self.planned do table.insert(planned.effects, effect_line(self.planned[i])) end
+      for i = from + 1, #self.planned do
+        table.insert(planned.effects, data.shown(effect_line(self.planned[i])))
+      end
       table.insert(planned_phase.steps, planned)
     end
   end

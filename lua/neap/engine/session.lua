@@ -11,7 +11,9 @@ local journal    = require "neap.engine.journal"
 local lease      = require "neap.engine.lease"
 local pins       = require "neap.engine.pins"
 local procedure  = require "neap.engine.procedure"
+local secret     = require "native.secret"
 local task       = require "native.task"
+local words      = require "neap.words"
 
 local session = {}
 session.__index = session
@@ -25,6 +27,14 @@ function session.snapshot_digest(files)
   return crypto.sha256(json.encode(digests))
 end
 
+--- The key of the environment: it lies beside its journal.
+local function keys_of(given)
+  if type(given.state) == "string" then return secret.keyring(given.state .. "/key") end
+  if not given.state then return given.keys or secret.keyring() end
+  given.state.keys = given.state.keys or secret.keyring()
+  return given.state.keys
+end
+
 local function new(given)
   local self = setmetatable({ connections = {}, occurrences = {}, reads = 0, plan_results = {}, pins = {},
     trusted = {} }, session)
@@ -32,6 +42,7 @@ local function new(given)
   self.answerer, self.prompt, self.signals = given.ask, given.prompt, given.signals
   self.attended = given.attended
   self.attend, self.detach = given.attend, given.detach
+  self.keys = keys_of(given)
   self.output = function(host, bytes, side) self:emit { type = "output", host = host, text = bytes, side = side } end
   self.settle_at_once = given.settle_at_once
   self.settle_patience = given.settle_patience
@@ -39,8 +50,8 @@ local function new(given)
   return self
 end
 
---- Tells the view; an event is a record, or volatile like { type = "output" }.
-function session:emit(event) self.on_event(event) end
+--- Tells the view; an event is a record, or volatile like { type = "output" }. Nobody outside is told a secret.
+function session:emit(event) self.on_event(data.shown(event)) end
 
 --- Refuses a run that is not there or is over.
 local function check_open(self, number)
@@ -85,6 +96,7 @@ function session.prepare(given)
     environment = given.environment }
   self.environment = self.procedure.environment
   self.kinds = self.procedure.kinds
+  words.take_secrets(self)
   return self
 end
 
@@ -93,6 +105,7 @@ local function frozen_environment(env)
   return data.plain {
     name = env.name, group = env.group, values = env.values, policy = env.policy, hosts = env.hosts,
     databases = env.databases, clusters = env.clusters, aws = env.aws, repositories = env.repositories,
+    secrets = env.secrets, root = env.root,
   }
 end
 
@@ -164,6 +177,7 @@ function session.reopen(given)
     self.kinds = self.procedure.kinds
     self.ready_answer = ready_answer(self, given)
     self.pins, self.trusted = data.plain(self.state.pins), data.plain(self.state.trusted)
+    words.take_secrets(self)
   end)
   if not ok then
     self:leave()
@@ -212,10 +226,11 @@ function session:ask(question)
   local record = self.writer:write { type = "ask", kind = question.kind, path = question.path, text = question.text,
     options = question.options, shown = question.shown, evidence = question.evidence, timeout = question.timeout,
     notice = question.notice }
-  local answer = take_ready(self, record) or self.answerer and self.answerer(record)
+  local shown = data.shown(record)
+  local answer = take_ready(self, record) or self.answerer and self.answerer(shown)
   if not answer then
     local why = question.notice and question.notice .. ": " or ""
-    fault.raise { kind = "paused", message = why .. question.text, question = record }
+    fault.raise { kind = "paused", message = why .. question.text, question = shown }
   end
   local written = self.writer:write { type = "answer", of = record.seq, choice = answer.choice, who = answer.who,
     reason = answer.reason, to = answer.to, whom = answer.whom, evidence = answer.evidence }

@@ -20,7 +20,7 @@ end
 local function compare(effect, now)
   if data.same(now, effect.after) then return "done" end
   if data.same(now, effect.before) then return "void" end
-  return "other", now
+  return "other", data.conceal(now, effect.after)
 end
 
 local function compare_resource(kind, effect)

@@ -8,7 +8,8 @@ local kinds    = require "neap.engine.kinds"
 local undo = {}
 
 local function undo_resource(branch, kind, done, on_conflict)
-  local now = call.inside(branch, { inside = true }, kind.get, done.target)
+  local now = data.conceal(call.inside(branch, { inside = true }, kind.get, done.target), done.after)
+  now = data.conceal(now, done.before)
   if data.same(now, done.before) then
     call.finish(branch, done, "undone", { how = "found" })
     return "found"

@@ -1,5 +1,6 @@
 --- Commands that change something, as effects: what host:run and host:shell perform.
 local effect  = require "neap.engine.effect"
+local secret  = require "native.secret"
 local shell   = require "neap.targets.shell"
 local witness = require "neap.targets.witness"
 
@@ -23,5 +24,5 @@ effect.action "command.run" {
     local become = target.become and (" (as %s)"):format(target.become) or ""
     return ("%s %s%s"):format(target.host, shell.line(target.command), become)
   end,
-  says = function(data) return data.input and ("with %d bytes of input"):format(#data.input) or "runs once" end,
+  says = function(data) return data.input and ("with %d bytes of input"):format(secret.size(data.input)) or "runs once" end,
 }

@@ -283,10 +283,10 @@ end
 function hosts.exec(value, command, options)
   options = options or {}
   local become = hosts.become(value, options.become)
-  local text = shell.text(command, { become = become, env = options.env, cwd = options.cwd })
+  local text, settings = shell.text(command, { become = become, env = options.env, cwd = options.cwd })
   local result = hosts.guard(value, function()
     local stream <close> = hosts.open(value, text, options.reads)
-    return stream:collect { input = options.input or "", on_output = options.on_output,
+    return stream:collect { input = shell.input(settings, options.input or ""), on_output = options.on_output,
       timeout = options.timeout or (options.reads and READ_TIMEOUT or CHANGE_TIMEOUT) }
   end)
   hosts.check(value, command, result, { ok = options.ok, become = become })

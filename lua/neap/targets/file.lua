@@ -5,6 +5,7 @@ local effect   = require "neap.engine.effect"
 local fault    = require "native.error"
 local hosts    = require "neap.targets.connection"
 local kinds    = require "neap.targets.file_kinds"
+local secret   = require "native.secret"
 local shell    = require "neap.targets.shell"
 
 local file = {}
@@ -73,19 +74,28 @@ local function refuse_missing(target)
     target.host) }
 end
 
+local function is_text(value) return type(value) == "string" or secret.is(value) end
+
+--- While planning a file may hold a secret that an earlier step would put there; a run reads it from the host.
+local function refuse_planned_secret(target, content)
+  if not secret.is(content) then return end
+  fault.raise { kind = "unknown", host = target.host, after = "the step before",
+    message = ("%s will hold a secret by then: how it is edited shows in the run"):format(target.path) }
+end
+
 -- ---- changes ----
 
 --- Makes a file hold this text. Mode, owner and group not given stay as they are; a new file is "0644" and belongs to
 --- the user that writes it.
 --- @param host string|table
 --- @param path string
---- @param text string
+--- @param text string|native.secret.value
 --- @param options? neap.file_options
 --- @return { content: string, mode: string, owner: string, group: string }
 function file.write(host, path, text, options)
   local target
   target, options = target_of(host, path, options, RIGHTS_OPTIONS)
-  if type(text) ~= "string" then error("file.write writes a text, not a " .. type(text), 2) end
+  if not is_text(text) then error("file.write writes a text, not a " .. type(text), 2) end
   return change("file.content", target, options, function(before)
     return with_rights({ content = text }, target, before, options, "0644")
   end)
@@ -102,8 +112,9 @@ function file.edit(host, path, edit, options)
   target, options = target_of(host, path, options, RIGHTS_OPTIONS)
   return change("file.content", target, options, function(before)
     if not before then refuse_missing(target) end
+    refuse_planned_secret(target, before.content)
     local text = edit(before.content)
-    if type(text) ~= "string" then error("an edit returns the new text, not a " .. type(text), 0) end
+    if not is_text(text) then error("an edit returns the new text, not a " .. type(text), 0) end
     return with_rights({ content = text }, target, before, options)
   end)
 end

@@ -7,6 +7,7 @@ local effect   = require "neap.engine.effect"
 local fault    = require "native.error"
 local fs       = require "native.fs"
 local hosts    = require "neap.targets.connection"
+local secret   = require "native.secret"
 local shell    = require "neap.targets.shell"
 local witness  = require "neap.targets.witness"
 
@@ -123,9 +124,10 @@ local function explain_failure(target, state, failure)
   local asked, answer = pcall(hosts.exec, target.host, { "df", "-Pk", "--", folder_of(target.path) },
     { become = target.become, reads = true })
   local free = asked and answer.out:match("\n%S+%s+%d+%s+%d+%s+(%d+)")
-  if free and tonumber(free) * 1024 < #state.content then
+  local size = secret.size(state.content)
+  if free and tonumber(free) * 1024 < size then
     failure.message = ("%s on %s was not written: it needs %d bytes, and %s KiB are free there"):format(target.path,
-      target.host, #state.content, free)
+      target.host, size, free)
   end
   error(failure, 0)
 end

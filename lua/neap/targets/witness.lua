@@ -9,6 +9,7 @@ local crypto = require "native.crypto"
 local fault  = require "native.error"
 local hosts  = require "neap.targets.connection"
 local script = require "neap.targets.witness_script"
+local secret = require "native.secret"
 local shell  = require "neap.targets.shell"
 local task   = require "native.task"
 
@@ -26,23 +27,27 @@ local INPUT_LIMIT = 64 * 1024 * 1024
 local Side = {}
 Side.__index = Side
 
-local function new_side() return setmetatable({ head = "", tail = "", total = 0, cut = 0 }, Side) end
+local function new_side()
+  return setmetatable({ head = "", tail = "", total = 0, kept = 0, gap = 0, redactor = secret.redactor() }, Side)
+end
 
+--- Keeps the bytes, secrets in them replaced, and returns what of them is certain by now.
 function Side:add(bytes)
   self.total = self.total + #bytes
-  local room = HEAD - #self.head
-  if room > 0 then
-    self.head = self.head .. bytes:sub(1, room)
-    bytes = bytes:sub(room + 1)
-  end
-  if bytes == "" then return end
-  self.tail = self.tail .. bytes
+  return self:keep(self.redactor:add(bytes))
+end
+
+function Side:keep(bytes)
+  self.kept = self.kept + #bytes
+  local room = math.max(0, HEAD - #self.head)
+  self.head, self.tail = self.head .. bytes:sub(1, room), self.tail .. bytes:sub(room + 1)
   if #self.tail > 2 * TAIL then self.tail = self.tail:sub(-TAIL) end
+  return bytes
 end
 
 function Side:text()
   local tail = self.tail:sub(-TAIL)
-  local cut = self.total - #self.head - #tail
+  local cut = self.kept + self.gap - #self.head - #tail
   return self.head .. (cut > 0 and ("\n[%d bytes left out]\n"):format(cut) or "") .. tail
 end
 
@@ -60,8 +65,16 @@ function Frames:begin() self.rest, self.open, self.left, self.verdict, self.line
 function Frames:take_bytes()
   local bytes = self.rest:sub(1, self.left)
   self.rest, self.left = self.rest:sub(#bytes + 1), self.left - #bytes
-  self[self.side]:add(bytes)
-  if self.on_output and bytes ~= "" then self.on_output(bytes, self.side) end
+  local text = self[self.side]:add(bytes)
+  if self.on_output and text ~= "" then self.on_output(text, self.side) end
+end
+
+--- Nothing comes any more: what may have been the beginning of a secret was none.
+function Frames:finish()
+  for _, name in ipairs { "out", "err" } do
+    local text = self[name]:keep(self[name].redactor:finish())
+    if self.on_output and text ~= "" then self.on_output(text, name) end
+  end
 end
 
 function Frames:take_line(line)
@@ -73,7 +86,7 @@ function Frames:take_line(line)
   if word == "out" or word == "err" then
     self.side, self.left = word, tonumber(line:match("%d+"))
   elseif word == "gap" then
-    self[side].total = self[side].total + tonumber(count)
+    self[side].total, self[side].gap = self[side].total + tonumber(count), self[side].gap + tonumber(count)
   elseif line:sub(1, 2) == "= " then
     self.verdict = line:sub(3)
   elseif line ~= "beat" then
@@ -207,6 +220,7 @@ function witness.stop(host, call, become)
 end
 
 local function result_of(frames, status)
+  frames:finish()
   return { out = frames.out:text(), err = frames.err:text(), status = status }
 end
 
@@ -233,14 +247,12 @@ local function check_verdict(host, frames, said)
 end
 
 local function encode_input(input)
-  if input and #input > INPUT_LIMIT then error("the input of a command is at most 64 MiB", 3) end
-  return (input and crypto.base64(input) or "") .. "."
+  if input and secret.size(input) > INPUT_LIMIT then error("the input of a command is at most 64 MiB", 3) end
+  return (input and secret.base64(input) or "") .. "."
 end
 
-local function start(host, place, id, text, frames, options)
-  local timeout = options.timeout or TIMEOUT
-  local ok, said = pcall(converse, host, frames, { "start", place.folder, id, text }, encode_input(options.input),
-    timeout)
+local function start(host, place, id, text, frames, input, timeout)
+  local ok, said = pcall(converse, host, frames, { "start", place.folder, id, text }, encode_input(input), timeout)
   if ok then return said end
   if fault.is(said, "lost") then
     attach(host, place, id, frames, timeout, said)
@@ -274,11 +286,12 @@ local OPTIONS = { become = true, input = true, timeout = true, env = true, cwd =
 function witness.run(host, call, command, options)
   options = shell.check_options(options, OPTIONS, 2)
   local name, become = hosts.name(host), hosts.become(host, options.become)
-  local text = shell.text(command, { become = become, env = options.env, cwd = options.cwd })
+  local text, settings = shell.text(command, { become = become, env = options.env, cwd = options.cwd })
   local place, id = place_of(call), call.witness
   local run = current_run()
   local frames = new_frames(options.on_output or run.output and function(bytes, side) run.output(name, bytes, side) end)
-  local ok, said = pcall(start, name, place, id, text, frames, options)
+  local ok, said = pcall(start, name, place, id, text, frames, shell.input(settings, options.input),
+    options.timeout or TIMEOUT)
   if not ok then
     if fault.is(said, "timeout") or fault.is(said, "cancelled") then
       pcall(end_job, name, place, id, become)

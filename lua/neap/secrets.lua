@@ -1,0 +1,198 @@
+--- Where secrets come from: references as environments have them, and the values that they stand for.
+local fault   = require "native.error"
+local near    = require "neap.near"
+local process = require "native.process"
+local secret  = require "native.secret"
+
+local secrets = {}
+
+local HOW = "env:NAME, file:PATH, cmd:PROGRAM ARGUMENT…, ask:PROMPT"
+
+--- What a program that prints a secret gets of our environment.
+local INHERITED = { "HOME", "PATH", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR", "XDG_RUNTIME_DIR",
+                    "XDG_CONFIG_HOME", "GNUPGHOME", "GPG_TTY", "PASSWORD_STORE_DIR", "SOPS_AGE_KEY_FILE" }
+
+local function wrong(message, ...)
+  fault.raise { kind = "protocol", where = "", message = message:format(...), hint = HOW }
+end
+
+--- The words of a command: parted by spaces, held together by quotes; nothing else has a meaning.
+local function words_of(text)
+  local words, word, quote = {}, nil, nil
+  for character in text:gmatch "." do
+    if quote then
+      if character == quote then quote = nil else word = word .. character end
+    elseif character == "'" or character == '"' then
+      quote, word = character, word or ""
+    elseif character == " " then
+      words[#words + 1], word = word, nil
+    else
+      word = (word or "") .. character
+    end
+  end
+  if quote then wrong("a quote is not closed in cmd:%s", text) end
+  words[#words + 1] = word
+  return words
+end
+
+local CHECKS = {
+  env = function(name)
+    if not name:find "^[%a_][%w_]*$" then wrong("env:%s names no variable", name) end
+  end,
+  file = function(path)
+    if path == "" then wrong "file: names no file" end
+    if path:find "#" then wrong("file:%s: nothing is picked out of a file yet", path) end
+  end,
+  cmd = function(text)
+    if #words_of(text) == 0 then wrong "cmd: names no program" end
+    if text:find "#[%w_.-]+$" then
+      wrong("cmd:%s: nothing is picked out of an output yet; let the program do it", text)
+    end
+  end,
+  ask = function(prompt)
+    if prompt == "" then wrong "ask: says nothing to who is asked" end
+  end,
+}
+
+local LATER = { vault = true, ["aws-sm"] = true, ssm = true, k8s = true }
+
+--- The two halves of a reference, its form checked. Raises `protocol`.
+--- @param reference any
+--- @return string scheme
+--- @return string rest
+function secrets.parse(reference)
+  if type(reference) ~= "string" then wrong "a secret is a reference, as in env:TOKEN" end
+  local scheme, rest = reference:match "^([%w-]+):(.*)$"
+  if not scheme then wrong "the secret stands there itself, instead of where it is kept" end
+  if LATER[scheme] then wrong("this release does not know %s: yet", scheme) end
+  if not CHECKS[scheme] then wrong("there are no secrets of %s:%s", scheme, near.hint(scheme, CHECKS)) end
+  CHECKS[scheme](rest)
+  return scheme, rest
+end
+
+local sources = {}
+
+function sources.env(name, reference, from) return secret.variable(name, from.keys, reference) end
+
+function sources.file(path, reference, from)
+  if path:sub(1, 2) == "~/" then path = process.user().home .. path:sub(2) end
+  if path:sub(1, 1) ~= "/" then path = (from.root or ".") .. "/" .. path end
+  return secret.file(path, from.keys, reference)
+end
+
+local function check_allowed(program, policy)
+  local allowed = policy and policy.allow_exec or {}
+  for _, name in ipairs(type(allowed) == "table" and allowed or { allowed }) do
+    if name == program then return end
+  end
+  fault.raise { kind = "denied", message = ("the environment does not allow %s to be run for a secret"):format(program),
+    hint = ("name %s in policy.allow_exec of the environment"):format(program) }
+end
+
+local function inherited()
+  local env = {}
+  for _, name in ipairs(INHERITED) do env[name] = process.environ(name) end
+  return env
+end
+
+function sources.cmd(text, reference, from)
+  local argv = words_of(text)
+  check_allowed(argv[1], from.policy)
+  local stream <close> = process.spawn(argv, { env = inherited(), clear_env = true, cwd = from.root, reads = true })
+  local value, said, status = secret.collect(stream, from.keys, reference)
+  if status == 0 and secret.size(value) > 0 then return value end
+  fault.raise { kind = "auth", code = status > 0 and status or nil, output = said ~= "" and said or nil,
+    message = status == 0 and ("%s printed nothing"):format(argv[1])
+      or ("%s gave no secret (%s)"):format(argv[1], status < 0 and "killed" or "exit status " .. status) }
+end
+
+function sources.ask(prompt, reference, from)
+  local text = from.prompt and from.prompt(prompt, { secret = true })
+  if not text or text == "" then
+    fault.raise { kind = "auth", message = ("nobody was there to type it: %s"):format(prompt) }
+  end
+  return secret.literal(text, from.keys, reference)
+end
+
+--- @class neap.secrets.from
+--- @field keys native.secret.keyring  of the environment
+--- @field policy? table  of the environment
+--- @field root? string  the repository: relative paths and commands begin there
+--- @field prompt? fun(text: string, options: table): string?
+
+--- The secret that a reference stands for. May wait: for a program, for a person. Raises `protocol` where the reference is
+--- none, `missing`, `denied` and `auth` where there is no secret to be had.
+--- @param reference string
+--- @param from neap.secrets.from
+--- @return native.secret.value
+function secrets.resolve(reference, from)
+  local scheme, rest = secrets.parse(reference)
+  return sources[scheme](rest, reference, from)
+end
+
+--- Takes the variables that hold secrets out of this process's environment.
+--- @param references table<string, string>
+--- @param keys native.secret.keyring
+function secrets.take_variables(references, keys)
+  for _, reference in pairs(references or {}) do
+    local name = type(reference) == "string" and reference:match "^env:([%a_][%w_]*)$"
+    if name then secret.take_variable(name, keys) end
+  end
+end
+
+-- ---- within a run ----
+
+local function from_run(run)
+  local environment = run.environment
+  return { keys = run.keys, policy = environment.policy, root = environment.root, prompt = run.prompt }
+end
+
+--- The secret of that reference, resolved once in a run however many tasks want it.
+--- @param run table  the session
+--- @param reference string
+--- @return native.secret.value
+function secrets.of_run(run, reference)
+  local task = require "native.task"
+  run.secrets = run.secrets or { made = {}, making = {} }
+  local made, making = run.secrets.made, run.secrets.making
+  if made[reference] then return made[reference] end
+  making[reference] = making[reference] or task.spawn(task.shield, secrets.resolve, reference, from_run(run))
+  local ok, result = making[reference]:wait()
+  making[reference] = nil
+  if not ok then error(result, 0) end
+  made[reference] = result
+  return result
+end
+
+local function name_of(references, name)
+  if references[name] then return references[name] end
+  error(("the environment has no secret %q%s"):format(tostring(name), near.hint(tostring(name), references)), 3)
+end
+
+--- What a procedure sees as env.secrets. A secret is had inside a step alone: it and its use stay together.
+--- @param references table<string, string>
+--- @return table
+function secrets.view(references)
+  local function index(_, name)
+    local reference = name_of(references, name)
+    local branch = require("neap.engine.branch").current()
+    if not branch or not branch.path then
+      error(("env.secrets.%s is had inside a step: a secret and its use stay together"):format(name), 2)
+    end
+    return secrets.of_run(branch.run, reference)
+  end
+  return setmetatable({}, { __index = index, __metatable = false,
+    __newindex = function() error("secrets are not altered", 2) end })
+end
+
+--- Gives those secrets of a record, which are known by where they come from, their values again.
+--- @param run table  the session
+--- @param value any  plain data
+function secrets.complete(run, value)
+  require("neap.engine.data").each_secret(value, function(one)
+    local source = not secret.is_open(one) and secret.source(one)
+    if source then secret.fill(one, secrets.of_run(run, source)) end
+  end)
+end
+
+return secrets
