@@ -3,6 +3,7 @@
 local approval = require "neap.engine.approval"
 local attempt  = require "neap.engine.attempt"
 local branches = require "neap.engine.branch"
+local data     = require "neap.engine.data"
 local fault    = require "native.error"
 local fold     = require "neap.engine.fold"
 local run      = require "neap.engine.run"
