@@ -168,10 +168,22 @@ end
 
 local function is_reference(text) return type(text) == "string" and text:find(REFERENCE) ~= nil end
 
+--- The keys of what a policy says in several words.
+local POLICY_PARTS = {
+  approvals = { "allowed_signers", "need", "not_runner" },
+  window    = { "days", "from", "to", "zone" },
+}
+
+local function check_part(env, path, part, known)
+  if not is_map(part) then complain(env.origins[path], "%s is a map of %s", path, table.concat(known, ", ")) end
+  for _, key in ipairs(sorted_keys(part)) do check_key(env, path .. "." .. key, key, known, path) end
+end
+
 local function check_policy(env)
   for _, key in ipairs(sorted_keys(env.policy)) do
     local path, value = "policy." .. key, env.policy[key]
     check_key(env, path, key, POLICY_KEYS, "policy")
+    if POLICY_PARTS[key] then check_part(env, path, value, POLICY_PARTS[key]) end
     local allowed = CHOICES[key] and table.concat(CHOICES[key], ", ")
     if allowed and not (", " .. allowed .. ","):find(", " .. tostring(value) .. ",", 1, true) then
       complain(env.origins[path], "policy.%s is '%s'; it may be %s", key, tostring(value), allowed)

@@ -26,6 +26,12 @@ manual "Move the cable" { text = "Move the cable of web2 to port 7.", evidence =
 
 local FILES = {
   ["procedures/shop/switch.lua"] = SWITCH,
+  ["procedures/shop/shelves.lua"] = [[
+-- Fills the shelves.
+phase "Fill"
+step "Fill the shelves" { run = function() for i = 1, 4 do shop.write("db1", "/srv/shelf" .. i, "full") end end }
+]],
+  ["procedures/shop/environments/night.yml"] = "policy: { window: { from: '22:00', to: '01:30', zone: UTC } }\n",
   ["procedures/shop/environments/lab.yml"] = "hosts:\n  web1: { ssh: web1.example.org }\n",
   ["procedures/shop/environments/prod.yml"] = "policy: { guard: production }\n",
 }
@@ -71,6 +77,23 @@ describe("neap, before a person,", function()
       screens[i] = on:screen(line)
     end
     golden("answers", table.concat(screens, "\n"))
+  end)
+
+  it("says in a plan how long it took before", function()
+    equal(on:neap "run shop/shelves --env lab", 0)
+    on.values = {}
+    golden("plan-typical", on:screen "plan shop/shelves --env lab")
+  end)
+
+  it("runs outside the policy's window for a reason alone", function()
+    local screens = {}
+    for i, line in ipairs {
+      "run shop/shelves --env night", "run shop/shelves --env night --outside-window",
+      "run shop/shelves --env night --outside-window --reason CHG-8812",
+    } do
+      screens[i] = on:screen(line)
+    end
+    golden("window", table.concat(screens, "\n"))
   end)
 
   it("asks for a guarded environment's name before a resume and a rollback too", function()

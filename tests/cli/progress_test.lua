@@ -47,6 +47,15 @@ describe("progress", function()
     end
   end)
 
+  it("shows the way back, and when to turn back at the latest, above the step", function()
+    local view = after(4, page.new { width = 72, utf8 = true })
+    local by = require "native.clock".parse(time_of(0)) + 5400
+    view:follow { type = "outlook", undo = 252, turn_back_by = by, left = 780 }
+    equal(view:block(0)[2], "undo from here about 4m   turn back no later than 03:51   about 13m left")
+    view:follow { type = "outlook", undo = 0 }
+    matches(view:block(0)[2], "^> 4.3")
+  end)
+
   it("takes away from the block what has ended", function()
     local view = after(7, page.new { width = 72 })
     truthy(not table.concat(view:block(0), "\n"):find("proxy1", 1, true))

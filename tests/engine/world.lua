@@ -5,6 +5,7 @@ local fault     = require "native.error"
 local store     = require "neap.fakes.store"
 local run       = require "neap.engine.run"
 local rollback  = require "neap.engine.rollback"
+local task      = require "native.task"
 local words     = require "neap.words"
 
 local world = {}
@@ -14,9 +15,12 @@ local current -- the world that the fake kinds act on; tests run one after anoth
 
 effect.resource "fake.value" {
   late = false,
+  timeout = 7200,
   get = function(target) return current:call("get", target, function() return current.values[target] end) end,
   put = function(target, value)
     current:call("put", target, function()
+      local takes = current.takes or 0
+      task.sleep(type(takes) == "function" and takes(target) or takes)
       current.log[#current.log + 1] = ("%s=%s"):format(target, tostring(value))
       current.values[target] = value
     end)

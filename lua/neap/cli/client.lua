@@ -16,7 +16,8 @@ local LEFT = 10 -- exit status: left, the run goes on
 
 -- ---- starting a worker ----
 
-local SENT = { "procedure", "arguments", "state", "actor", "plan", "run", "to", "on_conflict", "answer" }
+local SENT = { "procedure", "arguments", "state", "actor", "plan", "run", "to", "on_conflict",
+               "answer", "outside_window" }
 
 --- What the worker is to do, as one JSON text. The environment goes with its references resolved.
 local function order(verb, request)

@@ -2,6 +2,7 @@
 local choice  = require "neap.cli.choice"
 local failure = require "neap.cli.failure"
 local fault   = require "native.error"
+local fs      = require "native.fs"
 local json    = require "native.json"
 local safe    = require "neap.cli.view.json".safe
 local state   = require "neap.state"
@@ -75,6 +76,16 @@ local function save(model)
   return ok
 end
 
+--- What earlier runs took for these steps; nil where none is known.
+local function typical(model)
+  local folder = state.path(model.environment)
+  if not fs.exists(folder .. "/journal.db") then return nil end
+  local learned = require "neap.cli.history".reading(folder, function(journal)
+    return require "neap.engine.estimate".learned(journal.store, model.procedure)
+  end)
+  return next(learned.steps) and learned or nil
+end
+
 function plan.run(options)
   local console = options.console
   local request = choice.request(options, "plan")
@@ -84,7 +95,7 @@ function plan.run(options)
   local model = failure.before_change(require "neap.engine.plan".make, request)
   model.given, model.guard = request.arguments, request.environment.policy.guard
   model.approvals = request.environment.policy.approvals ~= nil
-  model.saved = save(model)
+  model.saved, model.typical = save(model), typical(model)
   if console.json then
     console:answer_json(safe(model))
   else

@@ -5,6 +5,7 @@ local choice   = require "neap.cli.choice"
 local client   = require "neap.cli.client"
 local confirm  = require "neap.cli.confirm"
 local failure  = require "neap.cli.failure"
+local outside  = require "neap.cli.outside"
 local standing = require "neap.cli.standing"
 local view     = require "neap.cli.view.standing"
 
@@ -25,6 +26,7 @@ function resume.arguments(parser)
   parser:option("--to", "with --answer back: the step to go back to"):argname "STEP"
   parser:option("--whom", "with --answer hand-over: to whom"):argname "NAME"
   parser:flag("--foreground", "keep the run in this process, and end with it")
+  outside.add_options(parser, true)
   confirm.add_option(parser)
 end
 
@@ -49,7 +51,7 @@ function resume.run(options)
   local outcome = failure.leased(found.folder, found.environment, function()
     return attending:during(client.calling("resume", options),
       { state = found.folder, run = found.run, on_conflict = options.on_conflict, answer = given,
-        after = model.last and model.last.seq })
+        outside_window = outside.reason(options), after = model.last and model.last.seq })
   end)
   return attending:report(outcome)
 end

@@ -5,6 +5,7 @@ local client  = require "neap.cli.client"
 local confirm = require "neap.cli.confirm"
 local failure = require "neap.cli.failure"
 local fs      = require "native.fs"
+local outside = require "neap.cli.outside"
 local state   = require "neap.state"
 
 local run = {
@@ -20,6 +21,7 @@ function run.arguments(parser)
   choice.add_options(parser)
   parser:option("--plan", "stop at the first target that differs from what this plan saw"):argname "ID"
   parser:flag("--foreground", "keep the run in this process, and end with it")
+  outside.add_options(parser)
   confirm.add_option(parser)
 end
 
@@ -41,6 +43,7 @@ function run.run(options)
   local env = request.environment
   request.state = state.folder(env.name)
   request.plan = options.plan and saved_plan(options.plan, request.state, request.name) or nil
+  request.outside_window = outside.reason(options)
   confirm.start(options, env.name, env.policy, "run")
   local attending = attend.new { console = options.console, environment = env.name }
   local outcome = failure.leased(request.state, env.name, function()

@@ -22,6 +22,9 @@ end
 
 function on.own(state, record)
   state.owner = record
+  for _, step in pairs(state.steps) do
+    step.interrupted = step.interrupted or step.status == "open"
+  end
 end
 
 --- After a way back to a step, that step and those after it are to be done anew.
@@ -96,6 +99,7 @@ local function end_effect(state, effect, record)
     return
   end
   effect.status, effect.result, effect.failure, effect.how = record.status, record.result, record.failure, record.how
+  effect.ended = record.time
   local undone = effect.undoes and state.effects[effect.undoes]
   if undone and record.status == "done" then undone.undone = true end
 end

@@ -11,7 +11,7 @@ local function exit_of(self, status, failure)
   if status == "rolled back" then return self.failed and 4 or 0 end
   if status == "rollback incomplete" then return 6 end
   local needs_person = fault.is(failure) and (failure.kind == "paused" or failure.in_doubt ~= nil
-    or failure.code == "drift" or failure.code == "diverged" or failure.code == "identity")
+    or failure.code == "drift" or failure.code == "window" or failure.code == "diverged" or failure.code == "identity")
   if needs_person then return 8 end
   if status == "failed" then return 1 end
   return 5

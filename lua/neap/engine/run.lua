@@ -4,10 +4,12 @@ local attempt  = require "neap.engine.attempt"
 local branches = require "neap.engine.branch"
 local decide   = require "neap.engine.decide"
 local duration = require "neap.engine.duration"
+local estimate = require "neap.engine.estimate"
 local fan_out  = require "neap.engine.fan_out"
 local fault    = require "native.error"
 local locals   = require "neap.engine.locals"
 local outcome  = require "neap.engine.outcome"
+local outlook  = require "neap.engine.outlook"
 local recover  = require "neap.engine.recover"
 local rollback = require "neap.engine.rollback"
 local session  = require "neap.engine.session"
@@ -26,6 +28,7 @@ local task     = require "native.task"
 --- @field actor? string
 --- @field plan? table  what was planned: a run that would do something else is refused
 --- @field signals? boolean  Ctrl-C and the like pause the run
+--- @field outside_window? string  the reason for which it may be carried out outside the policy's window
 
 --- @class neap.resume_request
 --- @field state string|table  the environment's folder
@@ -38,6 +41,7 @@ local task     = require "native.task"
 --- @field actor? string
 --- @field on_conflict? "keep"|"overwrite"|"stop"  where the run is already being rolled back
 --- @field signals? boolean  as in neap.run_request
+--- @field outside_window? string  as in neap.run_request
 
 local run = {}
 
@@ -206,6 +210,7 @@ local function walk(self)
     if not is_over(self.state.steps[step.title]) then
       if self.pausing then fault.raise { kind = "cancelled", code = "paused", message = self.pausing } end
       self.at = step
+      outlook.before(self, step)
       carry_out(self, step)
     end
   end
@@ -236,6 +241,7 @@ local function failed(self, failure)
 end
 
 local function forward(self)
+  self.learned = estimate.learned(self.journal.store, self.procedure.name, self.number)
   local ok, failure = pcall(walk, self)
   if not ok then return failed(self, failure) end
   self:close "done"
@@ -248,12 +254,24 @@ end
 function run.start(given)
   local self = session.prepare(given)
   self.expected = given.plan and given.plan.effects
+  outlook.require(self, given.outside_window)
   local approvals = approval.require(self, given, session.snapshot_digest(self.files))
   self:begin(given)
   return self:hold(function()
+    if self.outside then outlook.note(self, self.outside, given.actor) end
     for _, one in ipairs(approvals) do self.writer:write(approval.note(one)) end
     return forward(self)
   end)
+end
+
+--- Outside its window a run goes on with a reason only, which may be the answer to what it had stopped at.
+local function enter_window(self, given)
+  local answer = self.ready_answer
+  local answered = answer and answer.choice == "go on"
+  outlook.require(self, given.outside_window or answered and answer.reason)
+  if not self.outside then return end
+  if answered then self.ready_answer = nil end
+  outlook.note(self, self.outside, given.actor)
 end
 
 --- Goes on with a run that stopped: asks the targets about what is in doubt first.
@@ -267,6 +285,8 @@ function run.resume(given)
     if self.state.turn == "back" then
       return rollback.back(self, { resumed = true, on_conflict = given.on_conflict })
     end
+    ok, failure = pcall(enter_window, self, given)
+    if not ok then return outcome.of(self, "stopped", failure) end
     return forward(self)
   end)
 end

@@ -3,6 +3,7 @@ local call       = require "neap.engine.call"
 local clock      = require "native.clock"
 local crypto     = require "native.crypto"
 local data       = require "neap.engine.data"
+local estimate   = require "neap.engine.estimate"
 local fault      = require "native.error"
 local fold       = require "neap.engine.fold"
 local json       = require "native.json"
@@ -242,7 +243,8 @@ end
 --- @param fields? table
 function session:close(outcome, fields)
   local left = call.release(self)
-  local record = { type = "close", outcome = outcome, head = self.writer.head, left = #left > 0 and left or nil }
+  local record = { type = "close", outcome = outcome, head = self.writer.head, procedure = self.procedure.name,
+    took = estimate.took(self.state), left = #left > 0 and left or nil }
   for key, value in pairs(fields or {}) do record[key] = value end
   self.writer:write(record)
 end

@@ -113,6 +113,18 @@ function store:insert(batch)
   in_transaction(self.db, function() self:write(batch) end)
 end
 
+--- The number of the newest run; 0: there is none.
+--- @return integer
+function store:newest() return self.db:rows("select coalesce(max(run), 0) as run from record")[1].run end
+
+--- The last record of a run.
+--- @param run integer
+--- @return string? line
+function store:last(run)
+  local row = self.db:rows("select line from record where run = ? order by seq desc limit 1", run)[1]
+  return row and row.line
+end
+
 --- The records of a run in order: { seq, hash, line }.
 --- @return fun(): table?
 function store:records(run)

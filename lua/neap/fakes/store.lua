@@ -46,6 +46,13 @@ function store:records(run)
   end
 end
 
+function store:newest() return #self.by_run end
+
+function store:last(run)
+  local records = self.by_run[run]
+  return records and records[#records] and records[#records].line
+end
+
 function store:runs()
   local list = {}
   for run = #self.by_run, 1, -1 do

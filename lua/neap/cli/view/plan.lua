@@ -118,10 +118,26 @@ local function add_steps(lines, phase, model, page, options)
   add_quiet(lines, quiet, page)
 end
 
+--- How long steps usually take, where earlier runs tell.
+local function seconds_of(steps, model)
+  local total
+  for _, step in ipairs(steps) do
+    local seconds = model.typical and model.typical.steps[step.title]
+    if seconds then total = (total or 0) + seconds end
+  end
+  return total
+end
+
+local function about(steps, model, page)
+  local seconds = seconds_of(steps, model)
+  return seconds and "about " .. page.about(seconds) or ""
+end
+
 local function add_phase(lines, phase, model, page, options)
   lines[#lines + 1] = ""
   local title = page:paint("bold", ("PHASE %d  %s"):format(phase.number, page:clean(phase.title)))
-  local wanted = all_as_wanted(phase) and (page.count(#phase.steps, "step") .. ", all as wanted") or ""
+  local wanted = all_as_wanted(phase) and (page.count(#phase.steps, "step") .. ", all as wanted")
+    or about(phase.steps, model, page)
   lines[#lines + 1] = page:edges(title, page:paint("dim", wanted))
   add_steps(lines, phase, model, page, options)
 end
@@ -207,6 +223,14 @@ local function add_undo(lines, model, page)
   lines[#lines + 1] = page:paint("red", after)
 end
 
+local function add_typical(lines, model, page)
+  local all = {}
+  for _, phase in ipairs(model.phases) do append(all, phase.steps) end
+  local seconds = seconds_of(all, model)
+  if not seconds then return end
+  lines[#lines + 1] = ("Typical %s (last %s)."):format(page.about(seconds), page.count(model.typical.runs, "run"))
+end
+
 local function next_commands(model, page)
   local parts = { "neap run", model.procedure, "--env", model.environment }
   local names = {}
@@ -239,6 +263,7 @@ function plan.text(model, page, options)
   add_undo(lines, model, page)
   lines[#lines + 1] = ""
   append(lines, figures(model, page))
+  add_typical(lines, model, page)
   append(lines, next_commands(model, page))
   return table.concat(lines, "\n")
 end
@@ -268,6 +293,7 @@ function plan.summary(model, page)
   local set = page:table({ "", "", "" }, rows)
   append(lines, table.move(set, 2, #set, 1, {}))
   append(lines, figures(model, page))
+  add_typical(lines, model, page)
   append(lines, next_commands(model, page))
   return table.concat(lines, "\n")
 end

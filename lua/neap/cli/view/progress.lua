@@ -1,4 +1,5 @@
 --- A run as it goes: a line for each thing that has ended, and, on a terminal, a block below them for what is going on.
+local clock = require "native.clock"
 local event = require "neap.cli.view.event"
 local time  = require "neap.cli.view.time"
 
@@ -82,6 +83,10 @@ function follow.output(self, record)
   end
 end
 
+function follow.outlook(self, record)
+  self.outlook = record
+end
+
 function follow.progress(self, record)
   if record.pausing then self.hint = record.text end
   self.waiting = record.text ~= "planning" and record or nil
@@ -122,12 +127,30 @@ local function add_step(lines, self, now)
   lines[#lines + 1] = clocked(self, text, self.step.time, now)
 end
 
+--- How long the way back is, when to turn back at the latest, and how long the way forward.
+local function outlook_text(outlook, page)
+  local parts = {}
+  if outlook.undo >= 1 then parts[1] = "undo from here about " .. page.about(outlook.undo) end
+  if outlook.turn_back_by then
+    parts[#parts + 1] = "turn back no later than " .. clock.local_time(outlook.turn_back_by, "%H:%M")
+  end
+  if outlook.left then parts[#parts + 1] = ("about %s left"):format(page.about(outlook.left)) end
+  return table.concat(parts, "   ")
+end
+
+local function add_outlook(lines, self)
+  if not self.outlook then return end
+  local text = outlook_text(self.outlook, self.page)
+  if text ~= "" then lines[#lines + 1] = self.page:paint("bold", self.page:cut(text, self.page.width)) end
+end
+
 --- The block: the step, each effect that is under way with its own clock, the last lines that came back.
 --- @param now number  seconds since the epoch
 --- @return string[] lines
 function progress:block(now)
   local page = self.page
   local lines = { page:paint("dim", page:rule(page.utf8 and "─" or "-")) }
+  add_outlook(lines, self)
   add_step(lines, self, now)
   add_running(lines, self, now)
   if self.waiting then

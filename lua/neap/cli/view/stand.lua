@@ -62,7 +62,7 @@ end
 
 local function counts(shown, page)
   local undo = ("Undo: %s"):format(page.count(shown.undo, "effect"))
-  local about = shown.undo_seconds and shown.undo > 0 and ", about " .. page.about(shown.undo_seconds) or ""
+  local about = shown.undo > 0 and (shown.undo_seconds or 0) >= 1 and ", about " .. page.about(shown.undo_seconds) or ""
   local kept = shown.kept > 0 and ("; %d kept"):format(shown.kept) or ""
   return undo .. about .. kept .. "."
 end
