@@ -405,6 +405,8 @@ local function build(env, arguments, partial)
   end
   check_policy(env)
   check_secrets(env)
+  local mistake = require "neap.engine.notify".mistake(env.notify)
+  if mistake then complain(env.origins.notify, "%s", mistake) end
   env.hosts = build_hosts(env, env.sections.hosts, partial)
   return env
 end

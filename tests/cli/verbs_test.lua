@@ -80,7 +80,7 @@ describe("neap", function()
     equal(on.values["/srv/books"], "new")
     golden("log", on:screen "log 1")
     golden("log-patch", on:screen "log 1 -p --step 2.2")
-    golden("log-verify", on:screen "log 1 --verify")
+    golden("log-verify", on:screen "log 1 --verify" .. "\n" .. on:screen "log --verify" .. "\n" .. on:screen "log")
   end)
 
   it("stops at a failure, and rolls back", function()

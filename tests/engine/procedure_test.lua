@@ -33,7 +33,8 @@ manual "Two" {}]]
     matches(message 'await "A" {}', "lacks check")
     matches(message 'step "A" { run = function() end }\nstep "A" { run = function() end }',
       "it.lua:2: two steps are titled \"A\": here, and at procedures/test/it.lua:1")
-    matches(message 'step "A" { retry = { time = 3 }, run = function() end }', "retry has no key named \"time\".*'times'")
+    matches(message 'step "A" { retry = { time = 3 }, run = function() end }',
+      "retry has no key named \"time\".*'times'")
     matches(message 'step "A" { retry = { times = 0 }, run = function() end }', "it.lua:1: .*how many times")
     matches(message 'step "A" { retry = { times = 1, every = "soon" }, run = function() end }', "no duration")
     matches(message 'step "A" { on = {}, at_a_time = "0%", run = function() end }', "expected a number or a share")

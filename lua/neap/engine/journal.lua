@@ -1,4 +1,5 @@
 --- The journal: appends records durably, reads them back, and knows their hash chain.
+local audit   = require "neap.engine.audit"
 local clock   = require "native.clock"
 local crypto  = require "native.crypto"
 local data    = require "neap.engine.data"
@@ -49,18 +50,8 @@ end
 --- @return integer count
 --- @return string head
 function journal:verify(run)
-  local count, head = 0, ""
-  for entry in self.store:records(run) do
-    count = count + 1
-    local record = json.decode(entry.line)
-    if entry.seq ~= count or record.seq ~= count or record.run ~= run
-      or entry.hash ~= crypto.sha256(head .. entry.line) then
-      fault.raise { kind = "journal", message = ("the journal of run %d is damaged at record %d"):format(run, count),
-        hint = "restore journal.db from a copy; do not resume on it" }
-    end
-    head = entry.hash
-  end
-  return count, head
+  local found = audit.run(self.store, run)
+  return found.records, found.head
 end
 
 --- The runs, newest first: { run, procedure, arguments, actor, started, ended, outcome, uid }.
@@ -115,6 +106,7 @@ local function chain(self, batch, record)
     return digest
   end, self.journal.keys))
   self.head = crypto.sha256(self.head .. line)
+  self.hashes[record] = self.head
   batch[#batch + 1] = { seq = self.seq, hash = self.head, line = line }
   batch.close = batch.close or record.type == "close"
   return record
@@ -123,11 +115,12 @@ end
 --- Takes the lease for a run (nil: a new one) and returns its writer; first(run) gives the records to begin with.
 --- @param run integer?
 --- @param first fun(run: integer): table[]
---- @param on_record fun(record: table)  told of each record once it is durable
+--- @param on_record fun(record: table, hash: string)  told of each record once it is durable
 --- @return table writer
 function journal:take(run, first, on_record)
   local self_writer = setmetatable({
     journal = self, store = self.store, on_record = on_record, seq = 0, head = "",
+    hashes = setmetatable({}, { __mode = "k" }), -- of the records that are not told of yet
   }, writer)
   if run then self_writer.seq, self_writer.head = self:verify(run) end
   self_writer.told = {}
@@ -145,7 +138,7 @@ end
 function writer:tell()
   local told = self.told
   self.told = {}
-  for _, record in ipairs(told) do self.on_record(record) end
+  for _, record in ipairs(told) do self.on_record(record, self.hashes[record]) end
 end
 
 --- Queues a record; it becomes durable with the next flush. Returns the record with its seq.

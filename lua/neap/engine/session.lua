@@ -1,4 +1,5 @@
 --- A run in this process: takes the lease, keeps the state as records are written, and lets everything go at the end.
+local audit      = require "neap.engine.audit"
 local call       = require "neap.engine.call"
 local clock      = require "native.clock"
 local crypto     = require "native.crypto"
@@ -10,9 +11,11 @@ local json       = require "native.json"
 local interrupts = require "neap.engine.interrupts"
 local journal    = require "neap.engine.journal"
 local lease      = require "neap.engine.lease"
+local notify     = require "neap.engine.notify"
 local pins       = require "neap.engine.pins"
 local procedure  = require "neap.engine.procedure"
 local secret     = require "native.secret"
+local syslog     = require "native.syslog"
 local task       = require "native.task"
 local words      = require "neap.words"
 
@@ -48,6 +51,7 @@ local function new(given)
   self.settle_at_once = given.settle_at_once
   self.settle_patience = given.settle_patience
   self.state_folder = type(given.state) == "string" and given.state or nil
+  self.anchors = given.anchors or self.state_folder and syslog.write or nil -- a journal in memory is a test's
   return self
 end
 
@@ -68,15 +72,25 @@ local function check_open(self, number)
   end
 end
 
+--- Each step's end and the run's close are anchored where the group of the environment cannot rewrite them.
+local function anchor(self, record, hash)
+  local ends_step = record.type == "end" and self.state.attempts[record.of or 0] and not record.path:find("/", 1, true)
+  if self.anchors and (ends_step or record.type == "close") then
+    self.anchors(audit.anchor(self.state.first.environment, record, hash))
+  end
+end
+
 local function take_lease(self, given, number, first)
   self.lock = lease.lock(self.state_folder)
   local ok, failure = pcall(function()
     self.journal = journal.open(given.state)
     if number then check_open(self, number) end
     local ballast = lease.ballast(self.state_folder)
-    self.writer = self.journal:take(number, first, function(record)
+    self.writer = self.journal:take(number, first, function(record, hash)
       self.state:add(record)
       self:emit(record)
+      anchor(self, record, hash)
+      notify.of_record(self, record)
     end)
     self.writer.free_ballast = ballast
   end)
@@ -107,6 +121,7 @@ local function frozen_environment(env)
     name = env.name, group = env.group, values = env.values, policy = env.policy, hosts = env.hosts,
     databases = env.databases, clusters = env.clusters, aws = env.aws, repositories = env.repositories,
     secrets = env.secrets, root = env.root,
+    notify = env.notify,
   }
 end
 
@@ -269,6 +284,7 @@ function session:hold(fn)
     ok, result = pcall(fn, self)
   end
   if self.detach then self.detach() end
+  task.shield(notify.finish, self)
   task.shield(self.leave, self)
   if not ok then error(result, 0) end
   return result

@@ -25,6 +25,22 @@ local function add_head(lines, model, page)
   lines[#lines + 1] = view.chain(model.chain, run, page)
 end
 
+--- Whether journals are whole, a line a run; the environment is named where there is more than one.
+--- @param results { environment: string, run: integer, records?: integer, anchors?: integer, problem?: string }[]
+--- @param page neap.page
+--- @return string
+function view.chains(results, page)
+  if #results == 0 then return "There are no runs." end
+  local lines, several = {}, results[1].environment ~= results[#results].environment
+  for i, one in ipairs(results) do
+    local name = several and page:clean(one.environment) .. ": " or ""
+    local anchored = one.anchors and (", %s"):format(page.count(one.anchors, "anchor")) or ""
+    lines[i] = name .. (one.problem and page:paint("alarm", page:clean(one.problem))
+      or ("journal of run %d: %s%s, whole"):format(one.run, page.count(one.records, "record"), anchored))
+  end
+  return table.concat(lines, "\n")
+end
+
 --- Whether the journal is whole.
 --- @param chain { whole: boolean, records?: integer, problem?: string }
 --- @param page neap.page

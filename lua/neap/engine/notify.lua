@@ -1,0 +1,115 @@
+--- Tells the world of a run: programs of the environment that are given an event on their input. What becomes of them
+--- changes nothing in the run; it is noted.
+local fault   = require "native.error"
+local json    = require "native.json"
+local near    = require "neap.near"
+local process = require "native.process"
+local task    = require "native.task"
+
+local notify = {}
+
+local TIMEOUT = 30 -- seconds for one program
+local EVENTS = { start = true, human = true, failed = true, done = true }
+local KEYS = { events = true, command = true }
+
+local function mistake_in(entry)
+  if type(entry) ~= "table" then return "is a map with events and command" end
+  for key in pairs(entry) do
+    if not KEYS[key] then return ("has no key '%s'%s"):format(tostring(key), near.hint(key, KEYS)) end
+  end
+  if type(entry.command) ~= "table" or type(entry.command[1]) ~= "string" then
+    return "lacks command, an argument list"
+  end
+  for _, name in ipairs(type(entry.events) == "table" and entry.events or {}) do
+    if not EVENTS[name] then return ("knows no event '%s'%s"):format(tostring(name), near.hint(name, EVENTS)) end
+  end
+end
+
+--- What is wrong with an environment's list, or nil.
+--- @param list table
+--- @return string? message
+function notify.mistake(list)
+  for i, entry in ipairs(list) do
+    local mistake = mistake_in(entry)
+    if mistake then return ("notify %d %s"):format(i, mistake) end
+  end
+end
+
+local function wants(entry, event)
+  if not entry.events then return true end
+  for _, name in ipairs(entry.events) do
+    if name == event then return true end
+  end
+  return false
+end
+
+--- After the close nothing is written any more.
+local function note(run, entry, event, problem)
+  if run.state.closed then return end
+  local text = ("told %s: %s%s"):format(tostring(entry.command[1]), event, problem and ", " .. problem or "")
+  pcall(run.writer.append, run.writer, { type = "note", kind = "notify", event = event, text = text,
+    failed = problem ~= nil or nil })
+end
+
+local function why(result)
+  if result.status == 0 then return nil end
+  return "which failed: " .. tostring(result.status and "exit status " .. result.status or "SIG" .. result.signal)
+end
+
+local function tell(run, entry, event, input)
+  local ok, result = pcall(process.run, entry.command, { reads = true, input = input, timeout = TIMEOUT })
+  local problem = not ok and (fault.is(result) and result.message or tostring(result)) or ok and why(result) or nil
+  note(run, entry, event, problem)
+end
+
+--- Gives an event to the programs that want it; they run beside the run. Never raises.
+--- @param run table
+--- @param event "start"|"human"|"failed"|"done"
+--- @param fields? table  what else there is to say
+function notify.send(run, event, fields)
+  local message = { event = event, environment = run.environment.name,
+    procedure = run.procedure.name, actor = run.state.first and run.state.first.actor }
+  for key, value in pairs(fields or {}) do message[key] = value end
+  for _, entry in ipairs(run.environment.notify or {}) do
+    if wants(entry, event) then
+      run.telling = run.telling or {}
+      table.insert(run.telling, task.spawn(task.shield, tell, run, entry, event, json.encode(message) .. "\n"))
+    end
+  end
+end
+
+local of = {}
+
+function of.run(run, record) notify.send(run, "start", { run = record.run }) end
+
+function of.ask(run, record)
+  notify.send(run, "human", { run = record.run, question = record.text, kind = record.kind, path = record.path,
+    options = record.options })
+end
+
+function of.close(run, record) notify.send(run, "done", { run = record.run, outcome = record.outcome }) end
+
+of["end"] = function(run, record)
+  local attempt = record.status == "failed" and run.state.attempts[record.of or 0]
+  if not attempt or record.path:find("/", 1, true) then return end
+  notify.send(run, "failed", { run = record.run, path = record.path, attempt = attempt.attempt,
+    message = record.failure and record.failure.message })
+end
+
+--- Told of each record once it is durable.
+--- @param run table
+--- @param record table
+function notify.of_record(run, record)
+  if of[record.type] and #(run.environment and run.environment.notify or {}) > 0 then of[record.type](run, record) end
+end
+
+--- Waits for the programs that are still running, and makes what was noted of them durable.
+--- @param run table
+function notify.finish(run)
+  if not run.telling then return end
+  for _, telling in ipairs(run.telling) do telling:wait() end
+  run.telling = nil
+  if not run.state.closed then pcall(run.writer.flush, run.writer) end
+end
+
+return notify
