@@ -112,4 +112,22 @@ describe("a journal's audit", function()
     for _, record in ipairs(records) do long = long or record.after end
     equal(long, ("x"):rep(5000))
   end)
+
+  it("exports secrets as the references they are, and seals unopened", function()
+    local digest = require "native.crypto".sha256 "sealed bytes"
+    local store = {
+      records = function()
+        local crypto = require "native.crypto"
+        local line = '{"a":{"$secret":"env:X","fingerprint":"f"},"b":{"$sealed":"' .. digest
+          .. '","fingerprint":"g"},"run":1,"seq":1,"type":"close"}'
+        local entries = { { seq = 1, hash = crypto.sha256(line), line = line } }
+        return function() return table.remove(entries) end
+      end,
+      blob = function() return "sealed bytes" end,
+    }
+    audit.export(store, 1, function(record)
+      equal(record.a, { ["$secret"] = "env:X", fingerprint = "f" })
+      equal(record.b, { ["$sealed"] = digest, fingerprint = "g" })
+    end)
+  end)
 end)

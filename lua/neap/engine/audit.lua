@@ -2,7 +2,6 @@
 --- that is altered, removed or out of order; that a whole journal was written anew is found by the heads that each run
 --- leaves in the machine's log of authorizations (an anchor), which the group of the environment cannot rewrite.
 local crypto = require "native.crypto"
-local data   = require "neap.engine.data"
 local fault  = require "native.error"
 local json   = require "native.json"
 
@@ -39,15 +38,24 @@ local function mistake_in(entry, run, count, head)
   if entry.seq ~= count or record.seq ~= count or record.run ~= run then return "is out of order" end
 end
 
---- Fetches what a record refers to, and holds it against the digest it is known by.
-local function check_contents(store, value)
-  data.unpack(value, function(digest)
-    local bytes = store:blob(digest)
-    if crypto.sha256(bytes) ~= digest then
-      fault.raise { kind = "journal", message = "holds content that is altered: " .. digest }
-    end
-    return bytes
-  end)
+local function content(store, digest)
+  local bytes = store:blob(digest)
+  if crypto.sha256(bytes) ~= digest then
+    fault.raise { kind = "journal", message = "holds content that is altered: " .. digest }
+  end
+  return bytes
+end
+
+--- A record with what it refers to in its place, held against the digest it is known by. Secrets stay the references that
+--- they are, and what holds one stays sealed.
+local function resolved(store, value)
+  if type(value) ~= "table" then return value end
+  if value["$blob"] then return content(store, value["$blob"]) end
+  local sealed = value["$sealed"] or value["$sealed_text"]
+  if sealed then content(store, sealed) end
+  local copy = {}
+  for key, item in pairs(value) do copy[key] = resolved(store, item) end
+  return copy
 end
 
 --- Calls each(entry, record) for the records of a run, in order. Raises kind "journal" at the first that is not whole.
@@ -66,10 +74,10 @@ function audit.run(store, run, each)
     local mistake = mistake_in(entry, run, found.records, found.head)
     if mistake then refuse(mistake) end
     local record = json.decode(entry.line)
-    local ok, failure = pcall(check_contents, store, record)
-    if not ok then refuse(fault.is(failure) and failure.message or tostring(failure)) end
+    local ok, whole = pcall(resolved, store, record)
+    if not ok then refuse(fault.is(whole) and whole.message or tostring(whole)) end
     found.head, found.hashes[found.records], found.closed = entry.hash, entry.hash, record.type == "close"
-    if each then each(entry, record) end
+    if each then each(entry, whole) end
   end
   return found
 end
@@ -140,7 +148,6 @@ end
 --- @param each fun(record: table)
 function audit.export(store, run, each)
   audit.run(store, run, function(entry, record)
-    record = data.unpack(record, function(digest) return store:blob(digest) end)
     record.hash = entry.hash
     each(record)
   end)
