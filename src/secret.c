@@ -646,7 +646,8 @@ static void spans_tidy(struct spans *spans)
 {
 	size_t kept = 0;
 
-	qsort(spans->list, spans->count, sizeof *spans->list, by_place);
+	if (spans->count > 1)
+		qsort(spans->list, spans->count, sizeof *spans->list, by_place);
 	for (size_t i = 0; i < spans->count; i++) {
 		struct span *one = &spans->list[i], *last = kept ? &spans->list[kept - 1] : NULL;
 
