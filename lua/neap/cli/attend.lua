@@ -79,10 +79,17 @@ local function note_kept(self, record)
   table.insert(self.kept, { show = intent and intent.show, kind = intent and intent.kind, why = record.why })
 end
 
+--- Somebody at another terminal was first.
+local function withdraw(self)
+  self.withdrawn = true
+  self.reading:cancel()
+end
+
 --- Told of each event by the engine.
 function attend:on_event(record)
   record.time = record.time or clock.utc()
   if record.pausing and self.reading then self.reading:cancel() end
+  if record.type == "answer" and self.reading and record.of == self.asked then withdraw(self) end
   if record.type == "end" and record.status == "kept" then note_kept(self, record) end
   if record.type == "intent" then self.intents[record.seq] = record end
   self.run = record.run or self.run
@@ -133,13 +140,16 @@ end
 
 --- Asks a person, where there is one; nil leaves the question open and pauses the run.
 --- @param question neap.question
---- @return { choice: string, who: string, reason?: string, to?: string, whom?: string, evidence?: string }?
+--- @return { choice: string, who: string, reason?: string, to?: string, whom?: string, evidence?: string }?  or
+---   { withdrawn: true } where somebody else has answered meanwhile
 function attend:ask(question)
   if not self.console.may_ask then return nil end
   local above = self.console.live and erase(self) or ""
   self.console:draw(above .. require "neap.cli.view.question".text(question, self.console.err) .. "\n")
   local asker = { console = self.console, environment = self.environment, model = function() return model_of(self) end }
+  self.asked, self.withdrawn = question.seq, false
   local answer = read_beside(self, question.timeout, require "neap.cli.answer".read, asker, question)
+  if self.withdrawn then return { withdrawn = true } end
   if answer then answer.who = attend.actor() end
   return answer
 end

@@ -12,6 +12,7 @@ local Hub = {}
 Hub.__index = Hub
 
 local QUEUE = 5000   -- messages a client may be behind; a slower one is let go
+local ARRIVAL = 5    -- seconds for who started us to come
 local FAREWELL = 5   -- seconds for clients to take the outcome
 
 -- ---- one client ----
@@ -52,7 +53,7 @@ function said.attach(hub, client, message)
   for entry in hub.session.journal.store:records(hub.session.number) do
     if entry.seq > message.after then send(hub, client, entry.line .. "\n") end
   end
-  client.attached, client.answers = true, message.answers
+  client.attached, client.answers, hub.arrived = true, message.answers, true
   if hub.asking and client.answers then send(hub, client, hub.asking.line) end
 end
 
@@ -120,9 +121,16 @@ local function answering(self)
   return false
 end
 
+--- Who started us comes at once; nobody is asked before.
+local function is_attended(hub)
+  local until_then = hub.opened + ARRIVAL
+  while not hub.arrived and task.now() < until_then do task.sleep(0.01) end
+  return answering(hub)
+end
+
 --- Puts a question to whoever can answer; nil when nobody is left who can, or the run is to pause.
 function Hub:put(question)
-  if not answering(self) then return nil end
+  if not is_attended(self) then return nil end
   self.asked = (self.asked or 0) + 1
   question.id = self.asked
   self.asking = { id = self.asked, line = lines.encode(question), task = task.current() }
@@ -136,7 +144,7 @@ function Hub:put(question)
 end
 
 local function open_hub(session, announce)
-  local hub = setmetatable({ session = session, clients = {} }, Hub)
+  local hub = setmetatable({ session = session, clients = {}, opened = task.now() }, Hub)
   hub.server = socket.listen(session.state_folder .. "/socket")
   hub.acceptor = task.spawn(take_clients, hub)
   announce { ready = true, run = session.number }
@@ -180,7 +188,7 @@ function worker.serve(start, given, announce)
     if hub then hub:broadcast(event) end
   end
   function given.ask(question) return hub and hub:put { type = "question", question = question } end
-  function given.attended() return hub ~= nil and answering(hub) end
+  function given.attended() return hub ~= nil and is_attended(hub) end
   function given.prompt(text, options)
     local answer = hub and hub:put { type = "prompt", text = text, secret = options and options.secret }
     return answer and answer.text
