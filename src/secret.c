@@ -449,12 +449,20 @@ static int secret_is_one(lua_State *L)
 	return 1;
 }
 
+static int can_open(lua_State *L, int index)
+{
+	const struct secret *s = lua_touserdata(L, index);
+	int sealed = lua_getiuservalue(L, index, SECRET_SEALED) == LUA_TSTRING;
+
+	lua_pop(L, 1);
+	return s->open || sealed;
+}
+
 /* secret.is_open(secret) -> boolean: whether its bytes can be had here */
 static int secret_is_open(lua_State *L)
 {
-	const struct secret *s = luaL_checkudata(L, 1, SECRET);
-
-	lua_pushboolean(L, s->open || lua_getiuservalue(L, 1, SECRET_SEALED) == LUA_TSTRING);
+	luaL_checkudata(L, 1, SECRET);
+	lua_pushboolean(L, can_open(L, 1));
 	return 1;
 }
 
@@ -674,10 +682,12 @@ static int secret_like(lua_State *L)
 {
 	size_t length;
 	const char *text = luaL_checklstring(L, 1, &length);
-	struct secret *later = secret_opened(L, 2), *s;
-	int whole = 0;
+	struct secret *later = luaL_checkudata(L, 2, SECRET), *s;
+	int whole = !can_open(L, 2);
 
 	lua_settop(L, 2);
+	if (!whole)
+		secret_opened(L, 2);
 	lua_getiuservalue(L, 2, SECRET_KEYRING);
 	s = secret_new(L, 3, 0);
 	locked_add(L, &s->memory, text, length);
