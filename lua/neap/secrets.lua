@@ -131,7 +131,7 @@ function secrets.resolve(reference, from)
 end
 
 --- Takes the variables that hold secrets out of this process's environment.
---- @param references table<string, string>
+--- @param references? table<string, string>
 --- @param keys native.secret.keyring
 function secrets.take_variables(references, keys)
   for _, reference in pairs(references or {}) do
@@ -162,6 +162,29 @@ function secrets.of_run(run, reference)
   if not ok then error(result, 0) end
   made[reference] = result
   return result
+end
+
+local function look_for(run, reference)
+  local ok, failure = pcall(secrets.of_run, run, reference)
+  if not ok and not fault.is(failure) then error(failure, 0) end -- it fails again where it is used
+end
+
+--- Has secrets looked for before they are used: those of variables and files, and what a run that is taken up again has in
+--- its journal.
+--- @param run table  the session
+--- @param records table[]
+function secrets.begin(run, records)
+  secrets.take_variables(run.environment.secrets, run.keys)
+  for _, reference in pairs(run.environment.secrets or {}) do
+    if reference:find "^env:" or reference:find "^file:" then look_for(run, reference) end
+  end
+  require("neap.engine.data").each_secret(records, function(one)
+    if secret.is_open(one) then
+      pcall(secret.text, one) -- opening it is what makes it known; by another key it stays closed
+    elseif secret.source(one) then
+      look_for(run, secret.source(one))
+    end
+  end)
 end
 
 local function name_of(references, name)

@@ -83,9 +83,10 @@ function words.environment(resolved)
   return sandbox.frozen(view), view
 end
 
---- Takes what its environment says are secrets out of the variables of this process.
+--- Has the secrets that a run can have without asking, and those it used before, looked for in all that it reads.
 --- @param run table  the session
-function words.take_secrets(run) require("neap.secrets").take_variables(run.environment.secrets, run.keys) end
+--- @param records? table[]  of a run that is taken up again
+function words.begin_secrets(run, records) require("neap.secrets").begin(run, records or {}) end
 
 --- Gives the secrets in plain data, of which the journal knows only where they come from, their values.
 --- @param run table  the session

@@ -54,11 +54,12 @@ local function fits_inline(text)
   return #text <= INLINE and utf8.len(text) and not text:find("\0", 1, true)
 end
 
---- How a secret stands in the journal: where it comes from, or, put together from others, sealed; never its bytes.
+--- How a secret stands in the journal: where it comes from; sealed, if it was put together from others or typed by a
+--- person, who may not be there another time; never its bytes.
 local function pack_secret(value, keep, keyring)
-  local fingerprint = secret.fingerprint(value)
+  local fingerprint, source = secret.fingerprint(value), secret.source(value)
   if not keyring then return { [SECRET] = fingerprint } end
-  if secret.source(value) then return { [SECRET] = secret.source(value), fingerprint = fingerprint } end
+  if source and not source:find "^ask:" then return { [SECRET] = source, fingerprint = fingerprint } end
   return { [SEALED] = keep(secret.seal(value, keyring)), fingerprint = fingerprint }
 end
 

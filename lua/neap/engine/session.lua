@@ -111,7 +111,7 @@ function session.prepare(given)
     environment = given.environment }
   self.environment = self.procedure.environment
   self.kinds = self.procedure.kinds
-  words.take_secrets(self)
+  words.begin_secrets(self)
   return self
 end
 
@@ -185,7 +185,8 @@ function session.reopen(given)
   self.state = fold.new()
   take_lease(self, given, given.run, function() return { self:owner() } end)
   local ok, failure = pcall(function()
-    self.state = fold.of(self.journal:records(given.run))
+    local records = self.journal:records(given.run)
+    self.state = fold.of(records)
     local first = self.state.first
     self.uid, self.environment, self.files, self.path = first.uid, first.environment_data, first.files, first.path
     self.procedure = procedure.load { files = first.files, path = first.path, arguments = first.arguments,
@@ -193,7 +194,7 @@ function session.reopen(given)
     self.kinds = self.procedure.kinds
     self.ready_answer = ready_answer(self, given)
     self.pins, self.trusted = data.plain(self.state.pins), data.plain(self.state.trusted)
-    words.take_secrets(self)
+    words.begin_secrets(self, records)
   end)
   if not ok then
     self:leave()
