@@ -82,6 +82,7 @@ describe("environment", function()
     matches(refused "policy:\n  on_failrue: rollback",
       "lab.yml:2: policy has no key 'on_failrue'. Did you mean 'on_failure'")
     matches(refused "policy: { window: { day: [tue] } }", "policy.window has no key 'day'. Did you mean 'days'")
+    matches(refused "policy: { window: { from: night } }", "policy.window.from: \"night\" is no time")
     matches(refused "policy: { approvals: 2 }", "policy.approvals is a map of allowed_signers, need, not_runner")
     matches(refused "policy: { on_failure: explode }", "policy.on_failure is 'explode'; it may be stop, rollback")
   end)

@@ -191,6 +191,14 @@ local function check_policy(env)
   end
 end
 
+--- A window that is none is found here, not on the night it is for.
+local function check_window(env)
+  local ok, failure = pcall(require "neap.engine.window".of, env.policy)
+  if ok then return end
+  complain(env.origins["policy.window"] or env.origins["policy.freeze"], "%s", fault.is(failure) and failure.message
+    or tostring(failure))
+end
+
 local function check_sections(env)
   for _, key in ipairs(sorted_keys(env.tree)) do
     check_key(env, key, key, SECTIONS, "an environment")
@@ -404,6 +412,7 @@ local function build(env, arguments, partial)
     env[section] = env.sections[section]
   end
   check_policy(env)
+  check_window(env)
   check_secrets(env)
   local mistake = require "neap.engine.notify".mistake(env.notify)
   if mistake then complain(env.origins.notify, "%s", mistake) end

@@ -84,7 +84,7 @@ describe("an approval", function()
     local plan, bob = new_plan(), key_of "bob"
     approve(plan, bob)
     w.files["procedures/test/it.lua"] = PROCEDURE .. "\n"
-    refused(plan, "code, environment or arguments are not those of plan")
+    refused(plan, "procedure, code, environment or arguments are not those of plan")
     refused(new_plan(), "and it has 0")
     w.files["procedures/test/it.lua"] = PROCEDURE
     w.values.a = 7

@@ -32,6 +32,10 @@ end
 
 --- A living worker is joined: it goes on as it does, and this terminal attends it too.
 local function join(options, found, model)
+  if options.answer then
+    failure.wrong_use(("run %d goes on, and asks who attends it"):format(found.run),
+      ("neap resume %d --env %s"):format(found.run, found.environment))
+  end
   local attending = attend.new { console = options.console, environment = found.environment }
   attending:replay(model.records)
   return attending:report(attending:during(function(request)
@@ -43,8 +47,8 @@ function resume.run(options)
   local found = choice.open_run(options.run, options)
   local model = standing.of(found)
   if not options.console.json then options.console:tell(view.resume(model, options.console.err)) end
-  local given = answer.given(options, model)
   if model.alive and client.is_living(found.folder) then return join(options, found, model) end
+  local given = answer.given(options, model)
   confirm.start(options, found.environment, model.policy, "resume")
   local attending = attend.new { console = options.console, environment = found.environment }
   attending:replay(model.records)

@@ -201,9 +201,10 @@ function approval.require(self, given, snapshot)
     fault.raise { kind = "denied", code = "approval", where = "", message = needs(self, demand),
       hint = "neap plan, neap approve by somebody else, then neap run --plan ID" }
   end
-  if plan.snapshot ~= snapshot or not data.same(plan.arguments, data.plain(self.procedure.arguments)) then
+  local is_other = plan.procedure ~= self.procedure.name or plan.environment ~= self.environment.name
+  if is_other or plan.snapshot ~= snapshot or not data.same(plan.arguments, data.plain(self.procedure.arguments)) then
     fault.raise { kind = "denied", code = "approval", where = "", hint = "plan again, and have that approved",
-      message = ("code, environment or arguments are not those of plan %s"):format(plan.id) }
+      message = ("procedure, code, environment or arguments are not those of plan %s"):format(plan.id) }
   end
   local valid, refused = approval.judge(approval.of(given.state, plan), plan, demand, group_of(given.state))
   if #valid >= demand.need then return valid end

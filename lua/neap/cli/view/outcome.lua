@@ -88,10 +88,22 @@ end
 
 local function named(outcome) return ("%d --env %s"):format(outcome.run, outcome.environment) end
 
+--- The answers that a resume without a terminal can give.
+local function answers_to(question, outcome)
+  if question.kind == "point of no return" then return outcome.environment:match "[^/]*$" end
+  local words = {}
+  for i, option in ipairs(question.options or {}) do words[i] = option:gsub(" ", "-") end
+  return table.concat(words, "|")
+end
+
 local function add_next(lines, outcome, page)
   lines[#lines + 1] = ""
   lines[#lines + 1] = page:paint("bold", "WHAT NEXT")
   lines[#lines + 1] = page:clean("  neap resume " .. named(outcome)) .. page:paint("dim", "     go on from here")
+  if outcome.question then
+    lines[#lines + 1] = page:clean(("    --answer %s"):format(answers_to(outcome.question, outcome)))
+      .. page:paint("dim", "   without a terminal")
+  end
   if not outcome.point_of_no_return then
     lines[#lines + 1] = page:clean("  neap rollback " .. named(outcome)) .. page:paint("dim", "   put everything back")
   end

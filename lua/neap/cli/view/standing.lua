@@ -1,4 +1,5 @@
 --- What a resume or a rollback starts from, shown before it acts.
+local estimate = require "neap.engine.estimate"
 local time = require "neap.cli.view.time"
 
 local view = {}
@@ -79,6 +80,9 @@ function view.rollback(model, page)
     if will == "kept" and one.why then will = ("kept: %s"):format(page:clean(one.why)) end
     lines[#lines + 1] = page:edges(line_of(model, one, page), will)
   end
+  local seconds = estimate.undo(model.state)
+  if seconds >= 1 then lines[#lines + 1] = ("  About %s, if putting back takes as long as changing did."):format(
+    page.about(seconds)) end
   if model.point then
     local passed = ("The point of no return is passed: %s"):format(page:clean(model.point.path))
     lines[#lines + 1] = "  " .. page:paint("alarm", passed)
