@@ -203,22 +203,54 @@ static const unsigned char *keys_of(lua_State *L, int index)
 	return ring->keys.bytes;
 }
 
+/* Pushes one over the path at index 1, or nil there. */
+static void push_keyring(lua_State *L)
+{
+	struct keyring *ring = lua_newuserdatauv(L, sizeof *ring, 1);
+
+	*ring = (struct keyring){0};
+	luaL_setmetatable(L, KEYRING);
+	lua_pushvalue(L, 1);
+	lua_setiuservalue(L, -2, 1);
+}
+
 /*
  * secret.keyring([path]) -> keyring: over the key in that file, which is made when it is first needed; without a path over
  * a key of this process alone. Using it raises "denied" where the file cannot be read, or is open to everybody.
  */
 static int secret_keyring(lua_State *L)
 {
-	struct keyring *ring;
-
 	luaL_optstring(L, 1, NULL);
 	lua_settop(L, 1);
-	ring = lua_newuserdatauv(L, sizeof *ring, 1);
-	*ring = (struct keyring){0};
-	luaL_setmetatable(L, KEYRING);
-	lua_pushvalue(L, 1);
-	lua_setiuservalue(L, -2, 1);
+	push_keyring(L);
 	return 1;
+}
+
+/*
+ * secret.copy_key(from, to): puts the key of one file into another, which is made. Raises "missing" and "denied" as the use
+ * of a key does, "conflict" where another key stands there already: what that one sealed could not be opened any more.
+ */
+static int secret_copy_key(lua_State *L)
+{
+	const char *from = luaL_checkstring(L, 1), *to = luaL_checkstring(L, 2);
+	struct keyring *ring;
+	unsigned char *key;
+	int there;
+
+	lua_settop(L, 2);
+	push_keyring(L);
+	ring = lua_touserdata(L, -1);
+	locked_reserve(L, &ring->keys, 2 * SECRET_KEY);
+	key = ring->keys.bytes;
+	errno = ENOENT;
+	if (!read_key(L, from, key))
+		return cannot(L, "read", from);
+	there = read_key(L, to, key + SECRET_KEY);
+	if (there && memcmp(key, key + SECRET_KEY, SECRET_KEY) != 0)
+		return error_raise(L, "conflict", "%s is another key: what it sealed could not be opened any more", to);
+	if (!there)
+		put_key(L, to, key);
+	return 0;
 }
 
 void keyring_fingerprint(lua_State *L, int keyring, const void *bytes, size_t length, char *fingerprint)
@@ -377,7 +409,7 @@ void keyring_unseal(lua_State *L, int keyring, const char *sealed, size_t length
 
 void keyring_open(lua_State *L)
 {
-	static const luaL_Reg functions[] = {{"keyring", secret_keyring}, {NULL, NULL}};
+	static const luaL_Reg functions[] = {{"keyring", secret_keyring}, {"copy_key", secret_copy_key}, {NULL, NULL}};
 
 	luaL_newmetatable(L, KEYRING);
 	lua_pushcfunction(L, keyring_gc);

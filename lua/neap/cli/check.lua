@@ -47,8 +47,35 @@ local function check_need(need, env, path)
                 hint = "say it under the environment's values" }
 end
 
-local function check_needs(loaded, env, path)
+--- Raises for a secret that the code names and the environment lacks.
+local function check_secrets(path, text, env)
+  local number = 0
+  for line in (text .. "\n"):gmatch "([^\n]*)\n" do
+    number = number + 1
+    for name in line:gsub("%-%-.*$", ""):gmatch "%f[%w_]env%.secrets%.([%a_][%w_]*)" do
+      if not env.secrets[name] then
+        fault.raise { kind = "missing", where = ("%s:%d"):format(path, number),
+          message = ("the environment has no secret '%s'"):format(name), hint = "say it under the environment's secrets" }
+      end
+    end
+  end
+end
+
+local function check_needs(loaded, env, path, files)
   for _, need in ipairs(loaded.needs) do check_need(need, env, path) end
+  for used in pairs(loaded.used) do check_secrets(used, files[used], env) end
+end
+
+--- Whoever may look at a login's processes reads its variables.
+local function advise_on_environment(env, warn)
+  if (env.policy.guard or "none") == "none" then return end
+  for name, reference in pairs(env.secrets) do
+    if type(reference) == "string" and reference:find "^env:" then
+      local origin = env.origins["secrets." .. name]
+      warn { rule = "env-secret", where = ("%s:%d"):format(origin.file, origin.line),
+        message = ("the secret %s of a guarded environment comes from a variable: %s"):format(name, reference) }
+    end
+  end
 end
 
 --- Parameters that a person would give are stood in for.
@@ -59,7 +86,7 @@ local function check_pair(entry, env, warn)
   })
   if problem then return problem end
   for _, warning in ipairs(advice.on(loaded, files)) do warn(warning) end
-  return select(2, attempt(check_needs, loaded, env, path))
+  return select(2, attempt(check_needs, loaded, env, path, files))
 end
 
 local function environments_of(group, problems)
@@ -109,6 +136,7 @@ local function model(entries)
     by_group[entry.group] = by_group[entry.group] or environments_of(entry.group, problems)
     for _, place in ipairs(by_group[entry.group]) do
       all = all + 1
+      if place.env then advise_on_environment(place.env, warn) end
       local problem = place.env and check_pair(entry, place.env, warn)
       if problem then add_problem(problems, seen, problem, { procedure = entry.name, environment = place.name }) end
       if place.env and not problem then good = good + 1 end

@@ -2,16 +2,21 @@
 local environment = require "neap.environment"
 local failure     = require "neap.cli.failure"
 local fault       = require "native.error"
+local fs          = require "native.fs"
 local repository  = require "neap.repository"
+local secret      = require "native.secret"
+local secrets     = require "neap.secrets"
+local state       = require "neap.state"
 local view        = require "neap.cli.view.env"
 
 local env = {
-  summary = "list, show or check environments",
+  summary = "list, show or check environments, copy their keys",
   examples = {
     "neap env list",
     "neap env show encode/lab",
     "neap env show encode/lab --explain hosts.old.ssh",
     "neap env check",
+    "neap env key export encode/lab /root/encode-lab.key",
   },
 }
 
@@ -25,6 +30,10 @@ function env.arguments(parser)
   show:option("--explain", "where this value comes from"):argname "KEY"
   local check = parser:command("check", "read environments and say what is wrong in them"):add_help(false)
   check:argument("name", "only this one"):args "?"
+  local key = parser:command("key", "copy the key that opens what the journal has sealed"):add_help(false)
+  key:argument("direction", "export or import"):choices { "export", "import" }
+  key:argument("name", "<group>/<name>, or <name> where only one group has it")
+  key:argument("file", "where it goes, or comes from: 32 bytes, for you alone")
 end
 
 local function count_hosts(loaded)
@@ -67,6 +76,48 @@ local function missing(loaded)
     missing_of_group(loaded, name, loaded.sections.hosts[name], add)
   end
   return list
+end
+
+local function prompt_of(console)
+  return function(text, how)
+    return console.may_ask and console:ask(console.err:clean(text) .. " ", how) or nil
+  end
+end
+
+--- Tries to have a secret; what it is stays here.
+local function try_secret(name, reference, from, may_ask)
+  local tried = { name = name, source = reference }
+  if is_open(reference) then
+    tried.skipped = "known when the run has its arguments"
+  elseif reference:find "^ask:" and not may_ask then
+    tried.skipped = "asked at a terminal"
+  else
+    local ok, value = pcall(secrets.resolve, reference, from)
+    if not ok and not fault.is(value) then error(value, 0) end
+    tried.shown = ok and tostring(value) or nil
+    tried.short = ok and secret.is_short(value) or nil
+    tried.problem = not ok and { message = value.message, hint = value.hint, output = value.output } or nil
+  end
+  return tried
+end
+
+--- Each secret of an environment: whether it can be had here.
+local function tried_secrets(loaded, console)
+  local names, list = {}, {}
+  for name in pairs(loaded.secrets) do names[#names + 1] = name end
+  if #names == 0 then return nil end
+  table.sort(names)
+  local from = { keys = secret.keyring(state.folder(loaded.name) .. "/key"), policy = loaded.policy, root = loaded.root,
+    prompt = prompt_of(console) }
+  for i, name in ipairs(names) do list[i] = try_secret(name, loaded.secrets[name], from, console.may_ask) end
+  return list
+end
+
+local function lacks_secret(result)
+  for _, tried in ipairs(result.secrets or {}) do
+    if tried.problem then return true end
+  end
+  return false
 end
 
 --- Reads one environment; its failure is part of the answer.
@@ -112,10 +163,26 @@ function actions.check(options)
   local results, status = {}, 0
   for i, entry in ipairs(entries) do
     results[i] = attempt(entry)
-    results[i].missing = not results[i].problem and missing(environment.load(entry.file)) or nil
-    if results[i].problem then status = FOUND_PROBLEMS end
+    if not results[i].problem then
+      local loaded = environment.load(entry.file)
+      results[i].missing, results[i].secrets = missing(loaded), tried_secrets(loaded, options.console)
+    end
+    if results[i].problem or lacks_secret(results[i]) then status = FOUND_PROBLEMS end
   end
   return { environments = results, looked_in = repository.search_path() }, view.check, status
+end
+
+--- Copies the key that seals what the journal holds of secrets: to a file, or from one.
+function actions.key(options)
+  local name = failure.named(repository.environment, options.name).name
+  local key = state.folder(name) .. "/key"
+  local from, to = key, options.file
+  if options.direction == "import" then from, to = to, from end
+  if options.direction == "export" and fs.exists(to) then
+    fault.raise { kind = "conflict", message = to .. " is there already", where = "" }
+  end
+  secret.copy_key(from, to)
+  return { environment = name, direction = options.direction, file = options.file, key = key }, view.key, 0
 end
 
 --- An environment as it is answered: what its files come to, not their text.

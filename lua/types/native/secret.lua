@@ -135,6 +135,12 @@ function secret.like(text, later) end
 --- @return native.secret.keyring
 function secret.keyring(path) end
 
+--- Puts the key of one file into another, which is made. Raises `missing`, `denied`, and `conflict` where another key is
+--- there.
+--- @param from string
+--- @param to string
+function secret.copy_key(from, to) end
+
 --- Every secret opened in this process, plain or encoded, is replaced by `(secret a41c)`.
 --- @param bytes string
 --- @return string

@@ -30,6 +30,29 @@ function view.list(model, page)
   return table.concat(page:table({ "ENVIRONMENT", ">HOSTS", "GUARD" }, rows), "\n")
 end
 
+local function add_secret(lines, tried, page)
+  local text = tried.problem and page:paint("red", page:clean(tried.problem.message)) or tried.shown or tried.skipped
+  lines[#lines + 1] = ("    secret %s  %s  %s"):format(page:clean(tried.name), page:paint("dim", page:clean(tried.source)),
+    tried.problem and text or (tried.shown and "ok " or "") .. page:clean(text))
+  if tried.short then
+    lines[#lines + 1] = "      it is shorter than six bytes: output is not searched for it"
+  end
+  for _, more in ipairs { tried.problem and tried.problem.output or "", tried.problem and tried.problem.hint or "" } do
+    for _, line in ipairs(more ~= "" and page:lines(more) or {}) do lines[#lines + 1] = "      " .. line end
+  end
+end
+
+--- @param model { environment: string, direction: string, file: string, key: string }
+--- @param page neap.page
+--- @return string
+function view.key(model, page)
+  if model.direction == "import" then
+    return ("%s is the key of %s now."):format(page:clean(model.file), page:clean(model.environment))
+  end
+  return ("The key of %s is in %s. Who has it and the journal can read the secrets in it."):format(
+    page:clean(model.environment), page:clean(model.file))
+end
+
 --- @param model { environments: table[], looked_in: string }
 --- @param page neap.page
 --- @return string
@@ -48,6 +71,12 @@ function view.check(model, page)
         lines[#lines + 1] = ("    missing here: %s%s"):format(page:clean(one.text),
           one.hint and "  (" .. page:clean(one.hint) .. ")" or "")
       end
+      local lacks = false
+      for _, tried in ipairs(entry.secrets or {}) do
+        add_secret(lines, tried, page)
+        lacks = lacks or tried.problem ~= nil
+      end
+      wrong = wrong + (lacks and 1 or 0)
     end
   end
   lines[#lines + 1] = ("%s, %d wrong"):format(page.count(#model.environments, "environment"), wrong)
