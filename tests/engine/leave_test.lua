@@ -45,7 +45,8 @@ describe("the leave to change", function()
   end)
 
   it("is nobody's while planning", function()
-    for _, text in ipairs { "touch()", "touching_read()", 'effect.change("leave.in_get", "t", function() return 2 end)' } do
+    local texts = { "touch()", "touching_read()", 'effect.change("leave.in_get", "t", function() return 2 end)' }
+    for _, text in ipairs(texts) do
       raises(world.plan, world.new(('step "A" { run = function() %s end }'):format(text)))
     end
     local model = world.new([[step "A" { run = function()
