@@ -116,6 +116,29 @@ describe("a step that failed, before a person", function()
     equal(w.log, { "c=1", "a=1", "a=0", "a=1" })
   end)
 
+  it("goes back no further than was said, also when the way back was interrupted", function()
+    local w = failing({ { choice = "back", to = "Set" } }, [[
+      step "First" { run = function() world.set("c", 1) end }
+      step "Set" { run = function() world.set("a", 1) world.set("b", 1) end }
+      step "Look" { run = function() world.edit("a", function() fail "no" end) end }]])
+    w.values.c = 0
+    w.answers[1] = after(function() w.values.b = "by hand" end, w.answers[1])
+    equal(w:start().exit, 8)
+    equal(w:resume({ run = 1, on_conflict = "overwrite" }).status, "stopped")
+    equal(w.values, { a = 0, b = 0, c = 1 })
+  end)
+
+  it("that cannot be taken back is passed by a person before each attempt that a resume makes", function()
+    local w = failing({ "pass", "quit" }, [[
+      step "Set" { run = function() world.set("a", 1) end }
+      step "Promote" { irreversible = "no way back", run = function() world.event("mail", 1) end }]])
+    w:start()
+    w.failing.mail, w.answers = nil, { "retry", "stop" }
+    equal({ w:resume().exit, w.question.kind }, { 5, "point of no return" })
+    w.answers = { "retry", "pass" }
+    equal(w:resume().status, "done")
+  end)
+
   it("does not go behind a point of no return, and asks again", function()
     local w = failing({ "pass", "back", "quit" }, [[
       step "Promote" { irreversible = "no way back", run = function() world.set("a", 1) end }

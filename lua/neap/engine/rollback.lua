@@ -109,7 +109,7 @@ function rollback.back(self, options)
   options.on_conflict = options.on_conflict or self:policy("on_conflict", "stop")
   self.failed = options.failure
   self.failed_at = options.failure and self.at
-  if self.state.turn ~= "back" then
+  if self.state.turn ~= "back" or self.state.to ~= options.down_to then
     self.writer:write { type = "turn", direction = "back", to = options.down_to, why = options.reason,
       who = options.actor }
   end

@@ -171,14 +171,12 @@ local function retrying(self, step)
   end
 end
 
---- Before a step that nothing can take back, a person says yes, unless the environment's policy has said so.
+--- Before a step that nothing can take back, a person says yes, unless the environment's policy has said so. A step that
+--- was interrupted is behind that already.
 local function ask_before_no_return(self, step)
   if not step.irreversible or self:policy("point_of_no_return", "ask") == "pass" then return end
   local known = self.state.steps[step.title]
-  if known and known.approved then return end
-  for _, answer in pairs(self.state.answers) do
-    if answer.choice == "pass" and answer.path == step.title then return end
-  end
+  if known and known.status == "open" then return end
   local choice = self:ask { kind = "point of no return", path = step.title, options = { "pass", "stop" },
     text = ("%s cannot be taken back: %s"):format(step.title, step.irreversible) }
   if choice ~= "pass" then
@@ -189,10 +187,11 @@ end
 
 --- Attempts a step until it is done, or a person has said what now.
 local function carry_out(self, step)
-  local failure = decide.left_open(self, step)
-  if not failure then ask_before_no_return(self, step) end
+  local failure, passed = decide.left_open(self, step), false
   while true do
     if not failure then
+      if not passed then ask_before_no_return(self, step) end
+      passed = true
       local ok, raised = pcall(retrying, self, step)
       if ok then return end
       if not decide.is_possible(self, raised) then error(raised, 0) end
@@ -283,7 +282,7 @@ function run.resume(given)
     local ok, failure = pcall(recover.settle_all, self)
     if not ok then return outcome.of(self, "stopped", failure) end
     if self.state.turn == "back" then
-      return rollback.back(self, { resumed = true, on_conflict = given.on_conflict })
+      return rollback.back(self, { resumed = true, down_to = self.state.to, on_conflict = given.on_conflict })
     end
     ok, failure = pcall(enter_window, self, given)
     if not ok then return outcome.of(self, "stopped", failure) end
