@@ -325,6 +325,17 @@ static void add_lines(lua_State *L, struct patterns *p, const unsigned char *byt
 	}
 }
 
+/* Another environment's key gives the same secret another mark: the last one counts. */
+static void rename_marks(struct patterns *p, const char *mark, const char *now)
+{
+	char before[SECRET_MARK];
+
+	memcpy(before, mark, SECRET_MARK);
+	for (int i = 0; i < p->count; i++)
+		if (!memcmp(p->list[i].mark, before, SECRET_MARK))
+			memcpy(p->list[i].mark, now, SECRET_MARK);
+}
+
 void redact_register(lua_State *L, const unsigned char *bytes, size_t length, const char *mark)
 {
 	static const struct {
@@ -334,8 +345,12 @@ void redact_register(lua_State *L, const unsigned char *bytes, size_t length, co
 	struct patterns *p = patterns(L);
 	struct locked text = {0};
 
-	if (length < SECRET_SHORTEST || known(p, bytes, length))
+	if (length < SECRET_SHORTEST)
 		return;
+	if (known(p, bytes, length)) {
+		rename_marks(p, match(p, bytes, length)->mark, mark);
+		return;
+	}
 	locked_reserve(L, &text, 8 * length + 64); /* no encoding is longer: nothing below can fail between here and the free */
 	for (size_t i = 0; i < sizeof encodings / sizeof *encodings; i++)
 		for (int variant = 0; variant < encodings[i].variants; variant++) {

@@ -209,7 +209,8 @@ describe("redaction", function()
 
   it("reaches what is printed and what errors say", function()
     equal(require "native.terminal".clean("<" .. VALUE .. ">"), "<" .. mark .. ">")
-    local failure = require "native.error".new { kind = "remote", message = "no " .. VALUE, output = VALUE, hint = VALUE }
+    local failure = require "native.error".new { kind = "remote", message = "no " .. VALUE, output = VALUE,
+      hint = VALUE }
     equal({ failure.message, failure.output, failure.hint }, { "no " .. mark, mark, mark })
     local stream <close> = process.spawn({ "sh", "-c", "cat; sleep 60" }, { reads = true })
     local failed = raises(stream.collect, stream, { input = VALUE, timeout = 0.3 })
@@ -302,7 +303,9 @@ describe("an earlier text", function()
     value = secret.literal("the-new-password", keys)
   end)
 
-  local function shown(earlier, later) return (secret.text(secret.like(earlier, later)):gsub("secret %x+", "secret")) end
+  local function shown(earlier, later)
+    return (secret.text(secret.like(earlier, later)):gsub("secret %x+", "secret"))
+  end
 
   it("shows no value where the later one has a secret", function()
     local later = "user = me\npassword = " .. value .. " # changed\nport = 1\n"

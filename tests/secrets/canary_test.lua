@@ -7,6 +7,9 @@ local task       = require "native.task"
 
 local CANARIES = repository.CANARIES
 
+--- Those that no command gets as a variable, and that do not come from one.
+local UNASKED = { command = true, typed = true, old = true }
+
 local function read(path)
   local file = io.open(path, "rb")
   local text = file and file:read "a" or ""
@@ -28,7 +31,7 @@ local function while_watching(world, fn)
       if pid:find "^%d+$" and tonumber(pid) ~= own then
         local line = read("/proc/" .. pid .. "/cmdline")
         world:search(line, "an argument list")
-        world:search(read("/proc/" .. pid .. "/environ"), "variables of " .. line, { command = true, typed = true, old = true })
+        world:search(read("/proc/" .. pid .. "/environ"), "variables of " .. line, UNASKED)
         if line:find "neap%zrun%z" then
           local found = read("/proc/" .. pid .. "/limits")
           limits = found ~= "" and found or limits

@@ -15,7 +15,8 @@ local NEAP = "build/fault/neap"
 
 --- What must be found nowhere. `old` is what stood in the file before: nobody has told neap that it is secret.
 repository.CANARIES = {
-  file = "canary-file/+\"quoted\" 'tick' 8f31", command = "canary-command <&> 5c02=", variable = "canary-variable?x=1&y\\9d77",
+  file = "canary-file/+\"quoted\" 'tick' 8f31", command = "canary-command <&> 5c02=",
+  variable = "canary-variable?x=1&y\\9d77",
   typed = "canary-typed %41 e6b0", old = "canary-old-3b95",
 }
 
@@ -28,7 +29,8 @@ step "File" { run = function()
   file.write(here, folder .. "/whole", env.secrets.variable, { mode = "0600" })
 end }
 step "Input" { run = function()
-  return here:run({ "sh", "-c", 'tee "$1"; base64 "$1" >&2; od -An -tx1 "$1" | tr -d " \n"; rm "$1"', "sh", folder .. "/input" },
+  local print = 'tee "$1"; base64 "$1" >&2; od -An -tx1 "$1" | tr -d " \n"; rm "$1"'
+  return here:run({ "sh", "-c", print, "sh", folder .. "/input" },
     { input = env.secrets.command, undo = { "true" } })
 end }
 step "Variable" { run = function()
@@ -47,7 +49,8 @@ end
 step "Wait" { run = function() here:run({ "sleep", env.wait }, { undo = { "true" } }) end }
 step "Fail" { run = function()
   if env.fails == "command" then
-    here:run({ "sh", "-c", "read -r line; echo $line; echo failed with \"$line\" >&2; exit 3" }, { input = env.secrets.file .. "\n", undo = { "true" } })
+    here:run({ "sh", "-c", "read -r line; echo $line; echo failed with \"$line\" >&2; exit 3" },
+      { input = env.secrets.file .. "\n", undo = { "true" } })
   elseif env.fails == "message" then
     fail("no luck with " .. file.read(here, folder .. "/conf"))
   elseif env.fails == "mistake" then
@@ -74,8 +77,8 @@ function repository.new(folder, options)
   for path, text in pairs {
     ["procedures/demo/it.lua"] = PROCEDURE, ["data/conf"] = self:before(),
     ["kept/file"] = self.CANARIES.file .. "\n", ["kept/command"] = self.CANARIES.command .. "\n",
-    ["procedures/demo/environments/lab.yml"] = ENVIRONMENT:format(self.data, options.fails or "", options.typed and "yes" or "",
-      options.wait or "0", folder .. "/kept/file", folder .. "/kept/command"),
+    ["procedures/demo/environments/lab.yml"] = ENVIRONMENT:format(self.data, options.fails or "",
+      options.typed and "yes" or "", options.wait or "0", folder .. "/kept/file", folder .. "/kept/command"),
   } do
     fs.mkdir(folder .. "/" .. path:match "^(.*)/", "0700")
     fs.write(folder .. "/" .. path, text, { mode = "0600" })
@@ -96,7 +99,8 @@ end
 --- Runs neap; what it prints is kept for the search.
 --- @return table result  of process.run
 function repository:neap(fault, ...)
-  local result = process.run({ NEAP, ... }, { env = self:environment(fault), clear_env = true, reads = true, timeout = 120 })
+  local env = self:environment(fault)
+  local result = process.run({ NEAP, ... }, { env = env, clear_env = true, reads = true, timeout = 120 })
   table.insert(self.terminal, result.out)
   table.insert(self.terminal, result.err)
   return result
@@ -142,7 +146,9 @@ function repository:search(text, where, only)
     if not only or only[name] then
       for _, needle in ipairs(self.encodings(value)) do
         local at = text:find(needle, 1, true)
-        if at then error(("%s holds %s: %q"):format(where, name, text:sub(math.max(1, at - 60), at + #needle + 20)), 0) end
+        if at then
+          error(("%s holds %s: %q"):format(where, name, text:sub(math.max(1, at - 60), at + #needle + 20)), 0)
+        end
       end
     end
   end

@@ -55,7 +55,8 @@ local function check_secrets(path, text, env)
     for name in line:gsub("%-%-.*$", ""):gmatch "%f[%w_]env%.secrets%.([%a_][%w_]*)" do
       if not env.secrets[name] then
         fault.raise { kind = "missing", where = ("%s:%d"):format(path, number),
-          message = ("the environment has no secret '%s'"):format(name), hint = "say it under the environment's secrets" }
+          message = ("the environment has no secret '%s'"):format(name),
+          hint = "say it under the environment's secrets" }
       end
     end
   end

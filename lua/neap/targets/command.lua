@@ -24,5 +24,7 @@ effect.action "command.run" {
     local become = target.become and (" (as %s)"):format(target.become) or ""
     return ("%s %s%s"):format(target.host, shell.line(target.command), become)
   end,
-  says = function(data) return data.input and ("with %d bytes of input"):format(secret.size(data.input)) or "runs once" end,
+  says = function(data)
+    return data.input and ("with %d bytes of input"):format(secret.size(data.input)) or "runs once"
+  end,
 }

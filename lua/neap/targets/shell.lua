@@ -42,7 +42,9 @@ end
 --- What reads the first line of the input and carries it out, before the command gets the rest.
 local READ_SETTINGS = [[IFS= read -r neap_settings && eval "$neap_settings" && unset neap_settings || exit]]
 
-local function holds_secret(value) return secret.is(value) or (type(value) == "string" and secret.holds(value) ~= nil) end
+local function holds_secret(value)
+  return secret.is(value) or (type(value) == "string" and secret.holds(value) ~= nil)
+end
 
 --- One variable, for that line. The commands in it are the shell's own: none shows its arguments to anybody.
 local function secret_setting(name, value)

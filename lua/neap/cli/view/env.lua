@@ -32,8 +32,9 @@ end
 
 local function add_secret(lines, tried, page)
   local text = tried.problem and page:paint("red", page:clean(tried.problem.message)) or tried.shown or tried.skipped
-  lines[#lines + 1] = ("    secret %s  %s  %s"):format(page:clean(tried.name), page:paint("dim", page:clean(tried.source)),
-    tried.problem and text or (tried.shown and "ok " or "") .. page:clean(text))
+  if not tried.problem then text = (tried.shown and "ok " or "") .. page:clean(text) end
+  lines[#lines + 1] = ("    secret %s  %s  %s"):format(page:clean(tried.name),
+    page:paint("dim", page:clean(tried.source)), text)
   if tried.short then
     lines[#lines + 1] = "      it is shorter than six bytes: output is not searched for it"
   end
