@@ -6,6 +6,7 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/rand.h>
+#include <stdbool.h>
 #include <string.h>
 
 #define HASHER "crypto.hasher"
@@ -29,6 +30,18 @@ static const unsigned char *check_bytes(lua_State *L, int arg, size_t *length)
 	return (const unsigned char *)luaL_checklstring(L, arg, length);
 }
 
+/* The algorithm, looked up once: EVP_sha256() is looked up anew by each use. */
+static const EVP_MD *sha256(lua_State *L)
+{
+	static EVP_MD *algorithm;
+
+	if (!algorithm)
+		algorithm = EVP_MD_fetch(NULL, "SHA256", NULL);
+	if (!algorithm)
+		luaL_error(L, "SHA-256 is not to be had from libcrypto");
+	return algorithm;
+}
+
 /* sha256(bytes) -> 64 hexadecimal digits */
 static int crypto_sha256(lua_State *L)
 {
@@ -37,9 +50,40 @@ static int crypto_sha256(lua_State *L)
 	size_t length;
 	const unsigned char *bytes = check_bytes(L, 1, &length);
 
-	if (!EVP_Digest(bytes, length, digest, &size, EVP_sha256(), NULL))
-		return luaL_error(L, "SHA-256 is not to be had from libcrypto");
+	if (!EVP_Digest(bytes, length, digest, &size, sha256(L), NULL))
+		return luaL_error(L, "SHA-256 failed in libcrypto");
 	push_hex(L, digest, size);
+	return 1;
+}
+
+static bool is_hex_of(const char *text, size_t length, const unsigned char *bytes, size_t size)
+{
+	static const char digits[] = "0123456789abcdef";
+
+	if (length != size * 2)
+		return false;
+	for (size_t i = 0; i < size; i++)
+		if (text[2 * i] != digits[bytes[i] >> 4] || text[2 * i + 1] != digits[bytes[i] & 15])
+			return false;
+	return true;
+}
+
+/* follows(head, bytes, digest) -> whether digest is sha256(head .. bytes): one link of a chain of records */
+static int crypto_follows(lua_State *L)
+{
+	static EVP_MD_CTX *hasher; /* kept: making one takes longer than the hashing of a record */
+	unsigned char digest[EVP_MAX_MD_SIZE];
+	unsigned size;
+	size_t head_length, length, expected_length;
+	const unsigned char *head = check_bytes(L, 1, &head_length), *bytes = check_bytes(L, 2, &length);
+	const char *expected = luaL_checklstring(L, 3, &expected_length);
+
+	if (!hasher)
+		hasher = EVP_MD_CTX_new();
+	if (!hasher || !EVP_DigestInit_ex2(hasher, sha256(L), NULL) || !EVP_DigestUpdate(hasher, head, head_length) ||
+	    !EVP_DigestUpdate(hasher, bytes, length) || !EVP_DigestFinal_ex(hasher, digest, &size))
+		return luaL_error(L, "SHA-256 failed in libcrypto");
+	lua_pushboolean(L, is_hex_of(expected, expected_length, digest, size));
 	return 1;
 }
 
@@ -211,6 +255,7 @@ int luaopen_crypto(lua_State *L)
 {
 	static const luaL_Reg functions[] = {
 		{"sha256", crypto_sha256},
+		{"follows", crypto_follows},
 		{"hasher", crypto_hasher},
 		{"hmac_sha256", crypto_hmac_sha256},
 		{"hmac_sha1", crypto_hmac_sha1},

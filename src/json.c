@@ -13,6 +13,7 @@
 
 #define ARRAY "json.array" /* metatable of a table that is a list even when it is empty; native.yaml sets it too */
 #define DEPTH_MAX 512
+#define REFERENCE "{\"$" /* how the journal begins what stands for a text */
 
 struct key {
 	const char *text; /* owned by the table that is being written */
@@ -526,6 +527,111 @@ static int json_decode(lua_State *L)
 	return 1;
 }
 
+/* Outlines: what is said of a record without decoding it. */
+
+/* Behind the closing quote of the string whose opening one is at s; NULL: there is none. */
+static const char *after_string(const char *s, bool *escaped)
+{
+	for (s++; *s && *s != '"'; s++)
+		if (*s == '\\') {
+			*escaped = true;
+			if (!*++s)
+				return NULL;
+		}
+	return *s ? s + 1 : NULL;
+}
+
+/* Behind the value at s, which is not looked into; NULL: it does not end. */
+static const char *after_value(const char *s)
+{
+	bool escaped;
+	int depth = 0;
+
+	do {
+		if (*s == '"') {
+			s = after_string(s, &escaped);
+			if (!s)
+				return NULL;
+			continue;
+		}
+		if (!*s)
+			return NULL;
+		depth += (*s == '{' || *s == '[') - (*s == '}' || *s == ']');
+		s++;
+	} while (depth > 0 || !strchr(",}]", *s));
+	return s;
+}
+
+/* Sets the entry whose key is on top, and pops the key, if the value from s to end is one that an outline has. False: it
+ * has to be decoded to be known. */
+static bool set_scalar(lua_State *L, const char *s, const char *end)
+{
+	char *number_end;
+	bool escaped = false;
+
+	if (*s == '"') {
+		after_string(s, &escaped);
+		lua_pushlstring(L, s + 1, end - s - 2);
+	} else if (*s == 't' || *s == 'f') {
+		lua_pushboolean(L, *s == 't');
+	} else {
+		lua_pushinteger(L, strtoll(s, &number_end, 10));
+		if (number_end != end) { /* null, a float, an object or a list */
+			lua_pop(L, 2);
+			return strncmp(s, REFERENCE, strlen(REFERENCE)) != 0;
+		}
+	}
+	lua_rawset(L, 2);
+	return !escaped;
+}
+
+/* Fills the table at index 2 from the object at s. What `apart` names is pushed as the text it is. */
+static bool outline(lua_State *L, const char *s, const char *apart, size_t apart_length)
+{
+	if (*s != '{' || s[1] != '"')
+		return false;
+	while (*s != '}') {
+		const char *key = s + 1, *value, *end;
+		bool escaped = false;
+
+		value = *key == '"' ? after_string(key, &escaped) : NULL;
+		if (!value || *value != ':' || escaped)
+			return false;
+		end = after_value(++value);
+		if (!end || (*end != ',' && *end != '}'))
+			return false;
+		if ((size_t)(value - key - 3) == apart_length && !memcmp(key + 1, apart, apart_length)) {
+			lua_pushlstring(L, value, end - value);
+			lua_replace(L, 3);
+		} else {
+			lua_pushlstring(L, key + 1, value - key - 3);
+			if (!set_scalar(L, value, end))
+				return false;
+		}
+		s = end;
+	}
+	return true;
+}
+
+/* outline(text, apart) -> the strings, integers and booleans of an object as `encode` writes it, what lies deeper left
+ * out; and the text of the entry `apart` or nil. nil: the text has to be decoded, or is none. */
+static int json_outline(lua_State *L)
+{
+	const char *text = luaL_checkstring(L, 1);
+	size_t apart_length;
+	const char *apart = luaL_checklstring(L, 2, &apart_length);
+
+	lua_settop(L, 2);
+	lua_createtable(L, 0, 16);
+	lua_insert(L, 2); /* text, table, apart */
+	lua_pushnil(L);
+	lua_insert(L, 3); /* text, table, what stands apart, its name */
+	if (!outline(L, text, apart, apart_length))
+		return 0;
+	lua_settop(L, 3);
+	return 2;
+}
+
 /* array(table) -> the same table, marked as a list */
 static int json_mark_array(lua_State *L)
 {
@@ -556,6 +662,7 @@ int luaopen_json(lua_State *L)
 		{"encode", json_encode},
 		{"encode_pretty", json_encode_pretty},
 		{"decode", json_decode},
+		{"outline", json_outline},
 		{"array", json_mark_array},
 		{NULL, NULL},
 	};

@@ -60,11 +60,7 @@ end
 
 --- Whether a rollback had to leave something that was to be put back.
 local function rolled_back(state)
-  local left = 0
-  for _, one in ipairs(state.effect_order) do
-    if one.kept and one.disposition ~= "keep" then left = left + 1 end
-  end
-  return left == 0 and "rolled back" or ("rolled back, but for %d"):format(left)
+  return state.left == 0 and "rolled back" or ("rolled back, but for %d"):format(state.left)
 end
 
 local function numbers_after(model) return model.numbers[model.after] or model.after end

@@ -19,13 +19,13 @@ end
 
 --- The attempt as the fold has it: the interrupted one, or a new one.
 local function begin(run, step, path, fields)
-  local known = run.state.steps[path]
+  local known = run.state:step(path)
   if known and known.status == "open" then return known end
   local record = { type = "step", path = path, attempt = known and known.attempt + 1 or 1, undo = step.disposition,
     why = step.irreversible or step.keep, title = step.title, number = step.number }
   for key, value in pairs(fields or {}) do record[key] = value end
   run.writer:write(record)
-  return run.state.steps[path]
+  return run.state:step(path)
 end
 
 --- A failure as the journal keeps it.
@@ -49,7 +49,7 @@ end
 --- @return any result
 --- @return boolean? skipped  in a plan: whether the step's `when` said no
 function attempt.run(run, step, path, options, fn, ...)
-  local known = run.state.steps[path]
+  local known = run.state:step(path)
   if known and known.status == "done" then return data.plain(known.result) end
   if run.planning then
     local branch = branches.new(run, step, { path = path, attempt = 1 })

@@ -3,6 +3,7 @@
 local crypto = require "native.crypto"
 local data   = require "neap.engine.data"
 local fault  = require "native.error"
+local fold   = require "neap.engine.fold"
 local task   = require "native.task"
 
 local branch = {}
@@ -16,7 +17,8 @@ function branch.new(run, step, attempt, stop)
   return setmetatable({
     run = run, step = step, path = attempt.path, attempt = attempt.attempt, stop = stop,
     -- shared with the contexts derived from this one
-    cursor = { recorded = attempt.recorded or {}, last = #(attempt.recorded or {}), at = 1, carried = attempt.carried },
+    cursor = { recorded = attempt.recorded or {}, last = #(attempt.recorded or {}), at = 1,
+      carried = attempt.earlier and run.state:carried(attempt) },
     brackets = {},
   }, branch)
 end
@@ -52,12 +54,12 @@ function branch:answer(type, digest, what)
   local cursor = self.cursor
   local item = upcoming(cursor)
   if not item then return nil end
-  if item.type ~= type or item.digest ~= digest then diverged(self, item, what) end
+  if item.type ~= type or fold.digest_of(item) ~= digest then diverged(self, item, what) end
   cursor.at = cursor.at + 1
   if item.status ~= "void" and item.status ~= "failed" and not item.undone then return item end
   -- it did not happen: the next record is the call made again, or else it is to be made again now
   local following = upcoming(cursor)
-  if not following or following.digest == digest then return self:answer(type, digest, what) end
+  if not following or fold.digest_of(following) == digest then return self:answer(type, digest, what) end
   return item
 end
 
@@ -65,7 +67,7 @@ end
 function branch:consume(digest)
   local cursor = self.cursor
   local item = upcoming(cursor)
-  if not item or item.digest ~= digest then return nil end
+  if not item or fold.digest_of(item) ~= digest then return nil end
   cursor.at = cursor.at + 1
   return item
 end

@@ -141,12 +141,11 @@ end
 --- @param run table
 --- @return table[] left  places that could not be given back
 function call.release(run)
-  local seen, left = {}, {}
-  for _, done in ipairs(run.state.effect_order) do
-    local kind = done.place and kinds.find(run, done.kind)
-    local key = kind and kind.release and data.digest(done.place)
-    if key and not seen[key] then
-      seen[key] = true
+  local left = {}
+  for _, seq in pairs(run.state.places) do
+    local done = run.state:intent(seq)
+    local kind = kinds.find(run, done.kind)
+    if kind.release then
       if not task.with_context({ run = run }, release_one, kind, done.target, done.place) then
         left[#left + 1] = { show = done.show, place = done.place }
       end

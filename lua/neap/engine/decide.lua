@@ -28,7 +28,7 @@ function decide.is_possible(self, failure) return not attempt.interrupts(failure
 --- @param step table
 --- @return any failure  nil: there is none
 function decide.left_open(self, step)
-  local known = self.state.steps[step.title]
+  local known = self.state:step(step.title)
   if not known or known.status ~= "failed" or not self:is_attended() then return nil end
   if known.asked or self.ready_answer then return fault.new(known.failure) end
 end
@@ -122,7 +122,7 @@ function decide.ask(self, step, failure)
     local ok, result, decision = pcall(act[choice], self, step, answer)
     if ok and result ~= "left" then return result end
     if ok then
-      if choice ~= "quit" or #self.state:in_place() > 0 then self.decision = decision end
+      if choice ~= "quit" or self.state:has_changed() then self.decision = decision end
       error(failure, 0)
     end
     if attempt.interrupts(result) then error(result, 0) end

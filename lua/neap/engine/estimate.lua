@@ -20,10 +20,13 @@ end
 --- @return table<string, number>
 function estimate.took(state)
   local took = {}
+  local function note(path, seconds)
+    if seconds and seconds >= SHORTEST and not path:find "/" then took[path] = math.floor(seconds * 10 + 0.5) / 10 end
+  end
+  for path, seconds in pairs(state.took) do note(path, seconds) end
   for path, step in pairs(state.steps) do
     local counts = step.status == "done" and not step.interrupted and not step.how and not step.undoes
-    local seconds = counts and not path:find "/" and between(step.started, step.ended)
-    if seconds and seconds >= SHORTEST then took[path] = math.floor(seconds * 10 + 0.5) / 10 end
+    if counts then note(path, between(step.started, step.ended)) end
   end
   return took
 end
@@ -66,29 +69,17 @@ end
 --- Seconds that a rollback from here would take, if putting back takes as long as changing did.
 --- @param state table
 --- @return number
-function estimate.undo(state)
-  local total, point = 0, state:point_of_no_return()
-  for _, one in ipairs(state:in_place()) do
-    if one.disposition ~= "keep" and (not point or one.seq > point.seq) then
-      total = total + (between(one.time, one.ended) or 0)
-    end
-  end
-  return total
-end
+function estimate.undo(state) return state:seconds_to_undo() end
 
 --- Seconds that the steps still to be done usually take; nil where nothing is known of them.
 --- @param learned { steps: table<string, number> }
---- @param steps table[]  of the procedure
+--- @param procedure neap.procedure
 --- @param state table
 --- @return number?
-function estimate.left(learned, steps, state)
+function estimate.left(learned, procedure, state)
   local total
-  for _, step in ipairs(steps) do
-    local known = state.steps[step.title]
-    local seconds = learned.steps[step.title]
-    if seconds and not (known and (known.status == "done" or known.status == "skipped")) then
-      total = (total or 0) + seconds
-    end
+  for title, seconds in pairs(learned.steps) do
+    if procedure.titled[title] and not state:is_over(title) then total = (total or 0) + seconds end
   end
   return total
 end

@@ -1,15 +1,34 @@
 --- The state of a run: a fold over its records, and nothing else. In doubt is an intent without its end; dirty is a run
 --- without its close. Records that tell less than the whole never make it raise: each prefix is a state.
-local data = require "neap.engine.data"
+---
+--- What has ended lies in the journal, not here: of a step that is done stay the numbers of its records, of its effects
+--- that are in place as well, and `step` and `effect` read them again. Outlines of records will do to fold: `complete` then
+--- fetches what is left open whole.
+local clock = require "native.clock"
+local data  = require "neap.engine.data"
+local json  = require "native.json"
 
 local fold = {}
 fold.__index = fold
 
+--- @class neap.record_source
+--- @field whole fun(seq: integer): table  a record
+--- @field outline fun(seq: integer): table  its strings, numbers and booleans will do
+
+--- @param source? neap.record_source  where the records lie that were added
 --- @return table state  of a run without records
-function fold.new()
+function fold.new(source)
   return setmetatable({
-    turn = "forward", steps = {}, step_order = {}, attempts = {}, effects = {}, effect_order = {}, answers = {},
+    turn = "forward", source = source, steps = {}, step_order = {}, attempts = {}, effects = {}, answers = {},
+    finished = {}, -- path -> seq << 32 | seq of the end, of steps that are done and leave nothing to say
+    standing = {}, -- seq -> seq of the end, of effects that are in place and whose step is finished
+    kept = {}, -- seqs of effects that a rollback left
+    irreversible = {}, -- seqs of irreversible effects, in order
+    places = {}, -- JSON of a place that a kind made -> seq of an intent that names it
     pins = {}, trusted = {},
+    left = 0, -- how many effects a rollback left though they were to be put back
+    took = {}, -- path -> seconds of finished steps
+    undo_seconds = 0, -- what the effects in `standing` took that a rollback would put back; nil: to be summed up anew
   }, fold)
 end
 
@@ -25,12 +44,21 @@ function on.own(state, record)
   for _, step in pairs(state.steps) do
     step.interrupted = step.interrupted or step.status == "open"
   end
+  for _, step in pairs(state.steps) do
+    step.interrupted = step.interrupted or step.status == "open"
+  end
 end
 
 --- After a way back to a step, that step and those after it are to be done anew.
 local function forget_from(state, seq)
   for _, step in pairs(state.steps) do
     if step.first_seq >= seq then step.status = "undone" end
+  end
+  for path, records in pairs(state.finished) do
+    if records >> 32 >= seq then
+      local step = state:step(path)
+      step.status, state.finished[path], state.steps[path] = "undone", nil, step
+    end
   end
 end
 
@@ -39,86 +67,182 @@ function on.turn(state, record)
   state.turn, state.to, state.turn_record = record.direction, record.to, record
 end
 
---- What a new attempt finds of the earlier ones: actions that are done and not undone, which are not made again, and
---- brackets that were opened and not closed, which are still to be closed. By digest.
-local function carry_over(known)
-  local actions, opened = {}, {}
-  for digest, list in pairs(known and known.carried.actions or {}) do actions[digest] = { table.unpack(list) } end
-  for digest, effect in pairs(known and known.carried.opened or {}) do opened[digest] = effect end
-  for _, item in ipairs(known and known.recorded or {}) do
-    if item.bracket == "open" then
-      opened[item.digest] = item
-    elseif item.bracket == "close" and item.status == "done" then
-      opened[item.opened_by] = nil
-    elseif item.class == "action" and item.status == "done" then
-      actions[item.digest] = actions[item.digest] or {}
-      table.insert(actions[item.digest], item)
-    end
-  end
-  return { actions = actions, opened = opened }
+--- The digest by which a recorded item answers the same call.
+--- @param item table
+--- @return string
+function fold.digest_of(item)
+  item.digest = item.digest or data.digest(item.kind, item.target, item.data)
+  return item.digest
 end
 
-local function new_attempt(record, known)
+--- What an attempt recorded, from its records where it is finished.
+local function recorded_of(state, step)
+  if step.recorded then return step.recorded end
+  local part = fold.new()
+  for seq = step.seq, step.end_seq do
+    local record = state.source.whole(seq)
+    if record.path == step.path then part:add(record) end
+  end
+  local recorded = part.steps[step.path].recorded
+  for _, item in ipairs(recorded) do
+    item.undone = item.seq ~= nil and not state.standing[item.seq] and not state.kept[item.seq]
+  end
+  return recorded
+end
+
+local function carry(state, found, step)
+  if step.earlier then carry(state, found, step.earlier) end
+  for _, item in ipairs(recorded_of(state, step)) do
+    if item.bracket == "open" then
+      found.opened[fold.digest_of(item)] = item
+    elseif item.bracket == "close" and item.status == "done" then
+      found.opened[item.opened_by] = nil
+    elseif item.class == "action" and item.status == "done" then
+      local digest = fold.digest_of(item)
+      found.actions[digest] = found.actions[digest] or {}
+      table.insert(found.actions[digest], item)
+    end
+  end
+end
+
+--- What a new attempt finds of the earlier ones: actions that are done and not undone, which are not made again, and
+--- brackets that were opened and not closed, which are still to be closed. By digest.
+--- @param step table
+--- @return { actions: table<string, table[]>, opened: table<string, table> }
+function fold:carried(step)
+  local found = { actions = {}, opened = {} }
+  if step.earlier then carry(self, found, step.earlier) end
+  return found
+end
+
+local function new_attempt(record)
   return {
     path = record.path, seq = record.seq, attempt = record.attempt, undo = record.undo, why = record.why,
-    number = record.number, title = record.title, undoes = record.undoes, status = "open", recorded = {},
-    started = record.time, carried = carry_over(known),
+    number = record.number, title = record.title, undoes = record.undoes, status = "open",
+    first_seq = record.seq, started = record.time,
   }
 end
 
 function on.step(state, record)
-  local known = state.steps[record.path]
+  local known = state:step(record.path)
   if not known then table.insert(state.step_order, record.path) end
-  local attempt = new_attempt(record, known)
-  attempt.first_seq = known and known.status ~= "undone" and known.first_seq or record.seq
-  state.steps[record.path], state.attempts[record.seq] = attempt, attempt
+  local attempt = new_attempt(record)
+  attempt.recorded, attempt.earlier = {}, known
+  if known and known.status ~= "undone" then attempt.first_seq = known.first_seq end
+  state.steps[record.path], state.attempts[record.seq], state.finished[record.path] = attempt, attempt, nil
 end
 
 local function attempt_of(state, path) return path and state.steps[path] end
 
 function on.saw(state, record)
   local step = attempt_of(state, record.path)
-  if not step then return end
-  table.insert(step.recorded, { type = "saw", digest = record.digest, result = record.result })
+  if not step or not step.recorded then return end
+  table.insert(step.recorded, { type = "saw", seq = record.seq, digest = record.digest, result = record.result })
 end
 
 function on.intent(state, record)
   local effect = {}
   for key, value in pairs(record) do effect[key] = value end
   effect.type, effect.status = "effect", "intended"
-  effect.digest = data.digest(record.kind, record.target, record.data)
   state.effects[record.seq] = effect
-  table.insert(state.effect_order, effect)
+  local place = record.place_text or record.place ~= nil and json.encode(record.place)
+  if place then state.places[place] = record.seq end
+  if record.disposition == "irreversible" then table.insert(state.irreversible, record.seq) end
   local step = attempt_of(state, record.path)
-  if step and not record.undoes then table.insert(step.recorded, effect) end
+  if step and step.recorded and not record.undoes then table.insert(step.recorded, effect) end
+end
+
+--- A rollback has dealt with an effect: it is "undone" or "kept".
+local function dealt_with(state, seq, how)
+  local effect = state.effects[seq]
+  if effect then effect[how] = true end
+  if state.standing[seq] then state.standing[seq], state.undo_seconds = nil, nil end
+  if how == "kept" then state.kept[seq] = true end
+end
+
+local function fill_end(effect, record)
+  effect.status, effect.result, effect.failure, effect.how = record.status, record.result, record.failure, record.how
+  effect.end_seq, effect.ended = record.seq, record.time
 end
 
 local function end_effect(state, effect, record)
-  if record.status == "undone" or record.status == "kept" then
-    effect[record.status] = true
-    return
-  end
-  effect.status, effect.result, effect.failure, effect.how = record.status, record.result, record.failure, record.how
-  effect.ended = record.time
-  local undone = effect.undoes and state.effects[effect.undoes]
-  if undone and record.status == "done" then undone.undone = true end
+  fill_end(effect, record)
+  if not effect.undoes then return end
+  state.effects[effect.seq] = nil
+  if record.status == "done" then dealt_with(state, effect.undoes, "undone") end
 end
 
-local function end_step(state, step, record)
+local function fill_step_end(step, record)
   step.status, step.result, step.failure, step.end_seq = record.status, record.result, record.failure, record.seq
   step.skipped = record.skipped
   step.how, step.who, step.reason, step.ended = record.how, record.who, record.reason, record.time
+end
+
+--- Whether the effect stands at its target and a rollback has to deal with it.
+local function in_place(effect)
+  return not effect.undoes and not effect.undone and not effect.kept
+    and (effect.status == "done" or effect.status == "partial" or effect.status == "intended")
+end
+
+local function seconds_between(from, to)
+  if not from or not to or from == to then return 0 end
+  return math.max((clock.parse(to) or 0) - (clock.parse(from) or 0), 0)
+end
+
+local function let_stand(state, effect)
+  state.standing[effect.seq] = effect.end_seq
+  if effect.disposition == "irreversible" then
+    state.undo_seconds = 0
+  elseif effect.disposition ~= "keep" and state.undo_seconds then
+    state.undo_seconds = state.undo_seconds + seconds_between(effect.time, effect.ended)
+  end
+end
+
+local function is_plain(step)
+  return step.undo ~= "own" and step.undo ~= "irreversible" and step.how ~= "person" and not step.earlier
+end
+
+local function finish(state, step)
+  state.steps[step.path], state.attempts[step.seq] = nil, nil
+  state.finished[step.path] = step.seq << 32 | step.end_seq
+  local same_second = step.started and step.ended and step.started:sub(1, 19) == step.ended:sub(1, 19)
+  if not same_second and not step.interrupted and not step.undoes then
+    state.took[step.path] = seconds_between(step.started, step.ended)
+  end
+end
+
+--- Leaves what a step recorded to the journal; what ended half way stays.
+local function let_go(state, step)
+  for _, item in ipairs(step.recorded) do
+    if state.effects[item.seq] and item.status ~= "partial" and item.status ~= "intended" then
+      state.effects[item.seq] = nil
+      if in_place(item) then let_stand(state, item) end
+    end
+  end
+  step.recorded = nil
+  if step.undo == "irreversible" then state.undo_seconds = 0 end
+  if is_plain(step) then finish(state, step) end
+end
+
+local function end_step(state, step, record)
+  fill_step_end(step, record)
   local undone = step.undoes and state.attempts[step.undoes]
   if undone and record.status == "done" then undone.status = "undone" end
+  if record.status == "done" and step.recorded and state.source then let_go(state, step) end
 end
 
 on["end"] = function(state, record)
   if record.status == "same" then
     local step = attempt_of(state, record.path)
-    if step then
-      table.insert(step.recorded, { type = "effect", digest = record.digest, status = "same", result = record.result })
+    if step and step.recorded then
+      table.insert(step.recorded, { type = "effect", seq = record.seq, digest = record.digest, status = "same",
+        result = record.result })
     end
     return
+  end
+  if record.status == "undone" or record.status == "kept" then
+    if record.status == "kept" and record.how ~= "declared" then state.left = state.left + 1 end
+    return dealt_with(state, record.of, record.status)
   end
   local effect = state.effects[record.of]
   if effect then return end_effect(state, effect, record) end
@@ -164,31 +288,137 @@ function fold.of(records)
   return state
 end
 
+-- ---- outlines ----
+
+local function complete_effect(self, effect)
+  for key, value in pairs(self.source.whole(effect.seq)) do
+    if effect[key] == nil then effect[key] = value end
+  end
+  if effect.end_seq then fill_end(effect, self.source.whole(effect.end_seq)) end
+end
+
+local function complete_step(self, step)
+  if step.end_seq then
+    local record = self.source.whole(step.end_seq)
+    step.result, step.failure = record.result, record.failure
+  end
+  for _, item in ipairs(step.recorded or {}) do
+    if item.status == "same" or item.type == "saw" then item.result = self.source.whole(item.seq).result end
+    if item.kind and not self.effects[item.seq] then complete_effect(self, item) end
+  end
+  if step.earlier then complete_step(self, step.earlier) end
+end
+
+--- After outlines were folded: fetches what steps and effects that are not finished left out.
+function fold:complete()
+  for _, effect in pairs(self.effects) do complete_effect(self, effect) end
+  for _, step in pairs(self.steps) do complete_step(self, step) end
+end
+
+-- ---- what there is ----
+
+--- The last attempt at a path, without what it recorded where it is finished. nil: there is none.
+--- @param path string
+--- @return table?
+function fold:step(path)
+  local records = self.finished[path]
+  if not records then return self.steps[path] end
+  local step = new_attempt(self.source.outline(records >> 32))
+  fill_step_end(step, self.source.whole(records & 0xFFFFFFFF))
+  return step
+end
+
+--- Whether the path is done, or was skipped by a person.
+--- @param path string
+--- @return boolean
+function fold:is_over(path)
+  local step = self.steps[path]
+  return self.finished[path] ~= nil or step ~= nil and (step.status == "done" or step.status == "skipped")
+end
+
+--- What was intended by the record, of whatever became of it.
+--- @param seq integer
+--- @return table
+function fold:intent(seq) return self.effects[seq] or self.source.whole(seq) end
+
+--- An effect that is in place, whole.
+--- @param seq integer
+--- @return table
+function fold:effect(seq)
+  local effect = self.effects[seq]
+  if effect then return effect end
+  effect = self.source.whole(seq)
+  effect.type = "effect"
+  fill_end(effect, self.source.whole(self.standing[seq]))
+  return effect
+end
+
+local function by_seq(list)
+  table.sort(list, function(a, b) return a.seq < b.seq end)
+  return list
+end
+
+local function live(self, wanted)
+  local list = {}
+  for _, effect in pairs(self.effects) do
+    if wanted(effect) then list[#list + 1] = effect end
+  end
+  return by_seq(list)
+end
+
 --- The effects whose intent has no end, oldest first.
 --- @return table[]
 function fold:in_doubt()
-  local list = {}
-  for _, effect in ipairs(self.effect_order) do
-    if effect.status == "intended" then list[#list + 1] = effect end
-  end
-  return list
+  return live(self, function(effect) return effect.status == "intended" end)
 end
 
---- Whether the effect stands at its target and a rollback has to deal with it.
-local function in_place(effect)
-  return not effect.undoes and not effect.undone and not effect.kept
-    and (effect.status == "done" or effect.status == "partial" or effect.status == "intended")
+--- The effects that ended half way and are in place, oldest first.
+--- @return table[]
+function fold:half_way()
+  return live(self, function(effect) return effect.status == "partial" and in_place(effect) end)
 end
 
---- The effects that are in place, oldest first.
+--- The effects that are in place, oldest first; without their contents where their step is finished: see fold.effect.
 --- @return table[]
 function fold:in_place()
-  local list = {}
-  for _, effect in ipairs(self.effect_order) do
-    if in_place(effect) then list[#list + 1] = effect end
+  local list = live(self, in_place)
+  for seq in pairs(self.standing) do
+    local effect = self.source.outline(seq)
+    effect.type, effect.status = "effect", "done"
+    list[#list + 1] = effect
   end
-  return list
+  return by_seq(list)
 end
+
+--- The step whose attempt a record ends, or nil.
+--- @param record table
+--- @return string? path
+function fold:step_ended_by(record)
+  if record.type ~= "end" then return nil end
+  local attempt = self.attempts[record.of or 0]
+  return attempt and attempt.path or (self.finished[record.path] or 0) >> 32 == record.of and record.path or nil
+end
+
+--- Seconds that the effects took which a rollback from here would put back.
+--- @return number
+function fold:seconds_to_undo()
+  local effects = live(self, in_place)
+  if not self.undo_seconds then effects, self.undo_seconds = self:in_place(), 0 end
+  local total, point = self.undo_seconds, #effects > 0 and self:point_of_no_return()
+  for _, one in ipairs(effects) do
+    if one.disposition ~= "keep" and (not point or one.seq > point.seq) then
+      local ended = one.ended or self.standing[one.seq] and self.source.outline(self.standing[one.seq]).time
+      local seconds = seconds_between(one.time, ended)
+      total = total + seconds
+      if self.standing[one.seq] then self.undo_seconds = self.undo_seconds + seconds end
+    end
+  end
+  return total
+end
+
+--- Whether any effect is in place.
+--- @return boolean
+function fold:has_changed() return next(self.standing) ~= nil or #live(self, in_place) > 0 end
 
 --- The steps that a person skipped or did by hand, in the order of the run.
 --- @return { path: string, number: string, status: "skipped"|"done", who: string?, reason: string? }[]
@@ -196,7 +426,7 @@ function fold:by_person()
   local list = {}
   for _, path in ipairs(self.step_order) do
     local step = self.steps[path]
-    if step.how == "person" and step.status ~= "undone" then
+    if step and step.how == "person" and step.status ~= "undone" then
       list[#list + 1] = { path = path, number = step.number, status = step.status, who = step.who,
         reason = step.reason }
     end
@@ -204,18 +434,25 @@ function fold:by_person()
   return list
 end
 
+--- The last irreversible effect that is in place.
+local function irreversible_effect(self)
+  for i = #self.irreversible, 1, -1 do
+    local seq = self.irreversible[i]
+    if self.standing[seq] then return self.source.outline(seq) end
+    local effect = self.effects[seq]
+    if effect and in_place(effect) then return effect end
+  end
+end
+
 --- The last point of no return that is passed: an irreversible effect or step that is done. nil if there is none.
 --- @return { seq: integer, path: string, why: string }?
 function fold:point_of_no_return()
-  local last
-  local function consider(seq, path, why)
-    if not last or seq > last.seq then last = { seq = seq, path = path, why = why } end
-  end
-  for _, effect in ipairs(self.effect_order) do
-    if effect.disposition == "irreversible" and in_place(effect) then consider(effect.seq, effect.path, effect.why) end
-  end
+  local last = irreversible_effect(self)
+  last = last and { seq = last.seq, path = last.path, why = last.why }
   for _, step in pairs(self.steps) do
-    if step.undo == "irreversible" and step.status == "done" then consider(step.end_seq, step.path, step.why) end
+    if step.undo == "irreversible" and step.status == "done" and (not last or step.end_seq > last.seq) then
+      last = { seq = step.end_seq, path = step.path, why = step.why }
+    end
   end
   return last
 end

@@ -31,11 +31,37 @@ end
 function journal:close() self.store:close() end
 
 local function fetch_from(self)
-  return function(digest) return self.store:blob(digest) end
+  return function(digest)
+    local bytes = self.store:blob(digest)
+    if crypto.sha256(bytes) == digest then return bytes end
+    fault.raise { kind = "journal", message = "the journal holds content that is altered: " .. digest,
+      hint = "restore journal.db from a copy" }
+  end
 end
 
 --- One record as a table, its contents fetched.
 function journal:decode(line) return data.unpack(json.decode(line), fetch_from(self), self.keys) end
+
+local OUTLINED = { step = true, saw = true, intent = true, ["end"] = true }
+
+--- The strings, integers and booleans of a record, and as place_text its place; of the rare types all of it.
+function journal:outline(line)
+  local record, place = json.outline(line, "place")
+  if not record or not OUTLINED[record.type] then return self:decode(line) end
+  record.place_text = place
+  return record
+end
+
+--- Where a fold finds the records of a run again.
+--- @param number fun(): integer  the run
+--- @return neap.record_source
+function journal:source(number)
+  local function line(seq) return self.store:record(number(), seq) end
+  return {
+    whole = function(seq) return self:decode(line(seq)) end,
+    outline = function(seq) return self:outline(line(seq)) end,
+  }
+end
 
 --- All records of a run, in order.
 --- @param run integer
@@ -46,12 +72,28 @@ function journal:records(run)
   return list
 end
 
+local function refuse(run, seq)
+  fault.raise { kind = "journal", message = ("the journal of run %d is damaged at record %d"):format(run, seq),
+    hint = "restore journal.db from a copy; do not resume on it" }
+end
+
 --- Verifies the run's hash chain; raises kind "journal" at the first record that is altered, missing or out of order.
+--- @param run integer
+--- @param each? fun(outline: table, line: string)  told of each record, before the chain is known to hold to its end
 --- @return integer count
 --- @return string head
-function journal:verify(run)
-  local found = audit.run(self.store, run)
-  return found.records, found.head
+function journal:verify(run, each)
+  local count, head, line = 0, "", nil
+  for entry in self.store:records(run) do
+    count, line = count + 1, entry.line
+    if entry.seq ~= count or not crypto.follows(head, line, entry.hash) then refuse(run, count) end
+    if each then each(self:outline(line), line) end
+    head = entry.hash
+  end
+  -- the last record's hash stands for all before it, so its own number stands for theirs
+  local last = line and json.decode(line)
+  if last and (last.seq ~= count or last.run ~= run) then refuse(run, count) end
+  return count, head
 end
 
 --- The runs, newest first: { run, procedure, arguments, actor, started, ended, outcome, uid }.
@@ -116,13 +158,14 @@ end
 --- @param run integer?
 --- @param first fun(run: integer): table[]
 --- @param on_record fun(record: table, hash: string)  told of each record once it is durable
+--- @param on_known? fun(outline: table, line: string)  told of each record that the run has
 --- @return table writer
-function journal:take(run, first, on_record)
+function journal:take(run, first, on_record, on_known)
   local self_writer = setmetatable({
     journal = self, store = self.store, on_record = on_record, seq = 0, head = "",
     hashes = setmetatable({}, { __mode = "k" }), -- of the records that are not told of yet
   }, writer)
-  if run then self_writer.seq, self_writer.head = self:verify(run) end
+  if run then self_writer.seq, self_writer.head = self:verify(run, on_known) end
   self_writer.told = {}
   self_writer.run, self_writer.token = self.store:take(run, function(number, token)
     self_writer.run, self_writer.token = number, token

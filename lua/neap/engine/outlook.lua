@@ -56,7 +56,7 @@ end
 function outlook.before(self, step)
   local undo = estimate.undo(self.state)
   local by, ends = turn_back_by(self, undo)
-  local left = self.learned and estimate.left(self.learned, self.procedure.steps, self.state)
+  local left = self.learned and estimate.left(self.learned, self.procedure, self.state)
   if undo >= 1 or by or left then
     self:emit { type = "outlook", path = step.title, undo = undo, turn_back_by = by, ends = ends, left = left }
   end

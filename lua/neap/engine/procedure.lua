@@ -137,7 +137,7 @@ local function make_handle(definition)
     if key ~= "result" then error(("a step has no %q; its result is .result"):format(tostring(key)), 2) end
     local branch = branches.current()
     if not branch then error(("%q has no result yet: use it inside a later step"):format(definition.title), 2) end
-    local state = branch.run.state.steps[definition.title]
+    local state = branch.run.state:step(definition.title)
     if state and state.status == "done" then
       if state.skipped then return nil end
       return data.plain(state.result)

@@ -62,9 +62,9 @@ end
 
 --- Effects of interrupted steps that ran half: undone where they have data for it, else a person says what now.
 local function mend_partial(self)
-  for _, one in ipairs(self.state:in_place()) do
-    local step = self.state.steps[one.path]
-    if one.status == "partial" and step and step.status == "open" then
+  for _, one in ipairs(self.state:half_way()) do
+    local step = self.state:step(one.path)
+    if step and step.status == "open" then
       local kind = kinds.find(self, one.kind)
       if kinds.can_undo(kind, one) then
         branches.new(self, { title = one.path }, { path = one.path, attempt = one.attempt })

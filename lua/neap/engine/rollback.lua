@@ -31,15 +31,15 @@ local function to_undo(self)
   local list, own = {}, {}
   for _, path in ipairs(self.state.step_order) do
     local step = self.state.steps[path]
-    local by_neap = step.how ~= "person" and (step.status == "done" or step.status == "undone")
-    if step.undo == "own" and not path:find "/" and by_neap then
+    local by_neap = step and step.how ~= "person" and (step.status == "done" or step.status == "undone")
+    if by_neap and step.undo == "own" and not path:find "/" then
       own[path] = true
-      if step.status == "done" then list[#list + 1] = { seq = step.end_seq, step = step } end
+      if step.status == "done" then list[#list + 1] = { seq = step.end_seq, path = path, step = step } end
     end
   end
   for _, one in ipairs(self.state:in_place()) do
     if not own[one.path:match "^[^/]*"] and not one.path:find "^undo of " then
-      list[#list + 1] = { seq = one.seq, effect = one }
+      list[#list + 1] = { seq = one.seq, path = one.path }
     end
   end
   table.sort(list, function(a, b) return a.seq > b.seq end)
@@ -88,8 +88,12 @@ local function walk_back(self, options)
   for _, item in ipairs(to_undo(self)) do
     if self.pausing then fault.raise { kind = "cancelled", code = "paused", message = self.pausing } end
     if item.seq < (options.down_to or 0) then break end
-    self.at = definition_of(self, (item.step or item.effect).path)
-    if item.step then undo_step(self, item.step) else undo_effect(self, item.effect, options.on_conflict) end
+    self.at = definition_of(self, item.path)
+    if item.step then
+      undo_step(self, item.step)
+    else
+      undo_effect(self, self.state:effect(item.seq), options.on_conflict)
+    end
   end
 end
 
@@ -123,9 +127,7 @@ function rollback.back(self, options)
     result.exit = fault.is(failure, "paused") and 8 or 6
     return result
   end
-  for _, one in ipairs(self.state.effect_order) do
-    if one.kept and one.disposition ~= "keep" then self.incomplete = true end
-  end
+  if self.state.left > 0 then self.incomplete = true end
   if options.down_to then
     self.writer:write { type = "turn", direction = "forward", why = "rolled back as far as was asked",
       who = options.actor }
@@ -150,7 +152,7 @@ local function seq_of(self, name)
   if not name then return nil end
   for _, step in ipairs(self.procedure.steps) do
     if step.title == name or step.number == name then
-      local state = self.state.steps[step.title]
+      local state = self.state:step(step.title)
       if state and state.first_seq then return state.first_seq end
       fault.raise { kind = "missing", message = ("%s has not been begun"):format(step.title) }
     end

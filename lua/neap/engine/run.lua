@@ -175,7 +175,7 @@ end
 --- was interrupted is behind that already.
 local function ask_before_no_return(self, step)
   if not step.irreversible or self:policy("point_of_no_return", "ask") == "pass" then return end
-  local known = self.state.steps[step.title]
+  local known = self.state:step(step.title)
   if known and known.status == "open" then return end
   local choice = self:ask { kind = "point of no return", path = step.title, options = { "pass", "stop" },
     text = ("%s cannot be taken back: %s"):format(step.title, step.irreversible) }
@@ -202,11 +202,9 @@ local function carry_out(self, step)
   end
 end
 
-local function is_over(known) return known and (known.status == "done" or known.status == "skipped") end
-
 local function walk(self)
   for _, step in ipairs(self.procedure.steps) do
-    if not is_over(self.state.steps[step.title]) then
+    if not self.state:is_over(step.title) then
       if self.pausing then fault.raise { kind = "cancelled", code = "paused", message = self.pausing } end
       self.at = step
       outlook.before(self, step)
@@ -232,7 +230,7 @@ local function failed(self, failure)
   if self:policy("on_failure", "stop") == "rollback" and not self.state:point_of_no_return() then
     return rollback.back(self, { reason = tostring(failure), failure = failure })
   end
-  if #self.state:in_place() == 0 then
+  if not self.state:has_changed() then
     self:close("rolled back", { why = "it failed before it changed anything" })
     return outcome.of(self, "failed", failure)
   end

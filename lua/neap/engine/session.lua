@@ -40,7 +40,7 @@ local function keys_of(given)
 end
 
 local function new(given)
-  local self = setmetatable({ connections = {}, occurrences = {}, reads = 0, plan_results = {}, pins = {},
+  local self = setmetatable({ connections = {}, occurrences = {}, reads = 0, plan_results = {}, pins = {}, secret_records = {},
     trusted = {} }, session)
   self.on_event = given.on_event or function() end
   self.answerer, self.prompt, self.signals = given.ask, given.prompt, given.signals
@@ -60,12 +60,11 @@ function session:emit(event) self.on_event(data.shown(event)) end
 
 --- Refuses a run that is not there or is over.
 local function check_open(self, number)
-  local last
-  for entry in self.journal.store:records(number) do last = entry end
+  local last = self.journal.store:last(number)
   if not last then
     fault.raise { kind = "missing", message = ("there is no run %d"):format(number), hint = "neap runs" }
   end
-  local record = self.journal:decode(last.line)
+  local record = self.journal:decode(last)
   if record.type == "close" then
     fault.raise { kind = "conflict", code = "closed",
       message = ("run %d is closed: %s"):format(number, record.outcome) }
@@ -74,16 +73,24 @@ end
 
 --- Each step's end and the run's close are anchored where the group of the environment cannot rewrite them.
 local function anchor(self, record, hash)
-  local ends_step = record.type == "end" and self.state.attempts[record.of or 0] and not record.path:find("/", 1, true)
+  local path = self.state:step_ended_by(record)
+  local ends_step = path and not path:find("/", 1, true)
   if self.anchors and (ends_step or record.type == "close") then
     self.anchors(audit.anchor(self.state.first.environment, record, hash))
   end
+end
+
+--- A record that the run has; those that hold a secret are noted, for these have to be read whole.
+local function known(self, outline, line)
+  self.state:add(outline)
+  if line:find('{"$se', 1, true) then table.insert(self.secret_records, outline.seq) end
 end
 
 local function take_lease(self, given, number, first)
   self.lock = lease.lock(self.state_folder)
   local ok, failure = pcall(function()
     self.journal = journal.open(given.state)
+    self.state = fold.new(self.journal:source(function() return number or self.writer.run end))
     if number then check_open(self, number) end
     local ballast = lease.ballast(self.state_folder)
     self.writer = self.journal:take(number, first, function(record, hash)
@@ -91,7 +98,7 @@ local function take_lease(self, given, number, first)
       self:emit(record)
       anchor(self, record, hash)
       notify.of_record(self, record)
-    end)
+    end, function(outline, line) known(self, outline, line) end)
     self.writer.free_ballast = ballast
   end)
   if not ok then
@@ -127,7 +134,6 @@ end
 
 --- Begins a new run: the lease and the first records.
 function session:begin(given)
-  self.state = fold.new()
   self.pins = data.plain(given.plan and given.plan.pins or {})
   self.uid = crypto.hex(crypto.random(8))
   take_lease(self, given, nil, function()
@@ -166,7 +172,7 @@ local function waits_at(state)
   if state.question then return state.question.path end
   for i = #state.step_order, 1, -1 do
     local step = state.steps[state.step_order[i]]
-    if step.status == "failed" and not step.path:find "/" then return step.path end
+    if step and step.status == "failed" and not step.path:find "/" then return step.path end
   end
 end
 
@@ -177,16 +183,20 @@ local function ready_answer(self, given)
   return answer
 end
 
+local function records_with_secrets(self)
+  local list = {}
+  for _, seq in ipairs(self.secret_records) do list[#list + 1] = self.state.source.whole(seq) end
+  return list
+end
+
 --- Takes up a run that is not closed: its lease, its snapshot's code, its environment as it was.
 --- @param given table   { state, run, on_event, ask, actor }
 --- @return table session
 function session.reopen(given)
   local self = new(given)
-  self.state = fold.new()
   take_lease(self, given, given.run, function() return { self:owner() } end)
   local ok, failure = pcall(function()
-    local records = self.journal:records(given.run)
-    self.state = fold.of(records)
+    self.state:complete()
     local first = self.state.first
     self.uid, self.environment, self.files, self.path = first.uid, first.environment_data, first.files, first.path
     self.procedure = procedure.load { files = first.files, path = first.path, arguments = first.arguments,
@@ -194,7 +204,7 @@ function session.reopen(given)
     self.kinds = self.procedure.kinds
     self.ready_answer = ready_answer(self, given)
     self.pins, self.trusted = data.plain(self.state.pins), data.plain(self.state.trusted)
-    words.begin_secrets(self, records)
+    words.begin_secrets(self, records_with_secrets(self))
   end)
   if not ok then
     self:leave()

@@ -131,12 +131,21 @@ function store:records(run)
   return self.db:each("select seq, hash, line from record where run = ? order by seq", run)
 end
 
+--- @return string line  of one record
+function store:record(run, seq)
+  local row = self.db:rows("select line from record where run = ? and seq = ?", run, seq)[1]
+  return row and row.line or fault.raise { kind = "journal", message = ("run %d has no record %d"):format(run, seq) }
+end
+
 --- First and last record of each run, newest first: { run, first, last }.
 function store:runs()
   return self.db:rows [[
+    with recursive b(run) as (
+      select max(run) from record union all select (select max(run) from record where run < b.run) from b
+      where b.run is not null)
     select run, (select line from record r where r.run = b.run order by seq limit 1) as first,
       (select line from record r where r.run = b.run order by seq desc limit 1) as last
-    from (select distinct run from record) b order by run desc]]
+    from b where run is not null order by run desc]]
 end
 
 --- @return string bytes

@@ -63,11 +63,11 @@ end
 --- @param failure any  what the test raised; raised again when something cannot be taken back
 function undo.bracket(branch, bracket, failure)
   local state = branch.run.state
-  for i = #state.effect_order, 1, -1 do
-    local done = state.effect_order[i]
+  local recorded = state:step(branch.path).recorded
+  for i = #recorded, 1, -1 do
+    local done = recorded[i]
     if done.seq <= bracket.seq then break end
-    if done.path == branch.path and done.status == "done"
-      and not done.undone and not done.undoes and not done.bracket then
+    if done.status == "done" and not done.undone and not done.bracket then
       undo.effect(done, function() error(failure, 0) end)
     end
   end

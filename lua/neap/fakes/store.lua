@@ -53,6 +53,8 @@ function store:last(run)
   return records and records[#records] and records[#records].line
 end
 
+function store:record(run, seq) return self.by_run[run][seq].line end
+
 function store:runs()
   local list = {}
   for run = #self.by_run, 1, -1 do

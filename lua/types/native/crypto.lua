@@ -13,6 +13,13 @@ local hasher = {}
 --- @return string
 function crypto.sha256(bytes) end
 
+--- Whether digest is sha256(head .. bytes): one link of a chain of records.
+--- @param head string
+--- @param bytes string
+--- @param digest string
+--- @return boolean
+function crypto.follows(head, bytes, digest) end
+
 --- @return native.crypto.hasher
 function crypto.hasher() end
 

@@ -23,6 +23,14 @@ function json.encode_pretty(value) end
 --- @return any
 function json.decode(text) end
 
+--- The strings, integers and booleans of an object as `encode` writes it; what lies deeper is left out. nil: the text has
+--- to be decoded to be known.
+--- @param text string
+--- @param apart string  an entry that is given as the text it is
+--- @return table? outline
+--- @return string? apart
+function json.outline(text, apart) end
+
 --- Marks the table as a list, so that it is written as `[]` when it is empty.
 --- @generic T: table
 --- @param list T
