@@ -40,8 +40,8 @@ local function keys_of(given)
 end
 
 local function new(given)
-  local self = setmetatable({ connections = {}, occurrences = {}, reads = 0, plan_results = {}, pins = {}, secret_records = {},
-    trusted = {} }, session)
+  local self = setmetatable({ connections = {}, occurrences = {}, reads = 0, plan_results = {}, pins = {},
+    trusted = {}, secret_records = {} }, session)
   self.on_event = given.on_event or function() end
   self.answerer, self.prompt, self.signals = given.ask, given.prompt, given.signals
   self.attended = given.attended
