@@ -689,7 +689,8 @@ static int process_run(lua_State *L)
 	error_check_options(L, 2, options);
 	check_leave(L, "process.run");
 	input = option(L, "input");
-	luaL_argcheck(L, input == LUA_TNIL || input == LUA_TSTRING || secret_is(L, -1), 2, "input must be a string or a secret");
+	luaL_argcheck(L, input == LUA_TNIL || input == LUA_TSTRING || secret_is(L, -1), 2,
+		      "input must be a string or a secret");
 	lua_settop(L, 2);
 	spawn(L, input == LUA_TNIL);
 	lua_toclose(L, 3);

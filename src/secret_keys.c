@@ -279,8 +279,8 @@ struct sealed_span {
 };
 
 /* Encrypts or decrypts length bytes from in to out; the header's first two bytes are authenticated with them. */
-static int encipher(int encrypt, const unsigned char *key, unsigned char *header, const unsigned char *in, size_t length,
-		    unsigned char *out)
+static int encipher(int encrypt, const unsigned char *key, unsigned char *header, const unsigned char *in,
+		    size_t length, unsigned char *out)
 {
 	EVP_CIPHER_CTX *context = EVP_CIPHER_CTX_new();
 	int count, good = context && length < INT32_MAX &&
@@ -344,7 +344,8 @@ void keyring_seal(lua_State *L, int keyring, int index)
 
 static int damaged(lua_State *L)
 {
-	return error_raise(L, "journal", "what the journal has sealed cannot be opened with this key; see `neap env key import`");
+	return error_raise(L, "journal",
+			   "what the journal has sealed cannot be opened with this key; see `neap env key import`");
 }
 
 /* Reads the spans at the beginning of the body; returns where the bytes begin, 0: it is none. */

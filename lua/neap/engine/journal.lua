@@ -1,5 +1,4 @@
 --- The journal: appends records durably, reads them back, and knows their hash chain.
-local audit   = require "neap.engine.audit"
 local clock   = require "native.clock"
 local crypto  = require "native.crypto"
 local data    = require "neap.engine.data"
