@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #define TAKEN "secret.taken"
+#define MADE "secret.made"
 
 enum {
 	LARGEST = 1024 * 1024, /* bytes of a secret from outside */
@@ -51,6 +52,8 @@ static struct secret *new_closed(lua_State *L, int keyring, int source)
 
 	*s = (struct secret){0};
 	luaL_setmetatable(L, SECRET);
+	lua_pushboolean(L, 1);
+	lua_setfield(L, LUA_REGISTRYINDEX, MADE);
 	lua_pushvalue(L, keyring);
 	lua_setiuservalue(L, -2, SECRET_KEYRING);
 	if (source) {
@@ -473,6 +476,14 @@ static int secret_is_short(lua_State *L)
 	return 1;
 }
 
+/* secret.any() -> boolean: whether there was ever a secret in this process */
+static int secret_any(lua_State *L)
+{
+	lua_getfield(L, LUA_REGISTRYINDEX, MADE);
+	lua_pushboolean(L, lua_toboolean(L, -1));
+	return 1;
+}
+
 /* secret.size(secret or text) -> bytes */
 static int secret_size(lua_State *L)
 {
@@ -786,7 +797,8 @@ int luaopen_secret(lua_State *L)
 		{"collect", secret_collect},         {"reference", secret_reference},
 		{"sealed", secret_sealed},           {"fill", secret_fill},
 		{"seal", secret_seal},               {"unseal", secret_unseal},
-		{"is", secret_is_one},               {"is_open", secret_is_open},
+		{"any", secret_any},                 {"is", secret_is_one},
+		{"is_open", secret_is_open},
 		{"is_short", secret_is_short},       {"size", secret_size},
 		{"fingerprint", secret_fingerprint}, {"source", secret_source},
 		{"same", secret_same},               {"text", secret_text},

@@ -409,13 +409,6 @@ static int secret_marked(lua_State *L)
 	return 1;
 }
 
-/* secret.any() -> boolean: whether there is anything to look for */
-static int secret_any(lua_State *L)
-{
-	lua_pushboolean(L, patterns(L)->count > 0);
-	return 1;
-}
-
 /* secret.redactor() -> redactor: for bytes that come in pieces */
 static int secret_redactor(lua_State *L)
 {
@@ -488,8 +481,8 @@ static void open_patterns(lua_State *L)
 void redact_open(lua_State *L)
 {
 	static const luaL_Reg functions[] = {
-		{"redact", secret_redact}, {"holds", secret_holds},       {"marked", secret_marked},
-		{"any", secret_any},       {"redactor", secret_redactor}, {NULL, NULL},
+		{"redact", secret_redact},     {"holds", secret_holds}, {"marked", secret_marked},
+		{"redactor", secret_redactor}, {NULL, NULL},
 	};
 	static const luaL_Reg methods[] = {
 		{"add", redactor_add},

@@ -438,13 +438,18 @@ static int push_collected(lua_State *L, struct collecting *c)
 static void add_output(lua_State *L, const struct collecting *c)
 {
 	const struct kept *k = &c->side[c->side[1].length > 0];
-	size_t shown = k->length < ERROR_OUTPUT ? k->length : ERROR_OUTPUT;
+	size_t length, shown;
+	const char *text;
 
-	if (!lua_istable(L, -1) || !shown)
+	if (!lua_istable(L, -1) || !k->length)
 		return;
 	if (lua_getfield(L, -1, "output") == LUA_TNIL) {
-		secret_push_redacted(L, k->bytes + k->length - shown, shown);
-		lua_setfield(L, -3, "output");
+		secret_push_redacted(L, k->bytes, k->length); /* before it is cut, which could part a secret */
+		text = lua_tolstring(L, -1, &length);
+		shown = length < ERROR_OUTPUT ? length : ERROR_OUTPUT;
+		lua_pushlstring(L, text + length - shown, shown);
+		lua_setfield(L, -4, "output");
+		lua_pop(L, 1);
 	}
 	lua_pop(L, 1);
 }

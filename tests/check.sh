@@ -47,7 +47,7 @@ unit() { make --no-print-directory test; }
 
 sanitizers() { make --no-print-directory SAN=1 test; }
 
-kills() { make --no-print-directory all fault && build/neap test tests/kills; }
+kills() { make --no-print-directory all fault && build/neap test tests/kills tests/secrets; }
 
 lab() {
 	make --no-print-directory fault build/client && tests/lab/lab up && tests/lab/lab run build/neap test tests/lab

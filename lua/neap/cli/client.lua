@@ -6,6 +6,8 @@ local fault     = require "native.error"
 local json      = require "native.json"
 local lines     = require "neap.engine.lines"
 local process   = require "native.process"
+local secret    = require "native.secret"
+local secrets   = require "neap.secrets"
 local signal    = require "native.signal"
 local socket    = require "native.socket"
 local task      = require "native.task"
@@ -39,6 +41,8 @@ local function start_worker(verb, request)
   local child = process.spawn({ process.executable(), "worker" }, { reads = true })
   child:write(order(verb, request))
   child:close_input()
+  -- the worker has them
+  secrets.take_variables(request.environment and request.environment.secrets, secret.keyring())
   local said = lines.reader(child)()
   if said and said.ready then
     child:leave()

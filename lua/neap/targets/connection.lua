@@ -5,6 +5,7 @@
 local fault   = require "native.error"
 local near    = require "neap.near"
 local process = require "native.process"
+local secret  = require "native.secret"
 local sftp    = require "native.sftp"
 local shell   = require "neap.targets.shell"
 local task    = require "native.task"
@@ -227,7 +228,7 @@ end
 --- @param result { out: string, err: string }
 --- @return string
 function hosts.last_lines(result)
-  local text = result.err ~= "" and result.err or result.out
+  local text = secret.redact(result.err ~= "" and result.err or result.out)
   local lines = {}
   for line in text:gmatch("[^\n]+") do lines[#lines + 1] = line end
   return table.concat(lines, "\n", math.max(1, #lines - LAST_LINES + 1))

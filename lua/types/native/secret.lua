@@ -156,7 +156,7 @@ function secret.holds(bytes) end
 --- @return boolean
 function secret.marked(text) end
 
---- Whether any secret was opened that is looked for.
+--- Whether there was ever a secret in this process.
 --- @return boolean
 function secret.any() end
 
