@@ -41,6 +41,15 @@ function steps.run(body, more)
   return outcome, self
 end
 
+--- Plans the body of one step. Returns the plan, and what runs it: as it is, or altered.
+--- @param body string
+--- @return neap.plan model
+--- @return fun(model: neap.plan): table start
+function steps.plan(body)
+  local self = { journal = store.new(), text = ('step "It" {\n  run = function()\n%s\n  end,\n}\n'):format(body) }
+  return require "neap.engine.plan".make(given(self)), function(model) return run.start(given(self, { plan = model })) end
+end
+
 --- The same, and then a step that fails, so that the run stays open and can be rolled back.
 --- @return table self
 function steps.run_and_stop(body)

@@ -136,6 +136,19 @@ describe("postgres", function()
     equal(new.replay, old.write)
   end)
 
+  it("is met by its system identifier, and another one in its place is refused", function()
+    local model, start = steps.plan(filled [[return postgres.in_recovery("old", CLUSTER)]])
+    local name = ("old PostgreSQL %s/main"):format(version)
+    local query = "select system_identifier from pg_control_system()"
+    local identifier = console.on("old", ("su postgres -c 'psql -XAtc %q'"):format(query))
+    equal(model.pins[name], "system " .. identifier:match "%d+")
+    matches(model.pins.old, "^ssh%-ed25519 SHA256:")
+    expect_done(start(model))
+    model.pins[name] = "system 1"
+    local outcome = start(model)
+    equal({ outcome.exit, outcome.failure.code }, { 8, "identity" })
+  end)
+
   it("demotes a master to a standby, and a rollback makes it one again", function()
     local run = steps.run_and_stop(filled [[postgres.demote("old", CLUSTER)]])
     truthy(console.in_recovery "old")
