@@ -44,9 +44,6 @@ function on.own(state, record)
   for _, step in pairs(state.steps) do
     step.interrupted = step.interrupted or step.status == "open"
   end
-  for _, step in pairs(state.steps) do
-    step.interrupted = step.interrupted or step.status == "open"
-  end
 end
 
 --- After a way back to a step, that step and those after it are to be done anew.
