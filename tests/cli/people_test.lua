@@ -94,6 +94,9 @@ describe("neap, before a person,", function()
       screens[i] = on:screen(line)
     end
     golden("window", table.concat(screens, "\n"))
+    on.failing["/etc/web2.conf"] = true
+    on:neap "run shop/switch --env night --outside-window --reason CHG-8812"
+    golden("window-resume", on:screen "resume 2")
   end)
 
   it("asks for a guarded environment's name before a resume and a rollback too", function()

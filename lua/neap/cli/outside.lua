@@ -1,5 +1,7 @@
 --- Changing an environment outside its policy's window: with a reason, which is typed or given.
+local clock   = require "native.clock"
 local failure = require "neap.cli.failure"
+local window  = require "neap.engine.window"
 
 local outside = {}
 
@@ -8,6 +10,17 @@ local outside = {}
 function outside.add_options(parser, with_reason)
   parser:flag("--outside-window", "also outside the hours that the policy names, with a reason")
   if not with_reason then parser:option("--reason", "why outside the window"):argname "TEXT" end
+end
+
+--- How the policy's window stands now; nil: there is none.
+--- @param policy table
+--- @return { left?: number, why?: string }?  seconds until it closes, or why it is closed
+function outside.standing(policy)
+  local found = window.of(policy)
+  if not found then return nil end
+  local now = clock.now()
+  local ends, why = window.ends(found, now)
+  return { left = ends and ends - now, why = why }
 end
 
 --- The reason, or nil where nobody wants that.

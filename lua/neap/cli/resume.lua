@@ -46,6 +46,7 @@ end
 function resume.run(options)
   local found = choice.open_run(options.run, options)
   local model = standing.of(found)
+  model.window = outside.standing(model.policy)
   if not options.console.json then options.console:tell(view.resume(model, options.console.err)) end
   if model.alive and client.is_living(found.folder) then return join(options, found, model) end
   local given = answer.given(options, model)

@@ -52,7 +52,17 @@ local function add_where(lines, model, page)
   if model.question then add_wrapped(lines, page, "It waits for an answer: " .. page:clean(model.question.text)) end
 end
 
---- @param model table  as standing.of gives it
+--- How long the window stays open, and how long the way back would take.
+local function add_outlook(lines, model, page)
+  local window, parts = model.window, {}
+  if window and window.left then parts[1] = ("Window: %s left"):format(page.about(window.left)) end
+  if window and window.why then parts[1] = "Outside: " .. page:clean(window.why) end
+  local undo = estimate.undo(model.state)
+  if undo >= 1 then parts[#parts + 1] = "undo about " .. page.about(undo) end
+  if #parts > 0 then lines[#lines + 1] = "  " .. table.concat(parts, ", ") end
+end
+
+--- @param model table  as standing.of gives it, with window
 --- @param page neap.page
 --- @return string
 function view.resume(model, page)
@@ -60,6 +70,7 @@ function view.resume(model, page)
   add_where(lines, model, page)
   lines[#lines + 1] = ("  %s in place"):format(page.count(#real(model.in_place) - #real(model.in_doubt), "effect"))
   add_doubts(lines, model, page)
+  add_outlook(lines, model, page)
   lines[#lines + 1] = page:paint("dim", "  Code and environment are the run's own snapshot; newer files are not used.")
   return table.concat(lines, "\n")
 end
