@@ -47,7 +47,8 @@ end
 --- @return fun(model: neap.plan): table start
 function steps.plan(body)
   local self = { journal = store.new(), text = ('step "It" {\n  run = function()\n%s\n  end,\n}\n'):format(body) }
-  return require "neap.engine.plan".make(given(self)), function(model) return run.start(given(self, { plan = model })) end
+  local function start(model) return run.start(given(self, { plan = model })) end
+  return require "neap.engine.plan".make(given(self)), start
 end
 
 --- The same, and then a step that fails, so that the run stays open and can be rolled back.
