@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from measure import Failed, Peer, reported, show, side_by_side
+from measure import LIMIT, Failed, Peer, reported, show, show_growth, side_by_side
 from servers import SSHD, Servers
 
 HERE = Path(__file__).resolve().parent
@@ -197,6 +197,22 @@ def journal_pair(folder):
     return show("G13  The journal of one effect", reported(peers, samples(9, 3), folder / "log"), peers)
 
 
+def growth(what):
+    """A measurement of growth.lua, which compares two points of one run. Returns how many goals were missed."""
+    found = subprocess.run([NEAP, "test", str(HERE / "growth.lua")], env={**os.environ, "GROWTH": what}, check=False,
+                           capture_output=True, text=True, timeout=LIMIT)
+    rows = [line.split("\t")[1:] for line in found.stdout.splitlines() if line.startswith("growth\t")]
+    if found.returncode != 0 or not rows:
+        raise Failed(f"{what}: {(found.stdout + found.stderr)[-2000:]}")
+    return show_growth(rows)
+
+
+def measure_growth(measure):
+    print("\nGrowth: the small, the large, and what the one is of the other (of memory: what it grew by)")
+    for what in ("steps", "journal", "rollback", "resume", "fan_out"):
+        measure(growth, what)
+
+
 def measure_all(folder):
     missed, broken = 0, 0
 
@@ -210,6 +226,8 @@ def measure_all(folder):
 
     measure(start_up, folder)
     measure(journal_pair, folder)
+    if not QUICK:
+        measure_growth(measure)
     if not os.access(SSHD, os.X_OK):
         print(f"\n{SSHD} is not installed: nothing over ssh could be measured")
         return missed, broken + 1

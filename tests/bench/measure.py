@@ -129,3 +129,13 @@ def show(title, samples, peers):
         figures = f"{median(found) * 1e3:7.2f} ms {least * 1e3:7.2f} ms {cpu * 1e3:6.1f} ms"
         print(f"  {peer.name:44} {figures}  {compared}".rstrip())
     return missed
+
+
+def show_growth(rows):
+    """Prints rows of growth.lua: name, small, large, unit, ratio, goal. Returns how many goals were missed."""
+    missed = 0
+    for name, small, large, unit, ratio, goal in rows:
+        met = float(ratio) <= float(goal)
+        missed += not met
+        print(f"  {name:52} {small:>8} {large:>8} {unit:3} {ratio:>8}  <= {goal:<4} {'met' if met else 'missed'}")
+    return missed

@@ -44,6 +44,7 @@ end
 function undo.effect(done, on_conflict)
   local branch = branches.current()
   local kind = kinds.find(branch.run, done.kind)
+  require("neap.words").complete_secrets(branch.run, done)
   if done.disposition == "keep" then
     call.finish(branch, done, "kept", { how = "declared", why = done.why })
     return "kept"
