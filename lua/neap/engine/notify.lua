@@ -56,7 +56,9 @@ local function why(result)
   return "which failed: " .. tostring(result.status and "exit status " .. result.status or "SIG" .. result.signal)
 end
 
-local function tell(run, entry, event, input)
+--- One after the other for each program: it is told of the start before it is told of the end.
+local function tell(run, entry, event, input, before)
+  if before then before:wait() end
   local ok, result = pcall(process.run, entry.command, { reads = true, input = input, timeout = TIMEOUT })
   local problem = not ok and (fault.is(result) and result.message or tostring(result)) or ok and why(result) or nil
   note(run, entry, event, problem)
@@ -72,8 +74,10 @@ function notify.send(run, event, fields)
   for key, value in pairs(fields or {}) do message[key] = value end
   for _, entry in ipairs(run.environment.notify or {}) do
     if wants(entry, event) then
-      run.telling = run.telling or {}
-      table.insert(run.telling, task.spawn(task.shield, tell, run, entry, event, json.encode(message) .. "\n"))
+      run.telling, run.told = run.telling or {}, run.told or {}
+      local telling = task.spawn(task.shield, tell, run, entry, event, json.encode(message) .. "\n", run.told[entry])
+      run.told[entry] = telling
+      table.insert(run.telling, telling)
     end
   end
 end
