@@ -568,6 +568,15 @@ static int secret_text(lua_State *L)
 	return 1;
 }
 
+/* secret.reveal(secret) -> text: what a host gives back that was given it. For the plan's overlay, and for nothing else. */
+static int secret_reveal(lua_State *L)
+{
+	const struct secret *s = secret_opened(L, 1);
+
+	lua_pushlstring(L, (const char *)s->memory.bytes, s->memory.length);
+	return 1;
+}
+
 /* secret.base64(secret or text) -> secret, or text */
 static int secret_base64(lua_State *L)
 {
@@ -803,6 +812,7 @@ int luaopen_secret(lua_State *L)
 		{"fingerprint", secret_fingerprint}, {"source", secret_source},
 		{"same", secret_same},               {"text", secret_text},
 		{"base64", secret_base64},           {"like", secret_like},
+		{"reveal", secret_reveal},
 		{NULL, NULL},
 	};
 	static const luaL_Reg metamethods[] = {

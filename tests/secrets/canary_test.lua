@@ -1,6 +1,7 @@
 --- Canary secrets from every source, in six encodings, in all that a run leaves and shows: found nowhere. Needs the build
 --- with fail points (make fault).
 local fs         = require "native.fs"
+local json       = require "native.json"
 local process    = require "native.process"
 local repository = require "tests.secrets.repository"
 local task       = require "native.task"
@@ -75,6 +76,18 @@ describe("a secret", function()
     matches(shown, "%-token = %(secret %x%x%x%x%)")
     matches(shown, "%+token = %(secret %x%x%x%x%)")
     truthy(shown:match "%-token = (%b())" ~= shown:match "%+token = (%b())")
+  end)
+
+  it("is the same in a run as in its plan, and another one is drift", function()
+    local world = repository.new(scratch())
+    local id = json.decode(world:neap(nil, "plan", "demo/it", "--env", "lab", "--json").out).id
+    fs.write(world.folder .. "/data/conf", "user = me\ntoken = canary-other\nport = 1\n", { mode = "0600" })
+    local drifted = world:neap(nil, "run", "demo/it", "--env", "lab", "--yes", "--plan", id)
+    equal(drifted.status, 8)
+    world:neap(nil, "rollback", "1", "--env", "lab", "--yes")
+    fs.write(world.folder .. "/data/conf", world:before(), { mode = "0600" })
+    expect(0, world:neap(nil, "run", "demo/it", "--env", "lab", "--yes", "--plan", id))
+    world:search_all()
   end)
 
   for _, fails in ipairs { "command", "message", "mistake" } do

@@ -40,7 +40,8 @@ describe("a secret of a command", function()
 
   it("reaches it through sudo, too", function()
     if require("native.process").user().uid ~= 0 then skip "needs root, for sudo without a password" end
-    local said = out({ env = { X = value }, become = "nobody", input = "rest" }, 'id -un; printf %s "$X" | sha256sum; cat')
+    local text = 'id -un; printf %s "$X" | sha256sum; cat'
+    local said = out({ env = { X = value }, become = "nobody", input = "rest" }, text)
     equal(said, "nobody\n" .. crypto.sha256(VALUE) .. "  -\nrest")
   end)
 

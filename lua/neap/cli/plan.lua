@@ -5,6 +5,7 @@ local fault   = require "native.error"
 local fs      = require "native.fs"
 local json    = require "native.json"
 local safe    = require "neap.cli.view.json".safe
+local secret  = require "native.secret"
 local state   = require "neap.state"
 local view    = require "neap.cli.view.plan"
 
@@ -59,6 +60,14 @@ local function gist_of_phases(model)
   return phases
 end
 
+--- By the environment's own key a secret has the same fingerprint in the plan and in the run. nil where this login cannot
+--- have it: then the plan's fingerprints are its own.
+local function keys_of(environment)
+  local ok, folder = pcall(state.folder, environment)
+  if not ok and not fault.is(folder) then error(folder, 0) end
+  return ok and secret.keyring(folder .. "/key") or nil
+end
+
 --- Keeps what `run --plan` compares with and what `approve` signs, where this login may write to the environment's
 --- folder.
 local function save(model)
@@ -89,6 +98,7 @@ end
 function plan.run(options)
   local console = options.console
   local request = choice.request(options, "plan")
+  request.keys = keys_of(request.environment.name)
   if console.may_ask then
     function request.prompt(text, how) return console:ask(console.err:clean(text) .. " ", how) end
   end

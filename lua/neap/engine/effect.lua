@@ -123,9 +123,18 @@ local function refuse_marks(value)
   for _, item in pairs(type(value) == "table" and not unknown.is(value) and value or {}) do refuse_marks(item) end
 end
 
+--- A planned state as its target would give it back: in a run a secret comes back as a text.
+local function as_read(state)
+  if secret.is(state) then return secret.reveal(state) end
+  if type(state) ~= "table" or unknown.is(state) then return data.plain(state) end
+  local read = {}
+  for key, value in pairs(state) do read[key] = as_read(value) end
+  return read
+end
+
 local function observe(branch, kind, target)
   local overlaid = branch.run.planning and branch.run.overlay[branches.target_key(kind.name, target)]
-  if overlaid then return data.plain(overlaid.state) end
+  if overlaid then return as_read(overlaid.state) end
   if branch.run.planning then branch.run.reads = branch.run.reads + 1 end
   return call.inside(branch, { inside = true }, kind.get, target)
 end

@@ -76,13 +76,6 @@ end
 
 local function is_text(value) return type(value) == "string" or secret.is(value) end
 
---- While planning a file may hold a secret that an earlier step would put there; a run reads it from the host.
-local function refuse_planned_secret(target, content)
-  if not secret.is(content) then return end
-  fault.raise { kind = "unknown", host = target.host, after = "the step before",
-    message = ("%s will hold a secret by then: how it is edited shows in the run"):format(target.path) }
-end
-
 -- ---- changes ----
 
 --- Makes a file hold this text. Mode, owner and group not given stay as they are; a new file is "0644" and belongs to
@@ -112,7 +105,6 @@ function file.edit(host, path, edit, options)
   target, options = target_of(host, path, options, RIGHTS_OPTIONS)
   return change("file.content", target, options, function(before)
     if not before then refuse_missing(target) end
-    refuse_planned_secret(target, before.content)
     local text = edit(before.content)
     if not is_text(text) then error("an edit returns the new text, not a " .. type(text), 0) end
     return with_rights({ content = text }, target, before, options)

@@ -119,6 +119,11 @@ function secret.same(a, b) end
 --- @return string
 function secret.text(value) end
 
+--- What a host gives back that was given it. For the overlay of a plan, and for nothing else.
+--- @param value native.secret.value
+--- @return string
+function secret.reveal(value) end
+
 --- @param value native.secret.value|string
 --- @return native.secret.value|string
 function secret.base64(value) end
