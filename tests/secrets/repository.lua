@@ -92,7 +92,7 @@ function repository:before() return "user = me\ntoken = " .. self.CANARIES.old .
 
 function repository:environment(fault)
   return { HOME = self.folder .. "/home", XDG_STATE_HOME = self.folder .. "/state", NEAP_PATH = self.folder,
-    PATH = process.environ "PATH", NEAP_FAULT = fault, LC_ALL = "C.UTF-8", NEAP_DEBUG = process.environ "NEAP_DEBUG", CANARY = self.CANARIES.variable,
+    PATH = process.environ "PATH", NEAP_FAULT = fault, LC_ALL = "C.UTF-8", CANARY = self.CANARIES.variable,
     NEAP_LUA = process.environ "NEAP_LUA" }
 end
 

@@ -10,7 +10,7 @@ local state       = require "neap.state"
 local view        = require "neap.cli.view.env"
 
 local env = {
-  summary = "list, show or check environments",
+  summary = "list, show or check environments, copy their keys",
   examples = {
     "neap env list",
     "neap env show encode/lab",
