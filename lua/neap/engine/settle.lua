@@ -1,5 +1,4 @@
 --- Finds out what became of an effect whose end is not known, by taking its witness: after that a late call is shut out.
-local clock = require "native.clock"
 local data  = require "neap.engine.data"
 local fault = require "native.error"
 local task  = require "native.task"
@@ -9,12 +8,12 @@ local settle = {}
 local UNREACHABLE = { connect = true, lost = true, timeout = true, auth = true }
 local AGAIN = 2 -- seconds between two looks at something that still runs or cannot be reached
 
---- A kind without a witness can only be compared, and only once the call cannot land any more.
-local function wait_out_call(kind, effect)
-  if kind.late == false then return end
-  local lands_until = (clock.parse(effect.time) or 0) + (effect.timeout or 0)
-  local left = lands_until - clock.now()
-  if left > 0 then task.sleep(left) end
+--- A kind without a witness can only be compared, and only once the call cannot land any more. However old its intent, the
+--- call may have been sent a moment before its process failed or died (which may have slept in between, and clocks on walls
+--- jump): so its time is counted from when the settling began.
+local function wait_out_call(kind, effect, began)
+  local left = began + (effect.timeout or 0) - task.now()
+  if kind.late ~= false and left > 0 then task.sleep(left) end
 end
 
 local function compare(effect, now)
@@ -39,12 +38,12 @@ local function probe_action(kind, effect)
 end
 
 --- One look: "done" (result), "void", "partial" (why), "running" (why), "other" (the state found), "unknown" (why).
-local function look(kind, effect)
+local function look(kind, effect, began)
   if kind.take then
     local verdict, detail = kind.take(effect.target, effect.witness, effect)
     if verdict then return verdict, detail end
   else
-    wait_out_call(kind, effect)
+    wait_out_call(kind, effect, began)
   end
   if kind.get then return compare_resource(kind, effect) end
   return probe_action(kind, effect)
@@ -59,9 +58,10 @@ end
 --- @return "done"|"void"|"partial"|"other"|"unknown"|"unreachable" verdict
 --- @return any detail
 function settle.verdict(kind, effect, patience, tell)
-  local until_then = task.now() + patience
+  local began = task.now()
+  local until_then = began + patience
   while true do
-    local ok, verdict, detail = pcall(look, kind, effect)
+    local ok, verdict, detail = pcall(look, kind, effect, began)
     if ok and verdict ~= "running" then return verdict, detail end
     if not ok and not (fault.is(verdict) and UNREACHABLE[verdict.kind]) then
       if fault.is(verdict) and (verdict.kind == "cancelled" or verdict.code == "identity") then error(verdict, 0) end
