@@ -210,12 +210,13 @@ function effect.change(kind_name, target, new_state, options)
   return change(branch, kind, target, before, after, options)
 end
 
---- The journal's record of an action that was made before: by this attempt, or by one that failed later.
+--- The journal's record of an action that was made before: by an attempt that failed later, or by this one. In this order,
+--- for the attempt that found it made did not record it again.
 local function action_made(branch, kind, target, action_data)
   local digest = data.digest(kind.name, target, action_data)
-  local item = branch:answer("effect", digest, kind.name)
+  local item = branch:carried_action(digest) or branch:answer("effect", digest, kind.name)
   if item and item.status ~= "done" then raise_recorded(item) end
-  return item or branch:carried_action(digest)
+  return item
 end
 
 local function make_action(branch, kind, target, action_data, options)
