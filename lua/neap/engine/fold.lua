@@ -26,6 +26,7 @@ function fold.new(source)
     irreversible = {}, -- seqs of irreversible effects, in order
     places = {}, -- JSON of a place that a kind made -> seq of an intent that names it
     pins = {}, trusted = {},
+    taken_back = {}, -- paths of which something was undone since the run turned back
     left = 0, -- how many effects a rollback left though they were to be put back
     took = {}, -- path -> seconds of finished steps
     undo_seconds = 0, -- what the effects in `standing` took that a rollback would put back; nil: to be summed up anew
@@ -46,21 +47,24 @@ function on.own(state, record)
   end
 end
 
---- After a way back to a step, that step and those after it are to be done anew.
-local function forget_from(state, seq)
-  for _, step in pairs(state.steps) do
-    if step.first_seq >= seq then step.status = "undone" end
+--- After a way back to a step, that step and those after it are to be done anew; and those before it of which an earlier
+--- way back, that was to go further, has undone something.
+local function forget_taken_back(state)
+  local from = state.to or math.maxinteger
+  for path, step in pairs(state.steps) do
+    if state.taken_back[path] or step.first_seq >= from then step.status = "undone" end
   end
   for path, records in pairs(state.finished) do
-    if records >> 32 >= seq then
+    if state.taken_back[path] or records >> 32 >= from then
       local step = state:step(path)
       step.status, state.finished[path], state.steps[path] = "undone", nil, step
     end
   end
+  state.taken_back = {}
 end
 
 function on.turn(state, record)
-  if record.direction == "forward" and state.to then forget_from(state, state.to) end
+  if record.direction == "forward" and state.turn == "back" then forget_taken_back(state) end
   state.turn, state.to, state.turn_record = record.direction, record.to, record
 end
 
@@ -124,7 +128,7 @@ function on.step(state, record)
   local known = state:step(record.path)
   if not known then table.insert(state.step_order, record.path) end
   local attempt = new_attempt(record)
-  attempt.recorded, attempt.earlier = {}, known
+  attempt.recorded, attempt.earlier = {}, known and known.undoes == record.undoes and known or nil
   if known and known.status ~= "undone" then attempt.first_seq = known.first_seq end
   state.steps[record.path], state.attempts[record.seq], state.finished[record.path] = attempt, attempt, nil
 end
@@ -149,8 +153,13 @@ function on.intent(state, record)
   if step and step.recorded and not record.undoes then table.insert(step.recorded, effect) end
 end
 
+local function title_of(path) return path:match "^[^/]*" end
+
 --- A rollback has dealt with an effect: it is "undone" or "kept".
-local function dealt_with(state, seq, how)
+local function dealt_with(state, seq, path, how)
+  if how == "undone" and state.turn == "back" then
+    state.taken_back[path], state.taken_back[title_of(path)] = true, true
+  end
   local effect = state.effects[seq]
   if effect then effect[how] = true end
   if state.standing[seq] then state.standing[seq], state.undo_seconds = nil, nil end
@@ -166,7 +175,7 @@ local function end_effect(state, effect, record)
   fill_end(effect, record)
   if not effect.undoes then return end
   state.effects[effect.seq] = nil
-  if record.status == "done" then dealt_with(state, effect.undoes, "undone") end
+  if record.status == "done" then dealt_with(state, effect.undoes, effect.path, "undone") end
 end
 
 local function fill_step_end(step, record)
@@ -175,8 +184,9 @@ local function fill_step_end(step, record)
   step.how, step.who, step.reason, step.ended = record.how, record.who, record.reason, record.time
 end
 
---- Whether the effect stands at its target and a rollback has to deal with it.
+--- Whether the effect stands at its target and a rollback has to deal with it. What an own undo has done stays done.
 local function in_place(effect)
+  if effect.status == "done" and effect.path:find "^undo of " then return false end
   return not effect.undoes and not effect.undone and not effect.kept
     and (effect.status == "done" or effect.status == "partial" or effect.status == "intended")
 end
@@ -221,10 +231,18 @@ local function let_go(state, step)
   if is_plain(step) then finish(state, step) end
 end
 
+--- A step's own undo stands for those of all its effects.
+local function own_undo_done(state, step)
+  step.status = "undone"
+  for seq = step.first_seq, step.end_seq do
+    if state.standing[seq] or state.effects[seq] then dealt_with(state, seq, step.path, "undone") end
+  end
+end
+
 local function end_step(state, step, record)
   fill_step_end(step, record)
   local undone = step.undoes and state.attempts[step.undoes]
-  if undone and record.status == "done" then undone.status = "undone" end
+  if undone and record.status == "done" then own_undo_done(state, undone) end
   if record.status == "done" and step.recorded and state.source then let_go(state, step) end
 end
 
@@ -239,7 +257,7 @@ on["end"] = function(state, record)
   end
   if record.status == "undone" or record.status == "kept" then
     if record.status == "kept" and record.how ~= "declared" then state.left = state.left + 1 end
-    return dealt_with(state, record.of, record.status)
+    return dealt_with(state, record.of, record.path, record.status)
   end
   local effect = state.effects[record.of]
   if effect then return end_effect(state, effect, record) end

@@ -15,7 +15,6 @@ local undo     = require "neap.engine.undo"
 --- @field on_conflict? "keep"|"overwrite"|"stop"
 --- @field down_to? integer  the seq from which on things are undone
 --- @field actor? string
---- @field resumed? boolean
 
 --- @class neap.rollback_request: neap.resume_request
 --- @field to? string  a step's title or number: this step and what came after it
@@ -147,6 +146,18 @@ local function check_return(self, down_to)
     hint = "what came after it can be rolled back: neap rollback RUN --to STEP" }
 end
 
+--- Refuses to leave a step behind whose own undo has begun: nobody can say what of it is undone.
+local function check_undo_begun(self, down_to)
+  for _, undoing in pairs(self.state.steps) do
+    local step = undoing.undoes and self.state.attempts[undoing.undoes]
+    if step and step.status == "done" and step.first_seq < (down_to or 0) then
+      fault.raise { kind = "denied", code = "undo begun",
+        message = ("the undo of %s has begun and is not at its end"):format(step.path),
+        hint = ("neap rollback %d --to %q"):format(self.number, step.path) }
+    end
+  end
+end
+
 --- The seq from which on things are undone, of the step that a person names by title or number.
 local function seq_of(self, name)
   if not name then return nil end
@@ -168,6 +179,7 @@ end
 function rollback.down_to(self, name)
   local seq = seq_of(self, name)
   check_return(self, seq)
+  check_undo_begun(self, seq)
   return seq
 end
 

@@ -280,7 +280,7 @@ function run.resume(given)
     local ok, failure = pcall(recover.settle_all, self)
     if not ok then return outcome.of(self, "stopped", failure) end
     if self.state.turn == "back" then
-      return rollback.back(self, { resumed = true, down_to = self.state.to, on_conflict = given.on_conflict })
+      return rollback.back(self, { down_to = self.state.to, on_conflict = given.on_conflict })
     end
     ok, failure = pcall(enter_window, self, given)
     if not ok then return outcome.of(self, "stopped", failure) end
