@@ -42,7 +42,7 @@ describe("a step that failed, before a person", function()
     w = failing { after(function() w.failing.mail = nil end, "retry") }
     equal(w:start().status, "done")
     equal(w:state().steps.Send.attempt, 2)
-    equal(w.log, { "a=1", "mail(1)", "b=1" })
+    equal(w.log, { "a=1", "undo mail(sorry)", "mail(1)", "b=1" })
   end)
 
   it("is asked about again when it fails again", function()

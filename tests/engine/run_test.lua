@@ -92,7 +92,7 @@ describe("resume", function()
     equal(w:start().exit, 5)
     w.failing.b = nil
     equal(w:resume().status, "done")
-    equal(w.log, { "a(1)", "b(2)" })
+    equal(w.log, { "a(1)", "undo b(0)", "b(2)" })
   end)
 
   it("closes the bracket that a failed attempt had opened", function()
@@ -142,7 +142,7 @@ describe("fan-out", function()
     equal({ outcome.exit, w.log }, { 5, { "x(1)" } })
     w.failing.y = nil
     equal(w:resume().status, "done")
-    equal(w.log, { "x(1)", "y(1)", "z(1)" })
+    equal(w.log, { "x(1)", "undo y(0)", "y(1)", "z(1)" })
   end)
 
   it("names all that failed", function()

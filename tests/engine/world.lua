@@ -40,6 +40,7 @@ effect.action "fake.event" {
   end,
   undo = function(target, data, call)
     current:call("undo", target, function()
+      if current.failing["undo " .. target] then fault.raise { kind = "remote", message = "the undo failed" } end
       current.taken[call.witness] = "done"
       current.log[#current.log + 1] = ("undo %s(%s)"):format(target, tostring(data))
     end)

@@ -2,6 +2,7 @@
 local branches = require "neap.engine.branch"
 local data     = require "neap.engine.data"
 local fault    = require "native.error"
+local recover  = require "neap.engine.recover"
 local secret   = require "native.secret"
 local task     = require "native.task"
 
@@ -56,6 +57,7 @@ function attempt.run(run, step, path, options, fn, ...)
     return task.with_context(branch, fn, ...), branch.skipped
   end
   branches.new(run, step, { path = path, attempt = 0 }, options.stop):check_going_on()
+  if known and known.status == "failed" then recover.before_again(run, path) end
   local current = begin(run, step, path, options.fields)
   local branch = branches.new(run, step, current, options.stop)
   local ok, result = pcall(task.with_context, branch, fn, ...)

@@ -60,23 +60,43 @@ local function settle_one(self, doubtful)
   self:emit { type = "settled", path = doubtful.path, show = doubtful.show, verdict = verdict }
 end
 
+local function ask_about_half(self, one, why)
+  local choice = self:ask { kind = "partial", path = one.path, options = { "again", "done", "stop" },
+    text = ("%s ended half way and %s"):format(one.show or one.kind, why) }
+  if choice == "stop" then fault.raise { kind = "paused", message = "stopped at " .. one.path } end
+  write_end(self, one, choice == "again" and "void" or "done", { how = "person" })
+end
+
+--- Undoes what ended half way; where its undo fails too, a person says what now.
+local function undo_half(self, one)
+  local branch = branches.new(self, { title = one.path }, { path = one.path, attempt = one.attempt })
+  local ok, failure = pcall(branch.within, branch, {}, undo.effect, one, function() return "overwrite" end)
+  if ok then return end
+  if not fault.is(failure, "remote") then error(failure, 0) end
+  ask_about_half(self, one, "cannot be undone: " .. failure.message)
+end
+
+local function can_undo(self, one) return kinds.can_undo(kinds.find(self, one.kind), one) end
+
 --- Effects of interrupted steps that ran half: undone where they have data for it, else a person says what now.
 local function mend_partial(self)
   for _, one in ipairs(self.state:half_way()) do
     local step = self.state:step(one.path)
-    if step and step.status == "open" then
-      local kind = kinds.find(self, one.kind)
-      if kinds.can_undo(kind, one) then
-        branches.new(self, { title = one.path }, { path = one.path, attempt = one.attempt })
-          :within({}, undo.effect, one, function() return "overwrite" end)
-      else
-        local said = one.failure and one.failure.message or ""
-        local choice = self:ask { kind = "partial", path = one.path, options = { "again", "done", "stop" },
-          text = ("%s ended half way and has no undo: %s"):format(one.show or one.kind, said) }
-        if choice == "stop" then fault.raise { kind = "paused", message = "stopped at " .. one.path } end
-        write_end(self, one, choice == "again" and "void" or "done", { how = "person" })
-      end
+    if step and step.status == "open" and can_undo(self, one) then
+      undo_half(self, one)
+    elseif step and step.status == "open" then
+      ask_about_half(self, one, "has no undo: " .. (one.failure and one.failure.message or ""))
     end
+  end
+end
+
+--- Before a step that failed is attempted again: what ended half way is undone where it has data for it, else it is made on
+--- top of its half, for somebody who saw it fail has said so.
+--- @param self table   the session
+--- @param path string  of the step or the branch
+function recover.before_again(self, path)
+  for _, one in ipairs(self.state:half_way()) do
+    if one.path == path and one.disposition == "undo" and can_undo(self, one) then undo_half(self, one) end
   end
 end
 
