@@ -29,7 +29,7 @@ WARN     := -std=gnu11 -Wall -Wextra -Werror
 SOURCES  := $(wildcard src/*.c)
 OBJECTS  := $(SOURCES:src/%.c=$(OUT)/o/%.o) $(OUT)/o/lua_files.o
 
-.PHONY: all help deps demo test lab-test check bench soak fault clean lint
+.PHONY: all help deps demo test sim lab-test check bench soak fault clean lint
 all: $(NEAP) ## build build/neap
 
 help: ## list the targets
@@ -79,6 +79,9 @@ soak: lab-test ## the same at full length: every fail point on real servers
 
 bench: all ## speed beside other tools, as ratios; QUICK=1 fewer samples, BENCH_PEERS=1 installs ansible and pyinfra
 	tests/bench/bench.py
+
+sim: $(NEAP) ## the simulator: N=schedules, or SEED=n to show one
+	tests/sim/run.sh
 
 lint: ## the linters alone
 	tests/check.sh lint

@@ -773,6 +773,13 @@ static int l_now(lua_State *L)
 	return 1;
 }
 
+/* task.may_change(what): raises "denied" outside an effect; for what changes a target and is written in Lua, as fakes are. */
+static int l_may_change(lua_State *L)
+{
+	task_may_change(L, luaL_checkstring(L, 1));
+	return 0;
+}
+
 /* task.changes() -> how many calls that change a target this task has begun since it last got the leave */
 static int l_changes(lua_State *L)
 {
@@ -928,6 +935,7 @@ int luaopen_task(lua_State *L)
 		{"current", l_current},
 		{"now", l_now},
 		{"count", l_count},
+		{"may_change", l_may_change},
 		{"changes", l_changes},
 		{"shield", l_shield},
 		{"deadline", l_deadline},

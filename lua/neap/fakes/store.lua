@@ -24,14 +24,22 @@ function store:take(run, records)
   return run, batch.token
 end
 
+local function refuse(self, batch)
+  if not batch.takes and batch.token ~= self.token then
+    fault.raise { kind = "fenced", message = ("run %d was taken over by another process"):format(batch.run) }
+  end
+  local records = self.by_run[batch.run]
+  if records and batch[1] and records[batch[1].seq] then
+    fault.raise { kind = "journal", code = "SQLITE_CONSTRAINT_PRIMARYKEY", message = "the record is there already" }
+  end
+end
+
 --- All of it or nothing, as a transaction does.
 function store:insert(batch)
+  refuse(self, batch)
   if batch.takes then
     self.token, self.run = batch.token, batch.run
     self.by_run[batch.run] = self.by_run[batch.run] or {}
-  end
-  if batch.token ~= self.token then
-    fault.raise { kind = "fenced", message = ("run %d was taken over by another process"):format(batch.run) }
   end
   for digest, bytes in pairs(batch.blobs) do self.blobs[digest] = bytes end
   for _, entry in ipairs(batch) do table.insert(self.by_run[batch.run], entry) end

@@ -38,6 +38,10 @@ function task.count() end
 --- @return integer
 function task.changes() end
 
+--- Raises "denied" outside an effect; for what changes a target and is written in Lua, as fakes are.
+--- @param what string
+function task.may_change(what) end
+
 --- Calls the function; a cancel waits until it has ended, and no deadline round the call reaches into it.
 --- @param fn function
 --- @param ... any  its arguments
