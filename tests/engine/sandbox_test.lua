@@ -110,4 +110,16 @@ describe("the sandbox", function()
     matches(message "return (\"x\"):rep(1 << 30)", "not enough memory")
     equal(got "return 1", "1")
   end)
+
+  it("leaves the task that loads a file as it was: others run while it computes", function()
+    local task = require "native.task"
+    load_text "x = 1"
+    local ran = false
+    local other = task.spawn(function() ran = true end)
+    for _ = 1, 1000000000 do
+      if ran then break end
+    end
+    truthy(ran)
+    other:wait()
+  end)
 end)

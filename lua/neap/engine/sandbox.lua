@@ -2,6 +2,7 @@
 --- state or behave differently the next time. It stops accidents; it is no jail.
 local memory = require "native.memory"
 local near   = require "neap.near"
+local task   = require "native.task"
 
 local sandbox = {}
 
@@ -164,13 +165,18 @@ function sandbox.bounded(fn, ...)
     if not sandbox.is_foreign(2) then return end
     error("this file does not come to an end: what takes long belongs inside a step", 2)
   end
-  memory.limit(memory.used() + MEMORY)
-  debug.sethook(count, "", EVERY)
-  local results = table.pack(pcall(fn, ...))
-  debug.sethook()
-  memory.limit()
+  -- in a task of its own: the hook takes the place of the one by which tasks let each other run
+  local results = table.pack(task.spawn(function(...)
+    memory.limit(memory.used() + MEMORY)
+    debug.sethook(count, "", EVERY)
+    local loaded = table.pack(pcall(fn, ...))
+    debug.sethook()
+    memory.limit()
+    return table.unpack(loaded, 1, loaded.n)
+  end, ...):wait())
   if not results[1] then error(results[2], 0) end
-  return table.unpack(results, 2, results.n)
+  if not results[2] then error(results[3], 0) end
+  return table.unpack(results, 3, results.n)
 end
 
 return sandbox
