@@ -1,7 +1,7 @@
 #!/bin/bash
 # Runs every suite, one after the other, and adds up what they print. A suite ends with "N passed, N failed"; one that
 # does not, or whose exit status is not 0, has failed. Output and the last line go to build/check/.
-#   tests/check.sh [SUITE…]             suites: lint unit sim sanitizers kills lab; default all
+#   tests/check.sh [SUITE…]             suites: lint unit sim model sanitizers kills lab; default all
 set -u
 cd "$(dirname "$(readlink -f "$0")")/.." || exit
 out=build/check
@@ -49,6 +49,8 @@ sanitizers() { make --no-print-directory SAN=1 test; }
 
 sim() { make --no-print-directory sim; }
 
+model() { tests/model/check.sh; }
+
 kills() { make --no-print-directory all fault && build/neap test tests/kills tests/secrets; }
 
 lab() {
@@ -78,10 +80,10 @@ suite() {
 
 trap 'tests/lab/lab down 2>/dev/null' EXIT
 trap 'exit 130' INT TERM
-[ $# -gt 0 ] || set -- lint unit sim sanitizers kills lab
+[ $# -gt 0 ] || set -- lint unit sim model sanitizers kills lab
 for name in "$@"; do
 	case $name in
-	lint | unit | sim | sanitizers | kills | lab) suite "$name" ;;
+	lint | unit | sim | model | sanitizers | kills | lab) suite "$name" ;;
 	*)
 		sed -n '4s/^# *//p' "$0" >&2
 		exit 2
