@@ -28,8 +28,10 @@ explore() { # NAME LEVEL SEARCH FLAG…: level of optimization; search: s safety
 	e) compile+=(-DSAFETY) options+=(-E) ;;
 	l) compile+=(-DNFAIR=3) options+=(-a -f) && set -- "$@" -DLIVENESS ;;
 	esac
-	(cd "$folder" && spin -a "$@" "$here/run.pml" && gcc "$level" -w "${compile[@]}" -o pan pan.c && ./pan "${options[@]}") \
-		>"$folder/said" 2>&1
+	(
+		cd "$folder" && spin -a "$@" "$here/run.pml" && gcc "$level" -w "${compile[@]}" -o pan pan.c &&
+			./pan "${options[@]}"
+	) >"$folder/said" 2>&1
 	if [ -n "${KEEP:-}" ] && [ -e "$folder/run.pml.trail" ]; then
 		(cd "$folder" && spin -t -p -g "$@" -k run.pml.trail "$here/run.pml") >"$KEEP/${folder##*/}.story" 2>&1
 	fi

@@ -1,12 +1,13 @@
 /* A run of neap: lease, intent and end, calls that land late, settling, resume, rollback, a fan-out of two branches.
- * Three processes may take the run up: two on one machine, who share its lock, and one on another, who does not. Each may
- * be stopped for any time (it just does not take its next step) or killed anywhere; a call is a message that lands at any
- * later time, also after its sender died. FAULTS deaths, broken connections, killed commands and lost calls altogether.
+ * Three processes may take the run up: two on one machine, who share its lock, and one on another, who does not. Each
+ * may be stopped for any time (it just does not take its next step) or killed anywhere; a call is a message that lands
+ * at any later time, also after its sender died. FAULTS deaths, broken connections, killed commands and lost calls
+ * altogether.
  *
- * Branch 0 changes by a kind with a witness (a command: targets/witness.lua), branch 1 by one without, which can only be
- * compared once its call cannot land any more. Checked: an effect is made at most once and undone at most once, never
- * beside another call that still runs; nothing lands after `close`; what `close` says is true; one writer at a time; each
- * run can reach `close`. tests/model/check.sh says which rules may be dropped by -D and what must then fail:
+ * Branch 0 changes by a kind with a witness (a command: targets/witness.lua), branch 1 by one without, which can only
+ * be compared once its call cannot land any more. Checked: an effect is made at most once and undone at most once,
+ * never beside another call that still runs; nothing lands after `close`; what `close` says is true; one writer at a
+ * time; each run can reach `close`. tests/model/check.sh says which rules may be dropped by -D and what then fails:
  *   NO_LOCK      lease.lock is not asked for              LOCK_FILE   a lock that a death leaves behind
  *   NO_ASK       an owner on another host is not asked about
  *   STALE_ANSWER a take-over does not see that somebody else took over since the person answered
@@ -73,7 +74,8 @@ bool gone[2 * CALLS];    /* folder of witnesses removed at the close */
 byte applied[2];         /* how often the effect stands at its target */
 bool busy[2];
 
-/* The call begins at its target: job() in targets/witness_script.lua takes the name as its last act before the command. */
+/* The call begins at its target: job() in targets/witness_script.lua takes the name as its last act before the
+ * command. Else it is refused, or lost; and once begun it ends, whole or killed. */
 #define BEGIN(b, c) \
 	:: atomic { call[c] == ON_WIRE && !(!PLAIN(b) && (shut[c] || gone[c])) -> \
 		assert(closed == 0 || (closed == ABANDONED && PLAIN(b))); /* nothing lands after close */ \
@@ -138,9 +140,9 @@ active proctype target_1() { TARGET(1) }
 #define BY_LOOKING(b) PLAIN(b)
 #endif
 
-/* settle.lua: wait_out_call, then compare. Its owner is dead, or it is our own and has been given up. The engine counts the
- * call's timeout from its intent: that waits it out where the target itself ends a call within that time, and no process
- * stands still between intent and call. */
+/* settle.lua: wait_out_call, then compare. Its owner is dead, or it is our own and has been given up. The engine counts
+ * the call's timeout from its intent: that waits it out where the target itself ends a call within that time, and no
+ * process stands still between intent and call. */
 #if defined(HASTY) || defined(NO_WITNESS)
 #define WAITED_OUT(c) true
 #else
@@ -162,27 +164,31 @@ active proctype target_1() { TARGET(1) }
 		undoing[at_call[b]] = is_undo; doubt[b] = 1 + is_undo; at[b] = SEND \
 	fi
 
+#define FORWARD(b) (working && !back && at[b] == LOOK)
+#define BACK(b) (working && back && at[b] == LOOK)
+#define STANDS_BACK(b) (BACK(b) && (place[b] == STANDS || place[b] == HALF))
+#define CAME_TO_NOTHING(c) (c == REFUSED || c == LOST || c == NOT_SENT)
+
 #define BRANCH(b) \
 	/* forward: what stands is not made again; half of it is undone first (recover.lua, mend_partial) */ \
-	:: atomic { working && at[b] == LOOK && !back && (place[b] == STANDS || place[b] == SAME) -> at[b] = OVER } \
-	:: atomic { working && at[b] == LOOK && !back && place[b] == HALF -> INTENT(b, 1) } \
-	:: atomic { working && at[b] == LOOK && !back && place[b] == ABSENT && !(PLAIN(b) && applied[b] > 0) -> INTENT(b, 0) } \
-	:: atomic { working && at[b] == LOOK && !back && place[b] == ABSENT && PLAIN(b) && applied[b] > 0 -> \
+	:: atomic { FORWARD(b) && (place[b] == STANDS || place[b] == SAME) -> at[b] = OVER } \
+	:: atomic { FORWARD(b) && place[b] == HALF -> INTENT(b, 1) } \
+	:: atomic { FORWARD(b) && place[b] == ABSENT && !(PLAIN(b) && applied[b] > 0) -> INTENT(b, 0) } \
+	:: atomic { FORWARD(b) && place[b] == ABSENT && PLAIN(b) && applied[b] > 0 -> \
 		if :: FENCED_LATER -> goto leave :: else -> place[b] = SAME; at[b] = OVER fi } \
 	/* back (undo.lua): a state is looked at first, and may be found as it was before */ \
-	:: atomic { working && at[b] == LOOK && back && (place[b] == ABSENT || place[b] == SAME) -> at[b] = OVER } \
-	:: atomic { working && at[b] == LOOK && back && (place[b] == STANDS || place[b] == HALF) && PLAIN(b) && applied[b] == 0 -> \
+	:: atomic { BACK(b) && (place[b] == ABSENT || place[b] == SAME) -> at[b] = OVER } \
+	:: atomic { STANDS_BACK(b) && PLAIN(b) && applied[b] == 0 -> \
 		if :: FENCED_LATER -> goto leave :: else -> place[b] = ABSENT; at[b] = OVER fi } \
-	:: atomic { working && at[b] == LOOK && back && (place[b] == STANDS || place[b] == HALF) && !(PLAIN(b) && applied[b] == 0) -> \
-		INTENT(b, 1) } \
+	:: atomic { STANDS_BACK(b) && !(PLAIN(b) && applied[b] == 0) -> INTENT(b, 1) } \
 	/* the call: sent without another look at the token; or it cannot be sent, a definite error */ \
 	:: atomic { at[b] == SEND -> call[at_call[b]] = ON_WIRE; at[b] = WAIT } \
 	:: atomic { at[b] == SEND && faults > 0 -> faults--; said[b] = V_VOID; at[b] = END } \
 	:: atomic { at[b] == WAIT && call[at_call[b]] == LANDED -> said[b] = V_DONE; at[b] = END } \
 	:: atomic { at[b] == WAIT && call[at_call[b]] == KILLED -> said[b] = V_PARTIAL; at[b] = END } \
-	:: atomic { at[b] == WAIT && (call[at_call[b]] == REFUSED || call[at_call[b]] == LOST || call[at_call[b]] == NOT_SENT) -> \
-		at[b] = TAKE } \
-	:: atomic { at[b] == WAIT && faults > 0 -> faults--; at[b] = TAKE } /* reply lost, cancelled, timeout: settle_at_once */ \
+	:: atomic { at[b] == WAIT && CAME_TO_NOTHING(call[at_call[b]]) -> at[b] = TAKE } \
+	/* no reply, cancelled, timeout: settle_at_once */ \
+	:: atomic { at[b] == WAIT && faults > 0 -> faults--; at[b] = TAKE } \
 	/* take() of targets/witness_script.lua: whoever makes the name has it; running: look again */ \
 	:: atomic { at[b] == TAKE && !BY_LOOKING(b) && !MUST_WAIT(at_call[b]) -> \
 		if \
@@ -203,7 +209,10 @@ active proctype target_1() { TARGET(1) }
 			:: else -> skip \
 			fi; \
 			doubt[b] = 0; said[b] = 0; at[b] = LOOK; \
-			if :: call[at_call[b]] != ON_WIRE && call[at_call[b]] != RUNS -> call[at_call[b]] = NOT_SENT :: else -> skip fi \
+			if \
+			:: call[at_call[b]] == ON_WIRE || call[at_call[b]] == RUNS -> skip \
+			:: else -> call[at_call[b]] = NOT_SENT \
+			fi \
 		fi }
 
 #ifdef NO_CLOSING
@@ -247,8 +256,8 @@ begin:
 	:: !closed && seen == token && (token == 0 || owner_host == host || !alive[owner]) -> skip
 	fi;
 #endif
-	/* store:take: token and `own` in one transaction; `own` has the number after the last record that was read, so that it
-	 * does not go in where somebody else wrote since. */
+	/* store:take: token and `own` in one transaction; `own` has the number after the last record that was read, so that
+	 * it does not go in where somebody else wrote since. */
 	atomic {
 		if
 #ifdef STALE_ANSWER
@@ -290,7 +299,7 @@ begin:
 			goto leave
 		fi }
 #ifdef ABANDON
-	/* run.abandon: nothing is settled, but call.release takes the folder of witnesses away before the close is written */
+	/* run.abandon: nothing is settled, but call.release takes the folder of witnesses away, and then close is written */
 	:: atomic { !working && !FENCED ->
 #ifndef NO_RELEASE
 		for (seen : 0 .. CALLS - 1) { gone[seen] = seen < intents[0]; gone[CALLS + seen] = seen < intents[1] }
