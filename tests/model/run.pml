@@ -299,7 +299,7 @@ begin:
 			goto leave
 		fi }
 #ifdef ABANDON
-	/* run.abandon: nothing is settled, but call.release takes the folder of witnesses away, and then close is written */
+	/* run.abandon: nothing is settled, but call.release removes the folder of witnesses, then close is written */
 	:: atomic { !working && !FENCED ->
 #ifndef NO_RELEASE
 		for (seen : 0 .. CALLS - 1) { gone[seen] = seen < intents[0]; gone[CALLS + seen] = seen < intents[1] }
