@@ -77,3 +77,18 @@ describe("rollback", function()
     matches(raises(w.rollback, w).message, "closed")
   end)
 end)
+
+describe("a bracket whose test refuses what an earlier attempt changed", function()
+  it("takes that back, too", function()
+    local w = world.new([[
+      step "Edit" { retry = { times = 1, every = "1s" }, run = function()
+        effect.bracket("fake.reload", "conf", function() world.set("conf", 2) end, { test = function()
+          if world.read "tries" == 0 then error({}) end
+          fail("bad conf")
+        end })
+      end }]], { conf = 1, tries = 0 })
+    w.lose = { method = "read", target = "tries" }
+    local outcome = w:start()
+    equal({ outcome.exit, w.values.conf, w.loaded.conf }, { 1, 1 })
+  end)
+end)

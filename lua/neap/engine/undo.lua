@@ -64,11 +64,11 @@ end
 --- @param failure any  what the test raised; raised again when something cannot be taken back
 function undo.bracket(branch, bracket, failure)
   local state = branch.run.state
-  local recorded = state:step(branch.path).recorded
-  for i = #recorded, 1, -1 do
-    local done = recorded[i]
+  local standing = state:in_place() -- those of an earlier attempt, which had opened the bracket, as well
+  for i = #standing, 1, -1 do
+    local done = standing[i]
     if done.seq <= bracket.seq then break end
-    if done.status == "done" and not done.undone and not done.bracket then
+    if done.path == branch.path and done.status == "done" and not done.bracket then
       undo.effect(done, function() error(failure, 0) end)
     end
   end
