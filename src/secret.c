@@ -589,7 +589,9 @@ static int secret_base64(lua_State *L)
 		luaL_Buffer text;
 		char *out = luaL_buffinitsize(L, &text, (length + 2) / 3 * 4 + 1);
 
-		luaL_pushresultsize(&text, (size_t)EVP_EncodeBlock((unsigned char *)out, (const unsigned char *)bytes, (int)length));
+		int count = EVP_EncodeBlock((unsigned char *)out, (const unsigned char *)bytes, (int)length);
+
+		luaL_pushresultsize(&text, (size_t)count);
 		return 1;
 	}
 	lua_getiuservalue(L, 1, SECRET_KEYRING);
@@ -717,7 +719,8 @@ static int secret_like(lua_State *L)
 		struct frame frame = frame_of(later, i);
 		const struct span *span = &later->spans.list[i];
 
-		whole = is_blank(frame.before, frame.before_length) || memchr(later->memory.bytes + span->at, '\n', span->length);
+		whole = is_blank(frame.before, frame.before_length) ||
+			memchr(later->memory.bytes + span->at, '\n', span->length);
 		if (!whole)
 			mark_frame(L, s, 3, &frame);
 	}

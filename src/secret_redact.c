@@ -351,7 +351,8 @@ void redact_register(lua_State *L, const unsigned char *bytes, size_t length, co
 		rename_marks(p, match(p, bytes, length)->mark, mark);
 		return;
 	}
-	locked_reserve(L, &text, 8 * length + 64); /* no encoding is longer: nothing below can fail between here and the free */
+	/* no encoding is longer: nothing below can fail between here and the free */
+	locked_reserve(L, &text, 8 * length + 64);
 	for (size_t i = 0; i < sizeof encodings / sizeof *encodings; i++)
 		for (int variant = 0; variant < encodings[i].variants; variant++) {
 			text.length = 0;

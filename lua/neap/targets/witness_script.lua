@@ -158,7 +158,9 @@ end() { # user
   tell TERM "$1"
   n=0
   while [ $n -lt 20 ] && [ "$(members "$pid")" ]; do sleep .25 2>/dev/null || sleep 1; n=$((n + 1)); done
-  tell KILL "$1" && { sleep .1 2>/dev/null || sleep 1; }
+  # again while there is something left: a shell whose child dies first may have begun its next command
+  n=0
+  while [ $n -lt 20 ] && tell KILL "$1"; do n=$((n + 1)); sleep .1 2>/dev/null || sleep 1; done
   verdict
 }
 
