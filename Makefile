@@ -75,7 +75,8 @@ lab-test: all fault $(BUILD)/client ## the tests against real servers; the lab s
 	tests/lab/lab run $(NEAP) test $(or $(T),tests/lab)
 
 soak: export NEAP_SOAK = 1
-soak: lab-test ## the same at full length: every fail point on real servers
+soak: lab-test ## the same at full length: every fail point on real servers; the simulator for SECONDS (600)
+	LONG=$(or $(SECONDS),600) tests/sim/run.sh
 
 bench: all ## speed beside other tools, as ratios; QUICK=1 fewer samples, BENCH_PEERS=1 installs ansible and pyinfra
 	tests/bench/bench.py

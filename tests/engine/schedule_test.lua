@@ -121,6 +121,22 @@ describe("what ended half way, before its step is attempted again,", function()
   end)
 end)
 
+describe("a bracket whose test refuses it", function()
+  it("takes back what an earlier attempt has changed in it, too", function()
+    local w = world.new([[step "Edit" { run = function()
+      effect.bracket("fake.reload", "conf", function()
+        world.set("conf", 2)
+        if world.read "fails" then fail("no") end
+      end, { test = function() fail("bad conf") end })
+    end }]], { conf = 1, fails = true })
+    w:start()
+    equal(w.values.conf, 2)
+    w.values.fails = false
+    matches(w:resume().failure.message, "bad conf")
+    equal({ w.values.conf, w.loaded.conf }, { 1, nil })
+  end)
+end)
+
 describe("a kind that can only be compared", function()
   it("is given the whole time of its call, counted from the settling: it may have been sent just before", function()
     clock.virtual(true)

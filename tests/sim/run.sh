@@ -25,12 +25,12 @@ wait $! || status=$?
 cat "$out"/[12] | grep -vE '^[0-9]+ (schedules|of|passed)|^tests/sim/'
 
 sum() { # PATTERN: adds up the numbers that a sed expression leaves of the lines that have it
-	sed -nE "s/$1/\\1/p" "$out"/[12] | awk '{ n += $1 } END { if (NR) print n }'
+	sed -nE "s/$1/\\1/p" "$out"/[12] | awk '{ n += $1 } END { print n + 0 }'
 }
 
 grep -hE '^[0-9]+ schedules' "$out"/[12]
 echo "$(sum '^([0-9]+) schedules.*') schedules, $(sum '^[0-9]+ schedules, ([0-9]+) violations.*') violations"
 mutants=$(sum '^[0-9]+ of ([0-9]+) mutants found')
-[ -z "$mutants" ] || echo "$(sum '^([0-9]+) of [0-9]+ mutants found') of $mutants mutants found"
+[ "$mutants" = 0 ] || echo "$(sum '^([0-9]+) of [0-9]+ mutants found') of $mutants mutants found"
 echo "$(sum '^([0-9]+) passed.*') passed, $(sum '^[0-9]+ passed, ([0-9]+) failed.*') failed"
 exit "$status"
