@@ -137,6 +137,29 @@ describe("a bracket whose test refuses it", function()
   end)
 end)
 
+describe("a bracket whose test has refused it", function()
+  local EDITS = [[step "Edit" { run = function()
+    effect.bracket("fake.reload", "conf", function() world.set("conf", 2) world.set("more", 2) end, { test = function()
+      world.read "answer"
+    end })
+  end }]]
+
+  it("stays refused, wherever the process died while it took the changes back", function()
+    for at = 1, 60 do
+      local w = world.new(EDITS, { conf = 1, more = 1, answer = "well" })
+      w.lose = { method = "read", target = "answer" } -- once: there is no answer to the test
+      w.crash_at = at
+      pcall(w.start, w)
+      if w.dead and select(2, w.store:lease()) then
+        local outcome = w:resume()
+        if outcome.status == "stopped" then outcome = w:resume() end
+        local now = outcome.status == "done" and 2 or 1 -- "failed": all is taken back, and the run is over
+        equal({ at, w.values.conf, w.values.more, w.loaded.conf or 1 }, { at, now, now, now })
+      end
+    end
+  end)
+end)
+
 describe("a kind that can only be compared", function()
   it("is given the whole time of its call, counted from the settling: it may have been sent just before", function()
     clock.virtual(true)

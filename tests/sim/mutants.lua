@@ -70,6 +70,9 @@ return {
 ]],
     replacement = [[local item = nil
 ]] },
+  { name = "what a test has refused is forgotten by a crash", module = "effect",
+    text = [[if not branch.run.state:has_undone(branch.path, bracket.seq) then return pcall(test) end]],
+    replacement = [[if true then return pcall(test) end]] },
   { name = "backwards a bracket's run is left out", module = "undo",
     text = [[if done.bracket == "close" then]],
     replacement = [[if done.bracket then]] },

@@ -138,6 +138,9 @@ local LATER_LIVES = { { "resume", 58 }, { "rollback", 30 }, { "start", 4 }, { "a
 local function make_life(made, number, gap)
   local life = { op = number == 1 and "start" or weighted(LATER_LIVES), attended = chance(0.6),
     conflict = pick { "keep", "overwrite", "stop" }, faults = make_faults(made, gap) }
+  if life.op == "start" and number > 1 then -- refused at once, or it is too late for it
+    for _, one in ipairs(life.faults) do one.points = nil end
+  end
   if life.op == "rollback" then
     life.on_conflict = weighted { { nil, 50 }, { "keep", 25 }, { "overwrite", 25 } }
     life.to = chance(0.3) and "S" .. random(1, #made.steps) or nil

@@ -56,7 +56,8 @@ function branch:answer(type, digest, what)
   if not item then return nil end
   if item.type ~= type or fold.digest_of(item) ~= digest then diverged(self, item, what) end
   cursor.at = cursor.at + 1
-  if item.status ~= "void" and item.status ~= "failed" and not item.undone then return item end
+  local half = item.status == "partial" and item.undone
+  if item.status ~= "void" and item.status ~= "failed" and not half then return item end
   -- it did not happen: the next record is the call made again, or else it is to be made again now
   local following = upcoming(cursor)
   if not following or fold.digest_of(following) == digest then return self:answer(type, digest, what) end

@@ -262,8 +262,16 @@ local function close_bracket(branch, bracket)
   }, function(given) return bracket.kind.run(bracket.target, closing, given) end)
 end
 
+--- What a test has refused stays refused, also where neap was interrupted while it took that back.
+local function passes(branch, bracket, test)
+  if not branch.run.state:has_undone(branch.path, bracket.seq) then return pcall(test) end
+  local name = kinds.show(bracket.kind, bracket.target)
+  return false, fault.new { kind = "verify",
+    message = ("what was changed for %s was refused by its test, and taken back"):format(name) }
+end
+
 local function test_or_undo(branch, bracket, test)
-  local ok, failure = pcall(test)
+  local ok, failure = passes(branch, bracket, test)
   if ok then return end
   undo.bracket(branch, bracket, failure)
   error(failure, 0)

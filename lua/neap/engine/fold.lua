@@ -381,6 +381,16 @@ local function live(self, wanted)
   return by_seq(list)
 end
 
+--- Whether something that a path has done has been undone: what the record intends, or what came after it.
+--- @param path string  of a step or branch that is not finished
+--- @param seq integer
+--- @return boolean
+function fold:has_undone(path, seq)
+  return #live(self, function(effect)
+    return effect.undone and effect.status == "done" and effect.path == path and effect.seq >= seq
+  end) > 0
+end
+
 --- The effects whose intent has no end, oldest first.
 --- @return table[]
 function fold:in_doubt()

@@ -72,7 +72,11 @@ function undo.bracket(branch, bracket, failure)
       undo.effect(done, function() error(failure, 0) end)
     end
   end
-  call.finish(branch, state.effects[bracket.seq], "undone", { how = "not needed: nothing was closed" })
+  local opening = state.effects[bracket.seq]
+  if opening.undone then return end
+  -- not flushed: it becomes durable with the step's failure, so that no resume finds the one without the other
+  branch.run.writer:append { type = "end", of = opening.seq, path = branch.path, status = "undone",
+    how = "not needed: nothing was closed" }
 end
 
 return undo
