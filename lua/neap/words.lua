@@ -62,9 +62,15 @@ end
 --- @param showing? boolean  a procedure is shown, so arguments may be missing
 --- @return table
 function words.resolve(environment, arguments, showing)
-  if not environment then return { name = "", hosts = {}, databases = {}, values = {} } end
+  if not environment then return { name = "<environment>", placeholders = true } end
   if not environment.tree or showing then return environment end
   return require("neap.environment").resolve(environment, arguments)
+end
+
+--- A procedure that is shown for no environment: each group is empty, each value stands for itself.
+local function add_placeholders(view)
+  setmetatable(view.hosts, { __index = function() return {} end })
+  setmetatable(view, { __index = function(_, name) return ("<%s>"):format(tostring(name)) end })
 end
 
 --- What a procedure sees as env: hosts as objects, databases by name, and each value under its own name.
@@ -80,6 +86,7 @@ function words.environment(resolved)
     if view[name] == nil then view[name] = value end
   end
   view.secrets = require("neap.secrets").view(resolved.secrets or {})
+  if resolved.placeholders then add_placeholders(view) end
   return sandbox.frozen(view), view
 end
 

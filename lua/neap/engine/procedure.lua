@@ -201,8 +201,8 @@ local function declare_needs(loading, given)
   local found = {}
   for _, one in ipairs(list) do
     table.insert(loading.needs, one)
-    found[one.name] = raw[one.name]
-    if found[one.name] == nil then found[one.name] = raw.hosts[one.name] end
+    found[one.name] = rawget(raw, one.name) -- not a placeholder, where there is no environment
+    if found[one.name] == nil then found[one.name] = rawget(raw.hosts, one.name) end
   end
   local checked = sandbox.frozen(parameters.values(list, found, "value", loading.showing))
   return view(function(_, name)
