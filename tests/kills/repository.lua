@@ -88,6 +88,13 @@ function repository:neap(fault, ...)
     { env = environment(self, fault), clear_env = true, reads = true, input = "", timeout = 60 })
 end
 
+--- Runs a program as neap would be run: the release under strace, say.
+--- @param argv string[]
+--- @return table result  of process.run
+function repository:program(argv)
+  return process.run(argv, { env = environment(self), clear_env = true, reads = true, input = "", timeout = 60 })
+end
+
 --- Starts neap on it; closing the stream hangs up.
 --- @return stream
 function repository:start(...)

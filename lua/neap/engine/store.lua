@@ -36,6 +36,16 @@ local function open_for_writing(folder)
   local db = sqlite.open(folder .. "/journal.db", { mode = "create", busy_timeout = 10 })
   db:rows "pragma journal_mode = wal"
   db:script "pragma synchronous = full; pragma foreign_keys = on; pragma secure_delete = on"
+  db:script("begin immediate; " .. SCHEMA .. " commit") -- all the tables or none
+  return db
+end
+
+--- A journal whose process died before it had made its tables holds nothing, like one in memory that is new.
+local function open_for_reading(folder)
+  local db = sqlite.open(folder .. "/journal.db", { mode = "read", busy_timeout = 10 })
+  if db:rows("select 1 from sqlite_master where name = 'record'")[1] then return db end
+  db:close()
+  db = sqlite.open ":memory:"
   db:script(SCHEMA)
   return db
 end
@@ -44,9 +54,8 @@ end
 --- @param options? { read_only: boolean }
 --- @return table store
 function store.open(folder, options)
-  local read_only = options and options.read_only
-  local db = read_only and sqlite.open(folder .. "/journal.db", { mode = "read", busy_timeout = 10 })
-    or open_for_writing(folder)
+  local open = options and options.read_only and open_for_reading or open_for_writing
+  local db = open(folder)
   return setmetatable({ db = db, folder = folder }, store)
 end
 
