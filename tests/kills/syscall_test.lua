@@ -6,7 +6,7 @@ local repository = require "tests.kills.repository"
 
 local RELEASE = "build/neap"
 local RUN = { "run", "demo/it", "--env", "lab", "--yes", "--foreground" }
-local SAMPLE, SEED = 24, 20261121
+local SAMPLE, SEED = 100, 20261121
 
 local LAST = {
   a = "new", ["a.loaded"] = "new", x = "made", y = "made", reloads = "reload\n",

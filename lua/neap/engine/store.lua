@@ -40,10 +40,21 @@ local function open_for_writing(folder)
   return db
 end
 
---- A journal whose process died before it had made its tables holds nothing, like one in memory that is new.
+local function has_tables(db) return db:rows("select 1 from sqlite_master where name = 'record'")[1] ~= nil end
+
+--- A journal whose process died before it had made its tables holds nothing, like one in memory that is new. One that died
+--- while it made them has left SQLite something to put back, which takes the right to write.
 local function open_for_reading(folder)
-  local db = sqlite.open(folder .. "/journal.db", { mode = "read", busy_timeout = 10 })
-  if db:rows("select 1 from sqlite_master where name = 'record'")[1] then return db end
+  local path = folder .. "/journal.db"
+  local db = sqlite.open(path, { mode = "read", busy_timeout = 10 })
+  local ok, made = pcall(has_tables, db)
+  if not ok then
+    db:close()
+    if not (fault.is(made) and tostring(made.code):find "^SQLITE_READONLY") then error(made, 0) end
+    db = sqlite.open(path, { mode = "write", busy_timeout = 10 })
+    made = has_tables(db)
+  end
+  if made then return db end
   db:close()
   db = sqlite.open ":memory:"
   db:script(SCHEMA)
