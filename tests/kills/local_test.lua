@@ -3,11 +3,6 @@
 local group      = require "neap.engine.group"
 local repository = require "tests.kills.repository"
 
-local LAST = {
-  a = "new", ["a.loaded"] = "new", x = "made", y = "made", reloads = "reload\n",
-  count = "saw old\n", ["count-x"] = "x\n", ["count-y"] = "y\n",
-}
-
 local function faults(passed)
   local list = {}
   for point, count in pairs(passed) do
@@ -26,7 +21,7 @@ local function each_kill(check)
   local passed = first:points(function()
     equal(first:neap(nil, "run", "demo/it", "--env", "lab", "--yes", "--foreground").status, 0)
   end)
-  equal(first:world(), LAST)
+  equal(first:world(), repository.LAST)
   local list, place = faults(passed), scratch()
   truthy(#list > 60)
   local killed = 0
@@ -38,7 +33,7 @@ local function each_kill(check)
       local ok, problem = pcall(check, world)
       if not ok then error(("%s: %s"):format(fault, tostring(problem)), 0) end
     else
-      equal({ fault, world:world() }, { fault, LAST })
+      equal({ fault, world:world() }, { fault, repository.LAST })
     end
     require("native.fs").remove_tree(world.folder)
   end)
@@ -63,7 +58,7 @@ describe("a run that is killed", function()
   it("ends after resume as if nothing had been, with one line of each command", function()
     each_kill(function(world)
       runs(world, "resume")
-      equal(world:world(), LAST)
+      equal(world:world(), repository.LAST)
       equal(world:witnesses_left(), 0)
     end)
   end)

@@ -8,6 +8,12 @@ repository.__index = repository
 
 local NEAP = "build/fault/neap"
 
+--- What the targets hold after a run of the procedure that nothing disturbed.
+repository.LAST = {
+  a = "new", ["a.loaded"] = "new", x = "made", y = "made", reloads = "reload\n",
+  count = "saw old\n", ["count-x"] = "x\n", ["count-y"] = "y\n",
+}
+
 local LIB = [[
 -- Kinds of this group's own.
 effect.resource "demo.flag" {

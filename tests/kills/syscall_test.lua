@@ -8,11 +8,6 @@ local RELEASE = "build/neap"
 local RUN = { "run", "demo/it", "--env", "lab", "--yes", "--foreground" }
 local SAMPLE, SEED = 100, 20261121
 
-local LAST = {
-  a = "new", ["a.loaded"] = "new", x = "made", y = "made", reloads = "reload\n",
-  count = "saw old\n", ["count-x"] = "x\n", ["count-y"] = "y\n",
-}
-
 local function traced(world, options)
   local argv = { "strace", "-qq", table.unpack(options) }
   argv[#argv + 1] = RELEASE
@@ -71,7 +66,7 @@ describe("the release, killed on its way into a system call", function()
         finish(world)
       end
       local now = world:world()
-      for name, text in pairs(LAST) do
+      for name, text in pairs(repository.LAST) do
         if now[name] ~= text then
           error(("%s %d: %s is %q"):format(call.name, call.ordinal, name, tostring(now[name])), 0)
         end

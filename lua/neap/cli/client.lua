@@ -140,17 +140,13 @@ function client.starting(verb, answers)
   end
 end
 
-local IN_PROCESS = { run = { "neap.engine.run", "start" }, resume = { "neap.engine.run", "resume" },
-                     rollback = { "neap.engine.rollback", "start" } }
-
 --- What attend.during is to call for a verb: its worker, or with --foreground the engine in this process.
 --- @param verb "run"|"resume"|"rollback"
 --- @param options table
 --- @return fun(request: table): table
 function client.calling(verb, options)
   if not options.foreground then return client.starting(verb, options.console.may_ask) end
-  local place = IN_PROCESS[verb]
-  return require(place[1])[place[2]]
+  return require("neap.cli.worker").start_of(verb)
 end
 
 --- Whether somebody listens at the environment's socket.

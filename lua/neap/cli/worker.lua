@@ -7,6 +7,14 @@ local STARTS = { run = { "neap.engine.run", "start" }, resume = { "neap.engine.r
 
 local worker = { summary = "own a run; started by run, resume and rollback", hidden = true }
 
+--- What a verb calls of the engine, in a worker or, with --foreground, in the terminal's own process.
+--- @param verb "run"|"resume"|"rollback"
+--- @return fun(given: table): table
+function worker.start_of(verb)
+  local place = STARTS[verb]
+  return require(place[1])[place[2]]
+end
+
 local function announce(message)
   require("neap.cli.view.console").new({}):answer(json.encode(message))
 end
@@ -15,8 +23,7 @@ end
 function worker.main()
   local given = json.decode(io.read "a")
   for path, text in pairs(given.files or {}) do given.files[path] = crypto.unbase64(text) end
-  local place = STARTS[given.verb]
-  return require("neap.engine.worker").serve(require(place[1])[place[2]], given, announce)
+  return require("neap.engine.worker").serve(worker.start_of(given.verb), given, announce)
 end
 
 return worker
