@@ -3,7 +3,8 @@ BUILD    ?= build
 CFLAGS   ?= -O2 -g
 SSH2     := $(BUILD)/vendor/libssh2
 LUA      := $(shell find lua -name '*.lua' -not -path 'lua/types/*')
-ARGPARSE := $(firstword $(wildcard /usr/share/lua/5.4/argparse.lua /usr/share/lua/5.3/argparse.lua /usr/share/lua/5.1/argparse.lua))
+# asked anew each time, for `make deps all` installs what is looked for here
+ARGPARSE  = $(firstword $(shell ls /usr/share/lua/5.[431]/argparse.lua 2>/dev/null))
 
 # SAN=1: sanitizers; FAULTS=1: fail points (NEAP_FAULT), which a release does not have
 ifdef SAN
@@ -21,16 +22,23 @@ NEAP := $(OUT)/neap
 # The core is linked statically: most of a dynamic start-up goes into relocations. libcrypto stays shared, because curl
 # brings it along later and two copies in one process are one too many.
 # libuv_a on Debian 12, libuv from 13 on
-UV       := $(if $(wildcard /usr/lib/*/libuv_a.a),uv_a,uv)
-STATIC   := lua5.4 $(UV) sqlite3 yaml jansson zstd utf8proc
+UV        = $(if $(shell ls /usr/lib/*/libuv_a.a 2>/dev/null),uv_a,uv)
+STATIC    = lua5.4 $(UV) sqlite3 yaml jansson zstd utf8proc
 INCLUDES := -I/usr/include/lua5.4 -I$(SSH2)/include
-LIBS     := $(foreach l,$(STATIC),-l:lib$(l).a) $(SSH2)/lib/libssh2.a -lcrypto -lm -ldl -lpthread
+LIBS      = $(foreach l,$(STATIC),-l:lib$(l).a) $(SSH2)/lib/libssh2.a -lcrypto -lm -ldl -lpthread
 WARN     := -std=gnu11 -Wall -Wextra -Werror
-SOURCES  := $(wildcard src/*.c)
+# What brings a heavy library along is a module of its own beside neap, opened at its first use.
+LOADED   := pg mysql
+CFLAGS_pg    = $(shell pkg-config --cflags libpq)
+LIBS_pg      = $(shell pkg-config --libs libpq)
+CFLAGS_mysql = $(shell pkg-config --cflags libmariadb)
+LIBS_mysql   = $(shell pkg-config --libs libmariadb)
+SOURCES  := $(filter-out $(LOADED:%=src/%.c),$(wildcard src/*.c))
 OBJECTS  := $(SOURCES:src/%.c=$(OUT)/o/%.o) $(OUT)/o/lua_files.o
+MODULES  := $(patsubst src/%.c,$(OUT)/lib/neap/%.so,$(wildcard $(LOADED:%=src/%.c)))
 
 .PHONY: all help deps demo test sim lab-test check bench soak fault clean lint
-all: $(NEAP) ## build build/neap
+all: $(NEAP) $(MODULES) ## build build/neap
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -38,9 +46,16 @@ help: ## list the targets
 $(NEAP): $(OBJECTS)
 	$(CC) $(CFLAGS) $(EXTRA) -Wl,-E -o $@ $(OBJECTS) $(LIBS)
 
+$(OUT)/o/modules.o: src # which files are there
+$(OUT)/o/modules.o: EXTRA += -DLOADED_MODULES='$(foreach m,$(MODULES),"$(basename $(notdir $(m)))",)'
+
 $(OUT)/o/%.o: src/%.c $(SSH2)/lib/libssh2.a Makefile
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(EXTRA) $(WARN) -D_GNU_SOURCE $(INCLUDES) -MMD -MP -c -o $@ $<
+
+$(OUT)/lib/neap/%.so: src/%.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(EXTRA) $(WARN) -D_GNU_SOURCE $(INCLUDES) $(CFLAGS_$*) -MMD -MP -fPIC -shared -o $@ $< $(LIBS_$*)
 
 $(SSH2)/lib/libssh2.a: vendor/libssh2.sh
 	sh vendor/libssh2.sh $(SSH2)
@@ -58,7 +73,7 @@ $(OUT)/o/lua_files.S: $(LUA) $(ARGPARSE) Makefile
 $(OUT)/o/lua_files.o: $(OUT)/o/lua_files.S
 	$(CC) -c -o $@ $<
 
-test: $(NEAP) ## the tests that need no lab
+test: all ## the tests that need no lab
 	TZ=UTC $(NEAP) test $(or $(T),$(wildcard tests/native tests/engine tests/targets tests/cli tests/*_test.lua))
 
 deps: ## install what vendor/ declares (root or sudo), once
@@ -81,7 +96,7 @@ soak: lab-test ## the same at full length: every fail point on real servers; the
 bench: all ## speed beside other tools, as ratios; QUICK=1 fewer samples, BENCH_PEERS=1 installs ansible and pyinfra
 	tests/bench/bench.py
 
-sim: $(NEAP) ## the simulator: N=schedules, or SEED=n to show one
+sim: all ## the simulator: N=schedules, or SEED=n to show one
 	tests/sim/run.sh
 
 lint: ## the linters alone
@@ -100,4 +115,4 @@ fault: ## build/fault/neap, with fail points
 clean: ## remove what was built
 	rm -rf $(BUILD)
 
--include $(OBJECTS:.o=.d)
+-include $(OBJECTS:.o=.d) $(MODULES:.so=.d)

@@ -1,9 +1,13 @@
 /* The list of native modules, and the search for neap's own Lua, which is embedded as text. */
 #include "modules.h"
+#include "error.h"
 
+#include <dlfcn.h>
 #include <lauxlib.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define MODULES(X) \
 	X(clock) X(crypto) X(diff) X(error) X(fault) X(fs) X(json) X(memory) X(process) X(secret) X(sftp) X(signal) \
@@ -15,6 +19,9 @@
 MODULES(DECLARE)
 
 static const luaL_Reg natives[] = {MODULES(ENTRY){NULL, NULL}};
+
+/* Those that bring a heavy library along: NAME.so in lib/neap beside the program or beside its folder. */
+static const char *const loaded[] = {LOADED_MODULES NULL};
 
 /* Made by the Makefile from lua/: path below lua/, text, length; ended by a NULL path. */
 struct lua_file {
@@ -81,6 +88,47 @@ static int search(lua_State *L)
 	return 1;
 }
 
+/* Pushes the path of the program's folder, without a slash at its end. */
+static void push_program_folder(lua_State *L)
+{
+	char path[PATH_MAX];
+	ssize_t length = readlink("/proc/self/exe", path, sizeof(path));
+
+	if (length < 0 || length == sizeof(path))
+		luaL_error(L, "/proc/self/exe does not say where neap lies");
+	while (length > 0 && path[--length] != '/')
+		;
+	lua_pushlstring(L, path, (size_t)length);
+}
+
+static void *open_library(lua_State *L, const char *name)
+{
+	void *library;
+
+	push_program_folder(L);
+	library = dlopen(lua_pushfstring(L, "%s/lib/neap/%s.so", lua_tostring(L, -1), name), RTLD_NOW | RTLD_LOCAL);
+	lua_pop(L, 1);
+	if (!library && access(lua_pushfstring(L, "%s/lib/neap/%s.so", lua_tostring(L, -1), name), F_OK) == -1)
+		library = dlopen(lua_pushfstring(L, "%s/../lib/neap/%s.so", lua_tostring(L, -2), name),
+				RTLD_NOW | RTLD_LOCAL);
+	return library;
+}
+
+/* Opens the module named in the first upvalue. It is not closed again: its library may hold threads and handlers. */
+static int open_loaded(lua_State *L)
+{
+	const char *name = lua_tostring(L, lua_upvalueindex(1));
+	void *library = open_library(L, name);
+	lua_CFunction open = NULL;
+
+	if (library)
+		*(void **)&open = dlsym(library, lua_pushfstring(L, "luaopen_%s", name));
+	if (!open)
+		return error_raise(L, "missing", "native.%s cannot be opened: %s", name, dlerror());
+	lua_settop(L, 0);
+	return open(L);
+}
+
 /* package is kept for neap's own Lua; its paths are emptied, so that nothing is loaded from outside. */
 void modules_open(lua_State *L)
 {
@@ -91,6 +139,12 @@ void modules_open(lua_State *L)
 			continue;
 		lua_pushcfunction(L, native->func);
 		lua_setfield(L, -2, native->name);
+	}
+	for (const char *const *name = loaded; *name; name++) {
+		lua_pushfstring(L, "native.%s", *name);
+		lua_pushstring(L, *name);
+		lua_pushcclosure(L, open_loaded, 1);
+		lua_rawset(L, -3);
 	}
 	lua_pop(L, 1);
 	lua_pushliteral(L, "");

@@ -83,6 +83,7 @@ for name in "${names[@]}"; do [ -n "$(installed_version "$name")" ] || new+="$na
 "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${names[@]}"
 stay_off nginx nginx.service
 stay_off postgresql postgresql.service
+stay_off mariadb-server mariadb.service
 stay_off openssh-server ssh.service ssh.socket
 
 lacking=$(missing "$@")
