@@ -50,8 +50,8 @@ local said = {}
 
 --- The records that the client has not seen yet; from then on it gets each event.
 function said.attach(hub, client, message)
-  for entry in hub.session.journal.store:records(hub.session.number) do
-    if entry.seq > message.after then send(hub, client, entry.line .. "\n") end
+  for entry in hub.session.journal.store:records(hub.session.number, message.after) do
+    send(hub, client, entry.line .. "\n")
   end
   client.attached, client.answers, hub.arrived = true, message.answers, true
   if hub.asking and client.answers then send(hub, client, hub.asking.line) end

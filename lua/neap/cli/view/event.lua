@@ -136,6 +136,7 @@ function on.answer(_, record)
 end
 
 function on.note(_, record)
+  if record.kind == "summary" then return nil end
   local text = tostring(record.text or record.remark or "")
   local how = record.trusted and "vouched for" or "met"
   if record.kind == "pin" then return { sign = "=", text = text, result = how } end
