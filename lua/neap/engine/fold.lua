@@ -4,7 +4,7 @@
 --- What has ended lies in the journal, not here: of a step that is done stay the numbers of its records, of its effects
 --- that are in place as well, and `step` and `effect` read them again. Outlines of records will do to fold: `complete` then
 --- fetches what is left open whole.
-local chain   = require "native.chain"
+local chain   = require "native.sqlite_chain"
 local data    = require "neap.engine.data"
 local json    = require "native.json"
 local summary = require "neap.engine.summary"

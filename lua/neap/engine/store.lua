@@ -1,5 +1,5 @@
 --- Where records live: an environment's journal.db. lua/neap/fakes/store.lua is the same in memory.
-local chain  = require "native.chain"
+local chain  = require "native.sqlite_chain"
 local crypto = require "native.crypto"
 local fault  = require "native.error"
 local fs     = require "native.fs"
@@ -160,9 +160,9 @@ function store:records(run, after, before)
   return self.db:each(SOME, run, after, before or math.maxinteger)
 end
 
---- Begins to follow the hash chain of a run; see native.chain.
+--- Begins to follow the hash chain of a run; see native.sqlite_chain.
 --- @param run integer
---- @return native.chain.check
+--- @return native.sqlite_chain.check
 function store:chain(run) return chain.begin(self.folder .. "/journal.db", ALL, run) end
 
 --- The last record of a run before another whose line holds a text.

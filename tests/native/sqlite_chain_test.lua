@@ -1,4 +1,4 @@
-local chain  = require "native.chain"
+local chain  = require "native.sqlite_chain"
 local crypto = require "native.crypto"
 local sqlite = require "native.sqlite"
 

@@ -1,18 +1,18 @@
---- @meta native.chain
+--- @meta native.sqlite_chain
 
 --- Chains of hashed records in a database file: each record's hash is SHA-256 over its predecessor's hash and its line. They
 --- are followed in a thread, by a connection of its own, while Lua goes on.
---- @class native.chain
+--- @class native.sqlite_chain
 local chain = {}
 
---- @class native.chain.check
+--- @class native.sqlite_chain.check
 local check = {}
 
 --- Begins to follow the records of a run.
 --- @param path string
 --- @param sql string  of the rows { seq, hash, line } in order, with ? for the run
 --- @param run integer
---- @return native.chain.check
+--- @return native.sqlite_chain.check
 function chain.begin(path, sql, run) end
 
 --- Takes in what is said of steps that are over and of effects in place. Raises `protocol` where it is not such a text.

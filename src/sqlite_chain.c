@@ -1,4 +1,4 @@
-/* native.chain: what a run's records come to, without a look at each by Lua: their chain of hashes is followed in a thread
+/* native.sqlite_chain: what a run's records come to, without a look at each by Lua: their chain of hashes is followed in a thread
  * beside what Lua does, and what a summary says of many is put into tables. */
 #include "error.h"
 #include "sqlite.h"
@@ -13,7 +13,7 @@
 #include <string.h>
 #include <uv.h>
 
-#define TYPE "chain.check"
+#define TYPE "sqlite_chain.check"
 #define HEX 64 /* digits of a SHA-256 */
 #define BUSY_MS 10000
 
@@ -200,7 +200,7 @@ static int chain_add(lua_State *L)
 	return s ? 0 : error_raise(L, "protocol", "not a summary of records");
 }
 
-int luaopen_chain(lua_State *L)
+int luaopen_sqlite_chain(lua_State *L)
 {
 	static const luaL_Reg functions[] = {{"begin", chain_begin}, {"add", chain_add}, {NULL, NULL}};
 	static const luaL_Reg methods[] = {
