@@ -1,5 +1,5 @@
-/* native.sqlite_chain: what a run's records come to, without a look at each by Lua: their chain of hashes is followed in a thread
- * beside what Lua does, and what a summary says of many is put into tables. */
+/* native.sqlite_chain: what a run's records come to, without a look at each by Lua: their chain of hashes is followed in a
+ * thread beside what Lua does, and what a summary says of many is put into tables. */
 #include "error.h"
 #include "sqlite.h"
 

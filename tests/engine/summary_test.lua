@@ -102,6 +102,22 @@ describe("a summary", function()
     matches(audit.all(w.store)[1].problem, "is not what the records before it come to")
   end)
 
+  it("does not let a run be taken up of which a record that it stands for was altered", function()
+    local w = world.new(TEXT, {})
+    w:start()
+    local records = w.store.by_run[1]
+    local count, line = #records, records[5].line
+    matches(line, '"type":"intent"')
+    records[5].line = line:gsub('"target":"a"', '"target":"z"')
+    w.log = {}
+    local failure = raises(w.resume, w)
+    equal({ failure.kind, #records, w.log }, { "journal", count, {} })
+    matches(failure.message, "damaged at record 5")
+    records[5].line = line
+    records[#records - 1].hash = ("0"):rep(64)
+    equal(raises(w.resume, w).kind, "journal")
+  end)
+
   it("that only looks like one is passed over", function()
     local w = world.new([[
       step "One" { run = function() return { kind = "summary", earlier = 7 } end }
