@@ -104,7 +104,7 @@ void pg_begin(lua_State *L, struct pg_connection *c)
 	PQclear(c->failed);
 	c->result = c->failed = NULL;
 	c->busy = true;
-	c->waiting = c->own_transaction = c->changing = c->copied = c->broken_off = false;
+	c->talking = c->waiting = c->own_transaction = c->changing = c->copied = c->broken_off = false;
 	c->rows = c->bytes = c->results = 0;
 	c->sent = 0;
 }
@@ -238,11 +238,11 @@ static void set_integer(lua_State *L, const char *name, lua_Integer value)
 	lua_setfield(L, -2, name);
 }
 
-static bool in_transaction(const struct pg_connection *c)
+bool pg_in_transaction(const struct pg_connection *c)
 {
 	PGTransactionStatusType status = PQtransactionStatus(c->pg);
 
-	return status == PQTRANS_INTRANS || status == PQTRANS_INERROR || (status == PQTRANS_ACTIVE && !c->own_transaction);
+	return status == PQTRANS_INTRANS || status == PQTRANS_INERROR;
 }
 
 static void set_parameters(lua_State *L, struct pg_connection *c)
@@ -272,7 +272,7 @@ static int connection_facts(lua_State *L)
 	set_integer(L, "port", strtol(PQport(c->pg), NULL, 10));
 	if (PQsslInUse(c->pg))
 		set_text(L, "tls", PQsslAttribute(c->pg, "protocol"));
-	lua_pushboolean(L, in_transaction(c));
+	lua_pushboolean(L, pg_in_transaction(c));
 	lua_setfield(L, -2, "in_transaction");
 	set_parameters(L, c);
 	return 1;

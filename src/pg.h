@@ -25,6 +25,7 @@ struct pg_connection {
 	PGresult *failed; /* the first error of the operation, or NULL */
 	int fd;           /* of the socket while the loop may watch it, else -1 */
 	bool busy;        /* an operation is under way */
+	bool talking;     /* a task waits for the server's answer, or was to */
 	bool waiting;     /* the server has something to do, so that it is asked to stop when the operation is given up */
 
 	/* of the exchange under way; see pg_talk */
@@ -35,7 +36,7 @@ struct pg_connection {
 	bool own_transaction; /* the statement stands in `begin read only` of its own */
 	bool changing;
 	lua_Integer rows, bytes, most_rows, most_bytes;
-	int results;
+	int results, timeout_ms;
 
 	/* of a copy */
 	char *row;        /* of libpq, while it is taken over; else NULL */
@@ -68,6 +69,9 @@ void pg_end(struct pg_connection *c);
 /* The guard at the index guards no longer: whoever goes on with the operation has taken over. */
 void pg_disarm(lua_State *L, int guard);
 
+/* Whether a transaction is open, also one that has failed. */
+bool pg_in_transaction(const struct pg_connection *c);
+
 /* Asks the server to end what runs and closes the connection, without waiting. */
 void pg_give_up(struct pg_connection *c);
 
@@ -91,6 +95,9 @@ void pg_connect_open(lua_State *L);
  */
 int pg_talk(lua_State *L);
 
+/* A task_wait for the connection's socket. */
+int pg_wait(lua_State *L, struct pg_connection *c, int events, lua_CFunction step);
+
 /* Sends by the simple protocol, in which a text without parameters goes, and talks. */
 int pg_say(lua_State *L, struct pg_connection *c, const char *text, int (*then)(lua_State *L, struct pg_connection *c));
 
@@ -112,9 +119,11 @@ int pg_simple(lua_State *L);
 int pg_rows(lua_State *L);
 void pg_query_open(lua_State *L);
 
-/* What a statement that reads begins with: `begin read only`, unless a transaction is open, for which leave to change is
- * needed; then `start`. */
-int pg_start_reading(lua_State *L, struct pg_connection *c, const char *what,
+/* What reads needs leave to change, too, inside a transaction that was begun before: that may write. Raises "denied". */
+void pg_may_read(lua_State *L, const char *what);
+
+/* Begins a transaction that cannot write, by that text, unless one is open; then `start`. */
+int pg_start_reading(lua_State *L, struct pg_connection *c, const char *begin,
 		     int (*start)(lua_State *L, struct pg_connection *c));
 
 /* Ends a transaction of its own and goes on with `then`. */

@@ -3,6 +3,7 @@
 local fs      = require "native.fs"
 local process = require "native.process"
 local sshd    = require "tests.sshd"
+local task    = require "native.task"
 
 local postgres = {}
 
@@ -97,12 +98,16 @@ local function add_control(server)
 
   --- Ends every process of it at once, as a power cut would; begin() starts it again.
   function server.kill()
-    local pid = postmaster()
-    local children = sshd.run { "ps", "-o", "pid=", "--ppid", tostring(pid) }
-    process.kill(pid, process.start_time(pid))
-    for child in children:gmatch "%d+" do
-      local start_time = process.start_time(math.tointeger(child))
-      if start_time then process.kill(math.tointeger(child), start_time) end
+    local pids = { postmaster() }
+    for child in sshd.run({ "ps", "-o", "pid=", "--ppid", tostring(pids[1]) }):gmatch "%d+" do
+      pids[#pids + 1] = math.tointeger(child)
+    end
+    for _, pid in ipairs(pids) do
+      local start_time = process.start_time(pid)
+      if start_time then process.kill(pid, start_time) end
+    end
+    for _, pid in ipairs(pids) do -- until nobody has the number: the server that starts asks for it
+      while process.start_time(pid) do task.sleep(0.01) end
     end
   end
 
