@@ -261,15 +261,17 @@ static const char *kind_of(struct pg_connection *c, const char *message, const c
 
 static int raise_unconnected(lua_State *L, struct pg_connection *c)
 {
-	const char *message, *code;
+	const char *message, *code, *host = PQhost(c->pg);
+	bool named; /* libpq names the address where it was given one */
 
 	pg_push_message(L, PQerrorMessage(c->pg));
 	message = lua_tostring(L, -2);
 	code = lua_tostring(L, -1);
-	error_push(L, kind_of(c, message, code ? code : ""), "%s", message);
+	named = !host || strstr(message, host);
+	error_push(L, kind_of(c, message, code ? code : ""), "%s%s%s", named ? "" : host, named ? "" : ": ", message);
 	lua_pushstring(L, code);
 	lua_setfield(L, -2, "code");
-	lua_pushstring(L, PQhost(c->pg));
+	lua_pushstring(L, host);
 	lua_setfield(L, -2, "host");
 	return lua_error(L);
 }

@@ -35,18 +35,21 @@ static void add_line(luaL_Buffer *out, const char *line, size_t length, char cod
 void pg_push_message(lua_State *L, const char *message)
 {
 	char code[6] = "";
+	const char *last = NULL; /* a login that TLS was tried for is tried without, and says the same once more */
 	luaL_Buffer out;
-	size_t length, added = 0;
+	size_t length;
 
 	luaL_buffinit(L, &out);
-	for (const char *line = message; *line && added < MESSAGE_MOST; line += length + (line[length] != 0)) {
+	for (const char *line = message; *line && line - message < MESSAGE_MOST; line += length + (line[length] != 0)) {
 		length = strcspn(line, "\n");
 		if (!length || *line == '\t' || !strncmp(line, "LOCATION:", 9))
 			continue;
-		if (added)
+		if (last && !strncmp(line, last, length + 1))
+			continue;
+		if (last)
 			luaL_addstring(&out, "; ");
 		add_line(&out, line, length, code);
-		added += length;
+		last = line;
 	}
 	luaL_pushresult(&out);
 	if (*code)

@@ -81,7 +81,7 @@ describe("pg copy_in", function()
     waiting:cancel()
     equal(select(2, waiting:wait()).kind, "cancelled")
     matches(raises(connection.query, connection, "select 1"), "the connection is closed")
-    server.sql "lock table copied in access exclusive mode nowait" -- else something of it would be left
+    server.sql "begin; lock table copied in access exclusive mode; commit" -- waits for what would still copy
     equal(server.sql "select count(*) from copied", "0\n")
   end)
 
@@ -195,9 +195,9 @@ describe("pg copies of any length", function()
     equal(copy_in(next_chunk), 64000)
     local bytes = 0
     equal(connection:copy_out("copy copied to stdout", function(text) bytes = bytes + #text end), 64000)
-    truthy(bytes > 63 << 20)
+    truthy(bytes > 60 << 20)
     collectgarbage()
-    truthy(memory.used() - used < 4 << 20)
+    truthy(memory.used() - used < 4 << 20 or error(memory.used() - used))
     truthy(resident() - held < 24 << 10 or error(("%d KiB more"):format(resident() - held)))
   end)
 end)
