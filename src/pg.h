@@ -24,6 +24,7 @@ struct pg_connection {
 	PGresult *result; /* kept here, not in a local: a Lua error would leak a local */
 	PGresult *failed; /* the first error of the operation, or NULL */
 	int fd;           /* of the socket while the loop may watch it, else -1 */
+	int silence_ms;   /* that the peer may leave unacknowledged once connected; -1: as it was set from the beginning */
 	bool busy;        /* an operation is under way */
 	bool talking;     /* a task waits for the server's answer, or was to */
 	bool waiting;     /* the server has something to do, so that it is asked to stop when the operation is given up */

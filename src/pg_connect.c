@@ -6,13 +6,16 @@
 
 #include <lauxlib.h>
 #include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <uv.h>
 
 #define SETTINGS "pg.settings"
 
-enum { SETTINGS_MOST = 64, PLACES_MOST = 64 };
+enum { SETTINGS_MOST = 64, PLACES_MOST = 64, MS_MOST = 3600 * 1000 };
 
 /* Stack of pg.connect: the connection, its settings, options, a guard; comma lists: what is wanted, and what was found. */
 enum { CONNECTION = 1, SETTINGS_AT, OPTIONS, GUARD, HOST, ADDRESS, PORT, HOSTS, ADDRESSES, PORTS, STACK = PORTS };
@@ -26,6 +29,7 @@ struct settings {
 	const char *failure;         /* of the last name that was not found, or NULL */
 	int host, places;            /* the host that is looked up, from 0; how many places are found */
 	bool looking;
+	double timeout; /* seconds for all */
 };
 
 struct resolving {
@@ -292,6 +296,8 @@ static int connected(lua_State *L, struct pg_connection *c)
 	bool iso = dates && !strncmp(dates, "ISO", 3);
 
 	PQsetnonblocking(c->pg, 1);
+	if (c->silence_ms >= 0)
+		setsockopt(c->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &c->silence_ms, sizeof c->silence_ms);
 	if (PQserverVersion(c->pg) < 120000)
 		return pg_say(L, c, "set datestyle = 'ISO'; set extra_float_digits = 2", ready);
 	return iso ? ready(L, c) : pg_say(L, c, "set datestyle = 'ISO'", ready);
@@ -314,11 +320,39 @@ static int connect_step(lua_State *L)
 	return task_wait(L, c->fd, next == PGRES_POLLING_READING ? TASK_READ : TASK_WRITE, connect_step);
 }
 
+/* Milliseconds for which one address may be silent; 0: as for what is said later. */
+static int share_of(lua_State *L, struct settings *s)
+{
+	const char *each = find(s, "connect_timeout");
+	int places = s->places ? s->places : push_part(L, ADDRESS, 0);
+	double share = each && strtod(each, NULL) > 0 ? strtod(each, NULL) : INT32_MAX;
+
+	if (places > 1 && s->timeout / places < share)
+		share = s->timeout / places;
+	return share > MS_MOST / 1000.0 ? 0 : share < 0.1 ? 100 : (int)(share * 1000);
+}
+
+/*
+ * libpq goes on to the next address once the kernel gives one up, and leaves a connect_timeout to those who block. So the
+ * kernel is told to give up sooner, until the connection stands.
+ */
+static void share_time(lua_State *L, struct pg_connection *c, struct settings *s)
+{
+	int share = share_of(L, s);
+
+	c->silence_ms = -1;
+	if (!share)
+		return;
+	c->silence_ms = (int)strtol(find(s, "tcp_user_timeout"), NULL, 10);
+	set(L, s, "tcp_user_timeout", lua_pushfstring(L, "%d", share));
+}
+
 static int start_connecting(lua_State *L)
 {
 	struct pg_connection *c = lua_touserdata(L, CONNECTION);
 	struct settings *s = lua_touserdata(L, SETTINGS_AT);
 
+	share_time(L, c, s);
 	s->keywords[s->count] = s->values[s->count] = NULL;
 	c->pg = PQconnectStartParams((const char *const *)s->keywords, (const char *const *)s->values, 0);
 	if (!c->pg)
@@ -450,6 +484,18 @@ static int resolve_step(lua_State *L)
 	}
 }
 
+static double timeout_of(lua_State *L)
+{
+	double seconds = PG_CONNECT_MS / 1000.0;
+
+	if (lua_istable(L, 2)) {
+		lua_getfield(L, 2, "timeout");
+		seconds = luaL_optnumber(L, -1, seconds);
+		lua_pop(L, 1);
+	}
+	return seconds;
+}
+
 /* connect(settings [, {timeout = 15}]) -> connection. The settings are libpq's; nothing is sent before all is checked. */
 int pg_connect(lua_State *L)
 {
@@ -459,7 +505,7 @@ int pg_connect(lua_State *L)
 	luaL_checktype(L, 1, LUA_TTABLE);
 	lua_settop(L, 2);
 	error_check_options(L, 2, names);
-	read_settings(L);
+	read_settings(L)->timeout = timeout_of(L);
 	c = lua_newuserdatauv(L, sizeof *c, 0);
 	memset(c, 0, sizeof *c);
 	c->fd = -1;

@@ -84,6 +84,28 @@ describe("pg.connect", function()
     matches(failure_of({ target_session_attrs = "standby" }).message, "server is not in hot standby mode")
   end)
 
+  it("goes on from an address that is silent to the next", function()
+    -- a socket whose queue is full answers nobody
+    local program = [[
+import socket, sys
+s = socket.socket(); s.bind(("127.0.0.1", 0)); s.listen(0)
+full = []
+for i in range(4):
+    c = socket.socket(); c.setblocking(False); c.connect_ex(s.getsockname()); full.append(c)
+print(s.getsockname()[1], flush=True)
+sys.stdin.read()]]
+    local silent <close> = process.spawn({ "python3", "-c", program }, { reads = true })
+    local port = math.tointeger(tonumber(silent:read()))
+    local started = task.now()
+    local made <close> = connect({ host = "127.0.0.1,127.0.0.1", port = ("%d,%d"):format(port, server.port) }, { timeout = 2 })
+    equal(made:facts().port, server.port)
+    truthy(task.now() - started > 0.9)
+    matches(sshd.run { "ss", "-Htnoi", "state", "established", ("dport = :%d"):format(server.port) }, "timer:%(keepalive")
+    local failure = failure_of({ port = port, connect_timeout = 1 }, { timeout = 30 })
+    equal(failure.kind, "connect")
+    matches(failure.message, "timed out")
+  end)
+
   it("waits no longer than was said, and closes what it began", function()
     local folder = scratch()
     local silent <close> = socket.listen(folder .. "/.s.PGSQL.5432")

@@ -1,6 +1,7 @@
 local memory   = require "native.memory"
 local pg       = require "native.pg"
 local postgres = require "tests.postgres"
+local process  = require "native.process"
 local task     = require "native.task"
 
 local server, connection
@@ -198,6 +199,7 @@ describe("pg copies of any length", function()
     truthy(bytes > 60 << 20)
     collectgarbage()
     truthy(memory.used() - used < 4 << 20 or error(memory.used() - used))
-    truthy(resident() - held < 24 << 10 or error(("%d KiB more"):format(resident() - held)))
+    local most = process.executable():find("/san/", 1, true) and 320 << 10 or 24 << 10 -- the sanitizer keeps what is freed
+    truthy(resident() - held < most or error(("%d KiB more"):format(resident() - held)))
   end)
 end)

@@ -44,8 +44,8 @@ local connection = {}
 --- Connects. Settings are libpq's keywords (host, hostaddr, port, dbname, user, password, service, passfile, sslmode, sslrootcert,
 --- application_name, options, target_session_attrs, …); what they leave open is taken as libpq does, from PG* of the environment,
 --- the service file and ~/.pgpass. Names are looked up beside the loop, and each of their addresses is tried in turn.
---- client_encoding is UTF8, keep-alives find a dead peer within a minute; libpq's connect_timeout has no effect: the timeout holds
---- for all addresses together.
+--- client_encoding is UTF8, keep-alives find a dead peer within a minute. The timeout is that of all; an address that does not
+--- answer has its share of it, or connect_timeout seconds where that is less.
 --- Raises `connect` (nothing was sent), `auth` (who we are is refused, or the server's certificate is), `missing` (no such
 --- database), `timeout`.
 --- @param settings table<string, string|integer|native.secret.value>
