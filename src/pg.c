@@ -248,8 +248,8 @@ bool pg_in_transaction(const struct pg_connection *c)
 static void set_parameters(lua_State *L, struct pg_connection *c)
 {
 	static const char *const names[] = {
-		"server_version", "server_encoding", "client_encoding", "application_name", "DateStyle", "IntervalStyle", "TimeZone",
-		"is_superuser", "session_authorization", "in_hot_standby", "default_transaction_read_only", NULL,
+		"server_version", "server_encoding", "client_encoding", "application_name", "DateStyle", "IntervalStyle",
+		"TimeZone", "is_superuser", "session_authorization", "in_hot_standby", "default_transaction_read_only", NULL,
 	};
 
 	lua_newtable(L);
@@ -285,17 +285,21 @@ void pg_noticed(void *connection, const PGresult *notice)
 	struct pg_connection *c = connection;
 	const char *severity = PQresultErrorField(notice, PG_DIAG_SEVERITY);
 	const char *text = PQresultErrorField(notice, PG_DIAG_MESSAGE_PRIMARY);
-	char *kept;
+	char **kept = &c->notices[c->notice_count];
 
 	if (!text)
 		text = PQresultErrorMessage(notice);
-	if (c->notice_count == PG_NOTICES_MOST || asprintf(&kept, "%s: %.*s", severity ? severity : "NOTICE", NOTICE_MOST, text) < 0)
+	if (c->notice_count == PG_NOTICES_MOST ||
+	    asprintf(kept, "%s: %.*s", severity ? severity : "NOTICE", NOTICE_MOST, text) < 0)
 		c->notices_lost++;
 	else
-		c->notices[c->notice_count++] = kept;
+		c->notice_count++;
 }
 
-/* connection:notices() -> list of what the server said beside its answers since the last call, how many more there were */
+/*
+ * connection:notices() -> list of what the server said beside its answers since the last call, how many more there
+ * were
+ */
 static int connection_notices(lua_State *L)
 {
 	struct pg_connection *c = pg_check(L);
@@ -332,7 +336,12 @@ static void require_json(lua_State *L)
 
 int luaopen_pg(lua_State *L)
 {
-	static const luaL_Reg functions[] = {{"connect", pg_connect}, {"bytes", pg_bytes}, {"array", pg_array}, {NULL, NULL}};
+	static const luaL_Reg functions[] = {
+		{"connect", pg_connect},
+		{"bytes", pg_bytes},
+		{"array", pg_array},
+		{NULL, NULL},
+	};
 	static const luaL_Reg methods[] = {
 		{"query", pg_query},
 		{"execute", pg_execute},

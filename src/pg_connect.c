@@ -17,7 +17,10 @@
 
 enum { SETTINGS_MOST = 64, PLACES_MOST = 64, MS_MOST = 3600 * 1000 };
 
-/* Stack of pg.connect: the connection, its settings, options, a guard; comma lists: what is wanted, and what was found. */
+/*
+ * Stack of pg.connect: the connection, its settings, options, a guard; comma lists: what is wanted, and what was
+ * found.
+ */
 enum { CONNECTION = 1, SETTINGS_AT, OPTIONS, GUARD, HOST, ADDRESS, PORT, HOSTS, ADDRESSES, PORTS, STACK = PORTS };
 
 /* While a connection is being made. Owns keywords and values; wiped, for one is a password. */
@@ -194,8 +197,8 @@ static void forget_options(PQconninfoOption *options)
 }
 
 /*
- * Pushes host, hostaddr and port as they are once the service file and the variables of the environment are counted in. Only
- * libpq knows that, and only of a connection: one that is refused for its settings before anything is sent.
+ * Pushes host, hostaddr and port as they are once the service file and the variables of the environment are counted
+ * in. Only libpq knows that, and only of a connection: one that is refused for its settings before anything is sent.
  */
 static void push_places(lua_State *L, struct settings *s)
 {
@@ -224,7 +227,10 @@ static void push_places(lua_State *L, struct settings *s)
 	forget_options(options);
 }
 
-/* Pushes the part of a comma list at the index, from 0; of a list of one always that one. Returns the count of parts. */
+/*
+ * Pushes the part of a comma list at the index, from 0; of a list of one always that one. Returns the count of
+ * parts.
+ */
 static int push_part(lua_State *L, int index, int part)
 {
 	const char *at = lua_tostring(L, index);
@@ -333,8 +339,8 @@ static int share_of(lua_State *L, struct settings *s)
 }
 
 /*
- * libpq goes on to the next address once the kernel gives one up, and leaves a connect_timeout to those who block. So the
- * kernel is told to give up sooner, until the connection stands.
+ * libpq goes on to the next address once the kernel gives one up, and leaves a connect_timeout to those who block.
+ * So the kernel is told to give up sooner, until the connection stands.
  */
 static void share_time(lua_State *L, struct pg_connection *c, struct settings *s)
 {
@@ -439,9 +445,9 @@ static void start_resolving(lua_State *L, struct settings *s, const char *name)
 
 static int raise_unresolved(lua_State *L, struct settings *s)
 {
-	const char *host = lua_tostring(L, HOST);
+	const char *host = lua_tostring(L, HOST), *why = s->failure ? s->failure : "it has no address";
 
-	error_push(L, "connect", "%s: the name cannot be resolved: %s", host, s->failure ? s->failure : "it has no address");
+	error_push(L, "connect", "%s: the name cannot be resolved: %s", host, why);
 	lua_pushstring(L, host);
 	lua_setfield(L, -2, "host");
 	return lua_error(L);
@@ -496,7 +502,10 @@ static double timeout_of(lua_State *L)
 	return seconds;
 }
 
-/* connect(settings [, {timeout = 15}]) -> connection. The settings are libpq's; nothing is sent before all is checked. */
+/*
+ * connect(settings [, {timeout = 15}]) -> connection. The settings are libpq's; nothing is sent before all is
+ * checked.
+ */
 int pg_connect(lua_State *L)
 {
 	static const char *const names[] = {"timeout", NULL};

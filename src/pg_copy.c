@@ -54,7 +54,7 @@ static struct pg_connection *prepare(lua_State *L, int default_ms)
 	return c;
 }
 
-static int send_copy(lua_State *L, struct pg_connection *c, int (*on_result)(lua_State *L, struct pg_connection *c))
+static int send_copy(lua_State *L, struct pg_connection *c, pg_callback *on_result)
 {
 	if (c->failed)
 		return finish(L, c);
@@ -252,8 +252,8 @@ static int take_in(lua_State *L, struct pg_connection *c)
 }
 
 /*
- * connection:copy_in(sql, next_chunk [, {timeout}]) -> count of rows. Changes its target. next_chunk gives piece after piece and
- * then nil, and may wait; what it raises ends the copy, of which nothing stays.
+ * connection:copy_in(sql, next_chunk [, {timeout}]) -> count of rows. Changes its target. next_chunk gives piece
+ * after piece and then nil, and may wait; what it raises ends the copy, of which nothing stays.
  */
 int pg_copy_in(lua_State *L)
 {

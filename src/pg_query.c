@@ -158,8 +158,7 @@ static int statement_over(lua_State *L, struct pg_connection *c)
 }
 
 /* Begins the exchange; pg_talk goes on with it. */
-static void send_statement(lua_State *L, struct pg_connection *c, int (*on_result)(lua_State *L, struct pg_connection *c),
-			   int (*then)(lua_State *L, struct pg_connection *c))
+static void send_statement(lua_State *L, struct pg_connection *c, pg_callback *on_result, pg_callback *then)
 {
 	const struct pg_parameters *p = lua_touserdata(L, PARAMETERS);
 	const char *sql = lua_tostring(L, SQL);
@@ -168,7 +167,8 @@ static void send_statement(lua_State *L, struct pg_connection *c, int (*on_resul
 	c->on_result = on_result;
 	c->then = then;
 	if (p)
-		sent = PQsendQueryParams(c->pg, sql, p->count, p->types, (const char *const *)p->values, p->lengths, p->formats, 0);
+		sent = PQsendQueryParams(c->pg, sql, p->count, p->types, (const char *const *)p->values, p->lengths,
+					 p->formats, 0);
 	else
 		sent = PQsendQuery(c->pg, sql);
 	if (!sent)
@@ -193,8 +193,7 @@ void pg_may_read(lua_State *L, const char *what)
 		task_may_change(L, what);
 }
 
-int pg_start_reading(lua_State *L, struct pg_connection *c, const char *begin,
-		     int (*start)(lua_State *L, struct pg_connection *c))
+int pg_start_reading(lua_State *L, struct pg_connection *c, const char *begin, pg_callback *start)
 {
 	if (pg_in_transaction(c))
 		return start(L, c);
@@ -202,7 +201,7 @@ int pg_start_reading(lua_State *L, struct pg_connection *c, const char *begin,
 	return pg_say(L, c, begin, start);
 }
 
-int pg_end_reading(lua_State *L, struct pg_connection *c, int (*then)(lua_State *L, struct pg_connection *c))
+int pg_end_reading(lua_State *L, struct pg_connection *c, pg_callback *then)
 {
 	if (!c->own_transaction || PQtransactionStatus(c->pg) == PQTRANS_IDLE)
 		return then(L, c);
@@ -242,8 +241,10 @@ static int timeout_of(lua_State *L, int default_ms)
 	return seconds < 0 ? 0 : seconds < MS_MOST / 1000 ? (int)(seconds * 1000) : MS_MOST;
 }
 
-/* Checks the arguments, so that a wrong one costs no connection; `with` parameters at index 3, or without. Leaves the stack up
- * to the guard. */
+/*
+ * Checks the arguments, so that a wrong one costs no connection; `with` parameters at index 3, or without. Leaves
+ * the stack up to the guard.
+ */
 static struct pg_connection *prepare(lua_State *L, bool with, const char *const names[], int default_ms)
 {
 	struct pg_connection *c = pg_check(L);
@@ -307,7 +308,10 @@ static int execute(lua_State *L, bool with)
 	return start_statement(L, c);
 }
 
-/* connection:execute(sql [, params [, options]]) -> result. Changes its target; a second statement is refused by the server. */
+/*
+ * connection:execute(sql [, params [, options]]) -> result. Changes its target; a second statement is refused by
+ * the server.
+ */
 int pg_execute(lua_State *L)
 {
 	task_may_change(L, "pg.execute");
@@ -331,7 +335,10 @@ struct reading {
 
 enum { OF_CONNECTION = 1, OF_SQL, OF_DESCRIPTION };
 
-/* Stack of the call that gives the next row: the connection, the statement's text, the reading, what describes a row. */
+/*
+ * Stack of the call that gives the next row: the connection, the statement's text, the reading, what describes a
+ * row.
+ */
 enum { READING_AT = 3, DESCRIPTION };
 
 static int reading_close(lua_State *L)
@@ -435,8 +442,8 @@ static int start_rows(lua_State *L, struct pg_connection *c)
 }
 
 /*
- * for row, description in connection:rows(sql [, params [, {timeout}]]): in a transaction that cannot write. A loop that is
- * left before its last row gives the connection up.
+ * for row, description in connection:rows(sql [, params [, {timeout}]]): in a transaction that cannot write. A loop
+ * that is left before its last row gives the connection up.
  */
 int pg_rows(lua_State *L)
 {

@@ -248,7 +248,7 @@ int pg_talk(lua_State *L)
 	return pg_raise_lost(L, c);
 }
 
-int pg_say(lua_State *L, struct pg_connection *c, const char *text, int (*then)(lua_State *L, struct pg_connection *c))
+int pg_say(lua_State *L, struct pg_connection *c, const char *text, pg_callback *then)
 {
 	c->on_result = NULL;
 	c->then = then;

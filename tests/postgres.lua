@@ -1,5 +1,5 @@
---- A PostgreSQL server of this test process alone, on loopback and a socket, with TLS and passwords, for the tests of SQL.
---- It is started at its first use, and ended and removed when this process is gone, however it ends.
+--- A PostgreSQL server of this test process alone, on loopback and a socket, with TLS and passwords, for the tests
+--- of SQL. It is started at its first use, and ended and removed when this process is gone, however it ends.
 local fs      = require "native.fs"
 local process = require "native.process"
 local sshd    = require "tests.sshd"
@@ -123,7 +123,8 @@ end
 local function make()
   local folder = fs.mkdtemp((os.getenv "TMPDIR" or "/tmp") .. "/neap-postgres-")
   local server = {
-    folder = folder, data = folder .. "/data", bin = programs(), host = "127.0.0.1", port = sshd.free_port(), socket = folder,
+    folder = folder, data = folder .. "/data", bin = programs(),
+    host = "127.0.0.1", port = sshd.free_port(), socket = folder,
     user = "postgres", password = "p w'\\" .. math.random(1 << 40), ca = folder .. "/ca.crt",
     other_ca = folder .. "/other.crt",
   }
@@ -136,8 +137,8 @@ local function make()
   return server
 end
 
---- The server of this process: host, port, socket (the folder of its socket), user, password, ca (what vouches for its name
---- "localhost"), other_ca; sql(text, database?) -> text, kill(), begin(), restart(), stop().
+--- The server of this process: host, port, socket (the folder of its socket), user, password, ca (what vouches for
+--- its name "localhost"), other_ca; sql(text, database?) -> text, kill(), begin(), restart(), stop().
 function postgres.start()
   running = running or make()
   return running

@@ -1,13 +1,9 @@
---- Statements of native.pg; connecting is in pg_connect_test.lua, COPY in pg_copy_test.lua.
+--- Statements of native.pg; there are pg_connect_test.lua, pg_value_test.lua and pg_copy_test.lua beside it.
 local fault    = require "native.error"
-local json     = require "native.json"
 local memory   = require "native.memory"
 local pg       = require "native.pg"
 local postgres = require "tests.postgres"
-local secret   = require "native.secret"
 local task     = require "native.task"
-
-local null = json.null
 
 local server
 
@@ -38,134 +34,6 @@ end
 
 before_each(function() server = postgres.start() end)
 
-describe("pg values", function()
-  it("come as what they are, each type by its name", function()
-    local connection <close> = connect()
-    for _, case in ipairs {
-      { "int2", "-32768", -32768 }, { "int4", "2147483647", 2147483647 }, { "oid", "4294967295", 4294967295 },
-      { "int8", "-9223372036854775808", math.mininteger }, { "float4", "1.5", 1.5 }, { "float8", "2", 2.0 },
-      { "float8", "0.1", 0.1 }, { "float8", "5e-324", 5e-324 }, { "float8", "1.7976931348623157e308", 1.7976931348623157e308 },
-      { "float8", "Infinity", math.huge }, { "float8", "-Infinity", -math.huge }, { "bool", "t", true },
-      { "bool", "f", false }, { "numeric", "12345678901234567890.10", "12345678901234567890.10" },
-      { "numeric", "NaN", "NaN" }, { "text", "é\n\"\\'", "é\n\"\\'" }, { "text", "", "" }, { "varchar", "x ", "x " },
-      { "date", "1999-12-31", "1999-12-31" }, { "timestamp", "2026-01-02 03:04:05.000006", "2026-01-02 03:04:05.000006" },
-      { "timestamptz", "2026-01-02 03:04:05+00", "2026-01-02 03:04:05+00" }, { "time", "03:04:05.5", "03:04:05.5" },
-      { "interval", "1 mon 2 days", "1 mon 2 days" }, { "uuid", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
-      "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11" }, { "json", '{"a": 1}', '{"a": 1}' }, { "jsonb", '{"a": 1}', '{"a": 1}' },
-      { "bytea", "\\x00ff5c27", "\0\xFF\\'" }, { "bytea", "", "" }, { "inet", "10.0.0.1/8", "10.0.0.1/8" },
-    } do
-      local result = connection:query(("select $1::%s as x"):format(case[1]), { case[2] })
-      equal({ result.types[1], result.rows[1][1] }, { case[1], case[3] })
-      equal(math.type(result.rows[1][1]), math.type(case[3]))
-    end
-    truthy(value(connection, "select 'NaN'::float8") ~= value(connection, "select 'NaN'::float8"))
-  end)
-
-  it("go as what they are in Lua, and come back the same", function()
-    local connection <close> = connect()
-    for _, case in ipairs {
-      { "int8", math.maxinteger }, { "int8", math.mininteger }, { "int2", 7 }, { "float8", 0.1 }, { "float8", 1e300 },
-      { "float8", math.huge }, { "float8", -math.huge }, { "float4", 2.5 }, { "bool", true }, { "bool", false },
-      { "text", "it's \"quoted\" \\ é € 𝄞 $1 %s\n\t" }, { "text", "" }, { "text", null }, { "int4", null },
-    } do
-      equal(value(connection, ("select $1::%s"):format(case[1]), { case[2] }), case[2])
-    end
-    equal(value(connection, "select pg_typeof($1)::text", { pg.bytes "x" }), "bytea")
-    local every = {}
-    for byte = 0, 255 do every[#every + 1] = string.char(byte) end
-    equal(value(connection, "select $1", { pg.bytes(table.concat(every)) }), table.concat(every))
-    execute(connection, "set bytea_output = 'escape'")
-    equal(value(connection, "select $1", { pg.bytes(table.concat(every)) }), table.concat(every))
-    local nan = value(connection, "select $1::float8", { 0 / 0 })
-    truthy(nan ~= nan)
-  end)
-
-  it("may be NULL, in any place", function()
-    local connection <close> = connect()
-    equal(connection:query("select $1::text, $2::int, $3::text", { null, 1, null, n = 3 }).rows, { { null, 1, null } })
-    matches(raises(connection.query, connection, "select $1, $2", { n = 2, "a" }), "parameter 2 is nil; NULL is json.null")
-    equal(value(connection, "select $1::text is null", { null }), true)
-  end)
-
-  it("may be arrays, nested and with NULL, of each type", function()
-    local connection <close> = connect()
-    for _, case in ipairs {
-      { "int4[]", { 1, -2, null } }, { "int8[]", {} }, { "float8[]", { 1.5, math.huge } }, { "bool[]", { true, false, null } },
-      { "text[]", { "NULL", "", "a,b", 'q"', "{}", "\\", " ", "é\n", null } }, { "int4[]", { { 1, 2 }, { 3, 4 } } },
-      { "text[]", { { { "a" } }, { { "}" } } } }, { "numeric[]", { "1.10", "2" } }, { "date[]", { "1999-12-31" } },
-    } do
-      local result = connection:query(("select $1::%s"):format(case[1]), { pg.array(case[2]) })
-      equal({ result.types[1], result.rows[1][1] }, { case[1], case[2] })
-    end
-    equal(value(connection, "select $1::bytea[]", { pg.array { pg.bytes "\0\"\\", null } }), { "\0\"\\", null })
-    equal(value(connection, "select '[0:1]={7,8}'::int[]"), { 7, 8 })
-    equal(json.encode(value(connection, "select '{}'::text[]")), "[]")
-    equal(value(connection, "select 5 = any($1::int[])", { pg.array { 1, 5 } }), true)
-  end)
-
-  it("of types that are not known here are text, with the number of their type", function()
-    local connection <close> = connect()
-    execute(connection, "create type pg_temp.colour as enum ('red', 'blue')")
-    local result = connection:query "select 'blue'::pg_temp.colour, row(1, 'a')"
-    equal(result.rows, { { "blue", "(1,a)" } })
-    equal(math.type(result.types[1]), "integer")
-  end)
-
-  it("are refused in words where they have no form", function()
-    local connection <close> = connect()
-    local function refused(parameter, pattern)
-      matches(raises(connection.query, connection, "select $1::text", { parameter }), pattern)
-    end
-    refused("a\0b", "parameter 1 has a NUL, which no text of PostgreSQL can hold; pg.bytes")
-    refused({}, "parameter 1 is a table; a statement takes")
-    refused(print, "parameter 1 is a function")
-    refused(pg.array { print }, "a list holds numbers, .* not a function")
-    refused(pg.array { "a\0" }, "a text in the list has a NUL")
-    local deep = {}
-    for _ = 1, 30 do deep = { deep } end
-    refused(pg.array(deep), "nested too deep")
-    local endless = {}
-    endless[1] = endless
-    refused(pg.array(endless), "nested too deep")
-    matches(raises(connection.query, connection, "select 1\0"), "holds a NUL")
-    matches(raises(connection.query, connection, "select 1", { n = 1 << 20 }), "0 to 65535 parameters")
-    matches(raises(connection.query, connection, "select 1", {}, { limit = 1 }), "no option is named 'limit'")
-    equal(value(connection, "select 1"), 1)
-  end)
-
-  it("that are hostile stay values", function()
-    local connection <close> = connect()
-    execute(connection, "create temporary table held (body text)")
-    local hostile = {
-      "'; drop table held; --", "\\'; drop table held; --", "$1", "$$; drop table held; $$", "%s%n", "\"", "\\", "'",
-      "\1\127\u{202E}", ("long "):rep(1 << 18),
-    }
-    for _, body in ipairs(hostile) do
-      equal(execute(connection, "insert into held values ($1)", { body }).affected, 1)
-      equal(value(connection, "select count(*) from held where body = $1", { body }), 1)
-    end
-    equal(value(connection, "select count(*) from held"), #hostile)
-    equal(raises(connection.query, connection, "select $1::text", { "\xFF" }).code, "22021")
-  end)
-
-  it("may be secrets, which no error tells", function()
-    local connection <close> = connect()
-    local keys = secret.keyring()
-    local password = secret.literal("hunter2 'or'", keys)
-    execute(connection, "create temporary table logins (name text primary key)")
-    equal(execute(connection, "insert into logins values ($1)", { password }).affected, 1)
-    equal(value(connection, "select length(name) from logins"), 12)
-    equal(value(connection, "select name from logins") == "hunter2 'or'", true)
-    local failure = raises(execute, connection, "insert into logins values ($1)", { password })
-    equal(failure.code, "23505")
-    matches(failure.hint, "Key %(name%)=%(%(secret %x+%)%) already exists")
-    truthy(not json.encode(failure):find("hunter2", 1, true))
-    matches(raises(connection.query, connection, "select $1::text[]", { pg.array { password } }), "cannot hold a secret")
-    local closed = secret.reference("vault:x", secret.fingerprint(password), keys)
-    equal(raises(connection.query, connection, "select $1::text", { closed }).kind, "missing")
-  end)
-end)
-
 describe("pg results", function()
   it("have columns, rows by position, what was done and to how many", function()
     local connection <close> = connect()
@@ -174,7 +42,8 @@ describe("pg results", function()
     equal(execute(connection, "create temporary table t (a int, b text)"),
       { columns = {}, types = {}, rows = {}, tag = "CREATE TABLE" })
     equal(execute(connection, "insert into t values (1, 'x'), (2, 'y') returning b, a"),
-      { columns = { "b", "a" }, types = { "text", "int4" }, rows = { { "x", 1 }, { "y", 2 } }, tag = "INSERT 0 2", affected = 2 })
+      { columns = { "b", "a" }, types = { "text", "int4" }, rows = { { "x", 1 }, { "y", 2 } }, tag = "INSERT 0 2",
+        affected = 2 })
     equal(execute(connection, "update t set a = 0 where a > $1", { 1 }).affected, 1)
     equal(execute(connection, "delete from t where false").affected, 0)
     equal(execute(connection, "create temporary table u as select * from t").affected, 2)
@@ -184,20 +53,23 @@ describe("pg results", function()
   it("are refused where they are larger than is wanted, and the connection with them", function()
     local connection <close> = connect()
     equal(#connection:query("select generate_series(1, 10)", {}, { max_rows = 10 }).rows, 10)
-    local failure = raises(connection.query, connection, "select generate_series(1, 100000000)", {}, { max_rows = 1000 })
+    local long = "select generate_series(1, 100000000)"
+    local failure = raises(connection.query, connection, long, {}, { max_rows = 1000 })
     equal(failure.kind, "protocol")
     matches(failure.message, "more than 1000 rows; rows%(%) takes them")
     truthy(wait_for(function() return running "generate_series" == "0\n" end))
     matches(raises(connection.query, connection, "select 1"), "connection is closed")
     local other <close> = connect()
-    failure = raises(other.query, other, "select repeat('x', 1000) from generate_series(1, 100)", {}, { max_bytes = 5000 })
+    local wide = "select repeat('x', 1000) from generate_series(1, 100)"
+    failure = raises(other.query, other, wide, {}, { max_bytes = 5000 })
     matches(failure.message, "more than 5000 bytes")
   end)
 
   it("of a change that are too large say that it was carried out", function()
     local connection <close> = connect()
     execute(connection, "create temporary table t (a int)")
-    local failure = raises(execute, connection, "insert into t select generate_series(1, 50) returning a", {}, { max_rows = 5 })
+    local many = "insert into t select generate_series(1, 50) returning a"
+    local failure = raises(execute, connection, many, {}, { max_rows = 5 })
     equal(failure.kind, "protocol")
     matches(failure.message, "was carried out, but its result has more than 5 rows")
     equal(value(connection, "select count(*) from t"), 50)
@@ -253,7 +125,7 @@ describe("pg statements", function()
     equal(raises(connection.query, connection, "select * from a").code, "42P01")
     equal(changing(connection.simple, connection, "create temporary table a (a int)").tag, "CREATE TABLE")
     equal(changing(connection.simple, connection, "insert into a values (1) returning a").rows, { { 1 } })
-    matches(raises(changing, connection.simple, connection, "select 1; select 2"), "2 statements, and all were carried out")
+    matches(raises(changing, connection.simple, connection, "select 1; select 2"), "2 statements, and all were carried")
     equal(value(connection, "select 1"), 1)
   end)
 
@@ -278,7 +150,8 @@ describe("pg statements", function()
     failure = raises(execute, connection, "insert into t values (1, 1)")
     equal({ failure.kind, failure.code, failure.hint }, { "remote", "23505", "Key (a)=(1) already exists." })
     equal(raises(execute, connection, "insert into t values (2, 0)").code, "23514")
-    failure = raises(execute, connection, "do $$ begin raise exception 'no' using errcode = 'ZZ001', hint = 'try'; end $$")
+    local refusing = "do $$ begin raise exception 'no' using errcode = 'ZZ001', hint = 'try'; end $$"
+    failure = raises(execute, connection, refusing)
     equal({ failure.kind, failure.code, failure.message, failure.hint }, { "remote", "ZZ001", "no", "try" })
     matches(failure.output, "PL/pgSQL function inline_code_block line 1 at RAISE")
     equal(value(connection, "select count(*) from t"), 1)
@@ -462,7 +335,8 @@ describe("a pg connection", function()
   it("tells what it is", function()
     local connection <close> = connect { application_name = "neap of a test" }
     local facts = connection:facts()
-    equal({ facts.user, facts.database, facts.host, facts.port, facts.tls }, { "postgres", "postgres", server.socket, server.port })
+    equal({ facts.user, facts.database, facts.tls }, { "postgres", "postgres" })
+    equal({ facts.host, facts.port }, { server.socket, server.port })
     equal(facts.backend, value(connection, "select pg_backend_pid()"))
     equal(facts.server_version, math.tointeger(tonumber(value(connection, "show server_version_num"))))
     equal(facts.parameters.application_name, "neap of a test")
