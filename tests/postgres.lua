@@ -131,7 +131,8 @@ local function make()
     other_ca = folder .. "/other.crt",
   }
   local stop = as_server { server.bin .. "pg_ctl", "-D", server.data, "-m", "immediate", "stop" }
-  server.watch = process.spawn({ "sh", "-c", APART, "sh", WATCH, folder, table.unpack(stop) }, { reads = true, cwd = "/" })
+  local watch = { "sh", "-c", APART, "sh", WATCH, folder, table.unpack(stop) }
+  server.watch = process.spawn(watch, { reads = true, cwd = "/" })
   server.watch:wait()
   make_certificates(folder)
   make_cluster(server)
