@@ -22,7 +22,8 @@ describe("a database of an environment", function()
   local function built(entry) return load("hosts: { jump: { ssh: j } }\ndatabases:\n  main: " .. entry).databases.main end
 
   it("says where it is by a host, a service, a folder of sockets", function()
-    equal(built "{ postgres: db.example.org, port: 5433, user: app, read_timeout: 3h }", { name = "main",
+    local main = built "{ postgres: db.example.org, port: 5433, user: app, read_timeout: 3h }"
+    equal(main, { name = "main",
       engine = "postgres", dialect = "postgres", host = "db.example.org", port = 5433, user = "app", tls = "verify",
       read_timeout = 10800 })
     local service = built "{ postgres: service=rdw, dialect: redshift, host: rdw.example.org, via: jump }"
