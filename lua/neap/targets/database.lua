@@ -263,14 +263,33 @@ function Pool:close()
   for connection in pairs(open) do connection:close() end
 end
 
+--- An entry, or the same server with another database to begin in.
+local function entry_inside(entry, inside)
+  return inside and setmetatable({ database = inside }, { __index = entry }) or entry
+end
+
 local function pool_of(value)
   local run, name = current_run(), databases.name(value)
-  local key = "database " .. name
+  local inside = type(value) == "table" and rawget(value, "inside") or nil
+  local key = "database " .. name .. (inside and "/" .. inside or "")
   if not run.connections[key] then
-    run.connections[key] = setmetatable({ name = name, entry = entry_of(run, name), open = {}, idle = {}, memory = {} },
-      Pool)
+    run.connections[key] = setmetatable({ name = name, entry = entry_inside(entry_of(run, name), inside), open = {},
+      idle = {}, memory = {} }, Pool)
   end
   return run.connections[key], run
+end
+
+--- Calls fn(connection) with a connection to another database of the same server, which is closed then.
+--- @param value string|table
+--- @param inside string  the other database
+--- @param fn fun(connection: neap.database.connection): any
+--- @return any
+function databases.elsewhere(value, inside, fn)
+  local other = { name = databases.name(value), inside = inside }
+  local results = table.pack(pcall(databases.within, other, "read", fn))
+  pool_of(other):close()
+  if not results[1] then error(results[2], 0) end
+  return table.unpack(results, 2, results.n)
 end
 
 --- What targets remember of a database as long as this process attends the run.

@@ -3,8 +3,12 @@
 local databases   = require "neap.targets.database"
 local effect      = require "neap.engine.effect"
 local fault       = require "native.error"
+local grants      = require "neap.targets.sql_grant"
+local marker      = require "neap.targets.sql_marker"
+local schemas     = require "neap.targets.sql_schema"
 local shell       = require "neap.targets.shell"
 local transaction = require "neap.targets.sql_transaction"
+local users       = require "neap.targets.sql_user"
 local values      = require "neap.targets.sql_values"
 
 local sql = {}
@@ -27,6 +31,15 @@ function sql.array(list) return values.array(list) end
 --- @param ... string
 --- @return string
 function sql.ident(db, ...) return databases.dialect(db):path(...) end
+
+sql.schema, sql.database = schemas.schema, schemas.database
+sql.role, sql.user = users.role, users.user
+sql.grant, sql.revoke = grants.grant, grants.revoke
+
+--- The parts of own kinds whose changes are SQL: prepare, take, release; transaction(name, call, fn) and
+--- outside(name, call, text, params, result_of) for their run, put and undo.
+sql.marker = { prepare = marker.prepare, take = marker.take, release = marker.release,
+  transaction = marker.transaction, outside = marker.outside }
 
 local database = databases.methods
 

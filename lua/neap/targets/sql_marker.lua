@@ -215,27 +215,52 @@ local function named(connection, id, text)
   return text
 end
 
+local function begin_outside(connection, call)
+  connection.timeout = call.timeout
+  local session = tostring(ask(connection, SESSION[connection.dialect.name])[1][1])
+  if not insert(connection, call.witness, run_id(), "open", session) then too_late(connection) end
+end
+
+--- What a server refused stays to be seen: it may have done a part of it.
+local function carry_out_outside(connection, id, fn)
+  local ok, result = pcall(fn, connection)
+  if ok then
+    finish(connection, id, result)
+    return result
+  end
+  if not fault.is(result) or not CUT[result.kind] then
+    act(connection, "update neap.effects set state = 'failed' where id = ?", { id })
+  end
+  error(result, 0)
+end
+
 --- Carries one statement out that commits by itself: the row before it, and what came of it after.
 --- @param name string  the database
 --- @param call { witness: string, timeout: number }
 --- @param text string
---- @param params any[]
+--- @param params fun(connection: neap.database.connection): any[]  as the native module takes them
 --- @param result_of fun(result: table): any
 --- @return any result
 function marker.outside(name, call, text, params, result_of)
   return databases.within(name, "change", function(connection)
-    connection.timeout = call.timeout
-    local session = tostring(ask(connection, SESSION[connection.dialect.name])[1][1])
-    if not insert(connection, call.witness, run_id(), "open", session) then too_late(connection) end
+    begin_outside(connection, call)
     local given = named(connection, call.witness, text)
-    local ok, result = pcall(connection.execute, connection, given, params)
-    if not ok and fault.is(result, "remote") then
-      act(connection, "update neap.effects set state = 'failed' where id = ?", { call.witness })
-    end
-    if not ok then error(result, 0) end
-    result = result_of(result)
-    finish(connection, call.witness, result)
-    return result
+    return carry_out_outside(connection, call.witness, function()
+      return result_of(connection:execute(given, params(connection)))
+    end)
+  end)
+end
+
+--- Carries out what puts a state, to be a part of a kind's `put`: in one transaction with its row where the server can;
+--- MariaDB, whose DDL commits by itself, between two acts on the row, so that what was cut short is compared.
+--- @param name string  the database
+--- @param call { witness: string, timeout: number }
+--- @param fn fun(connection: neap.database.connection): any
+function marker.put(name, call, fn)
+  if databases.dialect(name).transactional_ddl then return marker.transaction(name, call, fn) end
+  databases.within(name, "change", function(connection)
+    begin_outside(connection, call)
+    carry_out_outside(connection, call.witness, fn)
   end)
 end
 
@@ -308,6 +333,17 @@ function marker.take(target, id, intent)
     if fault.is(made) and dialect.is_waiting(made) then return "running", "a transaction of it is still open" end
     error(made, 0)
   end)
+end
+
+--- The same for a state that marker.put puts: where the row cannot tell, nil, and the state is compared.
+--- @param target { database: string }
+--- @param id string
+--- @param intent table
+--- @return "done"|"void"|"running"|nil verdict
+--- @return any detail
+function marker.take_state(target, id, intent)
+  local verdict, detail = marker.take(target, id, intent)
+  if verdict == "done" or verdict == "void" or verdict == "running" then return verdict, detail end
 end
 
 --- The rows of the effects of a run, for tests and people.

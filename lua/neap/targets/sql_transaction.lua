@@ -126,10 +126,14 @@ end
 
 -- ---- the kinds ----
 
+local function outside(target, one, call)
+  return marker.outside(target.database, call, one.text,
+    function(connection) return values.for_server(connection, one.params) end, result_of)
+end
+
 local function undo(target, statements, call)
   if #statements == 1 and not databases.dialect(target.database):is_transactional(statements[1].text) then
-    local one = statements[1]
-    return marker.outside(target.database, call, one.text, one.params, result_of)
+    return outside(target, statements[1], call)
   end
   return marker.transaction(target.database, call, function(connection)
     for _, one in ipairs(statements) do send(connection, one) end
@@ -142,7 +146,7 @@ local function show(target) return target.database end
 effect.action "sql.execute" {
   prepare = marker.prepare, take = marker.take, release = marker.release, timeout = 3600,
   run = function(target, data, call)
-    if data.outside then return marker.outside(target.database, call, data.text, data.params, result_of) end
+    if data.outside then return outside(target, data, call) end
     return marker.transaction(target.database, call, function(connection)
       local result = send(connection, data)
       check_affected(data.affects, result, data.text)
