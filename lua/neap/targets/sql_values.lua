@@ -83,7 +83,7 @@ function for_server(connection, value, nested)
     local items = array(connection, value.value)
     return nested and items or connection.driver.array(items)
   end
-  return connection.dialect.name == "mysql" and value.value or connection.driver.bytes(value.value)
+  return connection.driver.bytes(value.value)
 end
 
 --- Packed parameters as the native module of a connection takes them.
