@@ -22,11 +22,28 @@ end
 --- @param more? table  other keys
 function world.entry(engine, folder, more)
   local server = SERVERS[engine]()
-  local entry = { name = "main", engine = engine, dialect = engine, host = "localhost", port = server.port,
-    user = server.user, password = write_password(server, folder), ca = server.ca, tls = "verify",
-    database = engine == "postgres" and "postgres" or "test" }
+  local entry = { name = "main", engine = engine, dialect = engine, port = server.port,
+    host = engine == "postgres" and "localhost" or server.host, user = server.user, ca = server.ca, tls = "verify",
+    password = write_password(server, folder), database = engine == "postgres" and "postgres" or "neap_test" }
   for key, value in pairs(more or {}) do entry[key] = value end
   return entry, server
+end
+
+--- What psql or the mariadb client prints of these statements, columns parted by | or tabs.
+function world.sql(engine, text)
+  local server = SERVERS[engine]()
+  if engine == "postgres" then return server.sql(text) end
+  return server.sql("use neap_test; " .. text)
+end
+
+--- A text with $1, $2 … as this engine writes its placeholders; they have to stand in order.
+function world.placed(engine, text) return engine == "mysql" and text:gsub("%$%d", "?") or text end
+
+--- Forgets what earlier tests have left beside their tables.
+function world.clean(engine)
+  local there = world.sql(engine, "select count(*) from information_schema.tables where table_schema = 'neap' " ..
+    "and table_name = 'effects'")
+  if there:find "1" then world.sql(engine, "delete from neap.effects") end
 end
 
 --- A procedure with a step for each text, of which `db` is the database.
@@ -37,11 +54,20 @@ end
 function world.trial(engine, folder, steps, more)
   local entry, server = world.entry(engine, folder, more)
   local texts = {}
-  for i, text in ipairs(steps) do texts[i] = "local db = env.databases.main " .. text end
+  for i, text in ipairs(steps) do texts[i] = "local db = env.databases.main " .. world.placed(engine, text) end
   local trial = fixture.trial(texts, folder)
   trial.environment.databases = { main = entry }
   trial.server = server
   return trial
+end
+
+--- The result of a step of a run.
+function world.result(trial, title)
+  local result
+  for _, event in ipairs(trial:all "end") do
+    if event.path == (title or "Step 1") and not event.kind then result = event.result or result end
+  end
+  return result
 end
 
 --- A run without an engine behind it, with the database `main`.

@@ -186,7 +186,7 @@ end
 --- Adds to an error what is known here: of which database it is, and what its code means.
 local function raise_here(self, failure)
   if fault.is(failure) then
-    failure.host = failure.host or self.name
+    failure.host = self.name
     failure.hint = failure.hint or dialect.why(failure)
   end
   error(failure, 0)
@@ -225,10 +225,13 @@ function Connection:execute(text, params, options) return send(self, "execute", 
 --- @return fun(): any[]?, string[]? iterator
 function Connection:rows(text, params)
   limit(self, self.read_timeout, "query")
+  -- MariaDB's rows come without names
+  local columns = self.dialect.name == "mysql" and
+    self.native:query(("select * from (%s\n) as neap_rows limit 0"):format(text), params or {}).columns
   local step, state = self.native:rows(text, params or {}, { timeout = self.read_timeout })
   return function()
     local row, description = step(state)
-    return row, description and description.columns
+    return row, columns or description and description.columns
   end
 end
 

@@ -169,13 +169,21 @@ local function counting(self, one, count)
   return text and { text = text, params = params }
 end
 
+--- MariaDB explains a change only to whom it lets make it.
+local function explain_change(self, one)
+  local ok, text = pcall(explain, { database = self.name }, one.text, one.params)
+  if ok then return text end
+  if fault.is(text, "denied") then return "explain: " .. text.message end
+  error(text, 0)
+end
+
 --- What the plan shows beside the statement: how many rows it is about now, and how the server would do it.
 local function planned(self, one, options)
   local found = {}
   local asked = counting(self, one, options.count)
   local ok, failure = pcall(function()
     if asked then found.count = values.value(query({ database = self.name }, asked.text, asked.params, {})) end
-    if options.explain then found.explain = explain({ database = self.name }, one.text, one.params) end
+    if options.explain then found.explain = explain_change(self, one) end
   end)
   if ok then return found end
   if fault.is(failure, "unknown") then return { later = true } end

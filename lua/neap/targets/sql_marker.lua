@@ -30,8 +30,8 @@ local CREATE = {
 }
 local SCHEMA = { postgres = "create schema neap", redshift = "create schema neap",
   mysql = "create database if not exists neap" }
-local EXISTS = "select (select count(*) from information_schema.schemata where schema_name = 'neap') as schemas, " ..
-  "(select count(*) from information_schema.tables where table_schema = 'neap' and table_name = 'effects') as tables"
+local EXISTS = "select (select count(*) from information_schema.schemata where schema_name = 'neap') as has_schema, " ..
+  "(select count(*) from information_schema.tables where table_schema = 'neap' and table_name = 'effects') as has_table"
 
 --- A statement with placeholders as this server writes them.
 local function placed(connection, text)
@@ -126,6 +126,7 @@ local function too_late(connection)
 end
 
 local function encoded(result)
+  if result == nil then return json.null end
   local ok, text = pcall(json.encode, result)
   if not ok then
     fault.raise { kind = "conflict", message = "what it returned is no text that can be kept: " .. tostring(text) }
