@@ -182,15 +182,30 @@ local function attribute_words(sql, attributes, before)
   return table.concat(words, " ")
 end
 
---- A list of names stays one: search_path is set as names, not as one text.
+--- The names of a search path, as the server writes it: some in quotes, which may hold a comma.
+local function names_of(path)
+  local names, at = {}, 1
+  while at <= #path do
+    local quoted, after = path:match('^%s*"(.-)"%s*()', at)
+    while quoted and path:sub(after, after) == '"' do -- a doubled quote is a part of the name
+      local more, further = path:match('^"(.-)"%s*()', after)
+      if not more then break end
+      quoted, after = quoted .. '"' .. more, further
+    end
+    local bare
+    if not quoted then bare, after = path:match("^%s*([^,]-)%s*()%f[,\0]", at) end
+    names[#names + 1] = quoted or bare
+    at = after + 1
+  end
+  return names
+end
+
+--- search_path is set as names, not as one text.
 local function setting_value(sql, name, value)
   if name ~= "search_path" then return sql:literal(value) end
-  local names = {}
-  for part in (value .. ","):gmatch "%s*([^,]-)%s*," do
-    local bare = part:match '^"(.*)"$'
-    names[#names + 1] = sql:literal(bare and bare:gsub('""', '"') or part)
-  end
-  return table.concat(names, ", ")
+  local quoted = {}
+  for i, one in ipairs(names_of(value)) do quoted[i] = sql:literal(one) end
+  return table.concat(quoted, ", ")
 end
 
 local function put_settings(connection, role, before, after)
