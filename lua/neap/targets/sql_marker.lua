@@ -285,18 +285,25 @@ local function session_state(connection, session)
   return "gone"
 end
 
-local function verdict_of_open(connection, row, probe)
-  if row[3] == json.null then return "partial", "a statement of it ended the transaction that it was in" end
-  local state = session_state(connection, row[3])
-  if state == "running" then return "running", "the statement still runs" end
+--- What a query says of a statement or, where that was to take it back, of its undo.
+local function probed(connection, intent)
+  local probe = type(intent.data) == "table" and intent.data.done
   if not probe then return "unknown", "its statement was begun, and nothing says how it ended" end
   local found = connection:query(probe).rows[1]
   local value = found and found[1]
-  local happened = value and value ~= json.null and value ~= 0 and value ~= "0" and value ~= "f"
-  return happened and "done" or "void"
+  local there = value and value ~= json.null and value ~= 0 and value ~= "0" and value ~= "f"
+  if intent.undoes then there = not there end
+  return there and "done" or "void"
 end
 
-local function verdict_of(connection, id, probe)
+local function verdict_of_open(connection, row, intent)
+  if row[3] == json.null then return "partial", "a statement of it ended the transaction that it was in" end
+  local state = session_state(connection, row[3])
+  if state == "running" then return "running", "the statement still runs" end
+  return probed(connection, intent)
+end
+
+local function verdict_of(connection, id, intent)
   local row = ask(connection, "select state, result, session from neap.effects where id = ?", { id })[1]
   if not row then
     fault.raise { kind = "conflict", host = connection.name,
@@ -305,7 +312,7 @@ local function verdict_of(connection, id, probe)
   if row[1] == "done" then return "done", row[2] ~= json.null and json.decode(row[2]) or nil end
   if row[1] == "closed" then return "void" end
   if row[1] == "failed" then return "partial", "the server refused it" end
-  return verdict_of_open(connection, row, probe)
+  return verdict_of_open(connection, row, intent)
 end
 
 local function close_row(connection, id)
@@ -325,12 +332,11 @@ end
 --- @return "done"|"void"|"running"|"partial"|"unknown" verdict
 --- @return any detail
 function marker.take(target, id, intent)
-  local probe = type(intent.data) == "table" and intent.data.done or nil
   return databases.within(target.database, "change", function(connection)
     connection.timeout = TAKE_TIMEOUT
     local ok, made = pcall(close_row, connection, id)
     if ok and made then return "void" end
-    if ok then return verdict_of(connection, id, not intent.undoes and probe or nil) end
+    if ok then return verdict_of(connection, id, intent) end
     if fault.is(made) and dialect.is_waiting(made) then return "running", "a transaction of it is still open" end
     error(made, 0)
   end)
