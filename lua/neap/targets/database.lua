@@ -187,7 +187,10 @@ end
 local function raise_here(self, failure)
   if fault.is(failure) then
     failure.host = self.name
-    failure.hint = failure.hint or dialect.why(failure)
+    local why = dialect.why(failure)
+    if why and failure.hint ~= why then
+      failure.output, failure.hint = failure.output or failure.hint, why
+    end
   end
   error(failure, 0)
 end
