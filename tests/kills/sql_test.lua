@@ -1,5 +1,5 @@
---- kill -9 at each commit of the journal and before and after each call to a target, in turn: a real process, a real server.
---- Needs the build with fail points (make fault).
+--- kill -9 at each commit of the journal and before and after each call to a target, in turn: a real process, a real
+--- server. Needs the build with fail points (make fault).
 local fs      = require "native.fs"
 local group   = require "neap.engine.group"
 local process = require "native.process"
@@ -39,9 +39,9 @@ local function new_world(engine, folder, index)
   local server = SERVERS[engine]()
   local self = setmetatable({ folder = folder, engine = engine, server = server, counter = "counter_" .. index,
     lines = "lines_" .. index }, World)
-  sql(engine, ("drop table if exists %s; drop table if exists %s; create table %s (n int); insert into %s values (0); " ..
-    "create table %s (line varchar(40) primary key)"):format(self.counter, self.lines, self.counter, self.counter,
-    self.lines))
+  sql(engine, ("drop table if exists %s; drop table if exists %s; create table %s (n int); " ..
+    "insert into %s values (0); create table %s (line varchar(40) primary key)"):format(self.counter, self.lines,
+    self.counter, self.counter, self.lines))
   local names = { self.counter, self.counter, self.counter, self.lines, self.lines, self.lines, self.lines }
   local environment = ("databases:\n  main: { %s: %s, port: %d, user: %s, database: %s, ca: %s, password: " ..
     "env:NEAP_TEST_PASSWORD }\n"):format(engine, engine == "postgres" and "localhost" or "127.0.0.1", server.port,

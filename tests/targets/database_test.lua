@@ -95,7 +95,9 @@ for _, engine in ipairs { "postgres", "mysql" } do
       end)
       matches(met["database main"], engine == "postgres" and "^system %d+$" or "^server ")
       within({}, function(run)
-        function run.meet() require("native.error").raise { kind = "denied", message = "another", code = "identity" } end
+        function run.meet()
+          require("native.error").raise { kind = "denied", message = "another", code = "identity" }
+        end
         equal(raises(session).code, "identity")
         equal(sessions(0), 0)
       end)
