@@ -17,7 +17,7 @@ function scanner.new(read, name, marks)
   local self = setmetatable({ read = read, name = name, marks = marks, places = {}, text = "", from = 0, at = 1, line = 1,
     counted = 1, final = false }, scanner)
   self:forget()
-  self:more()
+  repeat self:more() until #self.text >= 3 or self.final
   if sub(self.text, 1, 3) == "\xEF\xBB\xBF" then self.at, self.counted = 4, 4 end
   return self
 end

@@ -57,7 +57,7 @@ end
 
 --- The next lines of the data behind the item that `next` has returned last; nil at their end.
 --- @return string?
-function Items:data() return self.scanner:data() end
+function Items:data() return self.scanner.data_left and self.scanner:data() or nil end
 
 --- Raises kind `protocol` for what is wrong at an item.
 --- @param item neap.sql_item
@@ -78,18 +78,18 @@ local substitute
 
 --- A value that stands in the text as it is must leave the statement's end where it is.
 local function plain(name, value, values, depth)
-  if value == "" then return value end
-  local items = split.open(function()
-    local text = value
-    value = nil
-    return text and text .. ";"
-  end, "postgres", ":" .. name)
-  local whole = value
-  local item = items:next()
-  if not item or item.text ~= whole:match "^%s*(.-)%s*$" or depth > 8 then
+  local before, inside, behind = value:match "^(%s*)(.-)(%s*)$"
+  if inside == "" then return value end
+  local text = inside .. ";"
+  local item = split.open(function()
+    local piece = text
+    text = nil
+    return piece
+  end, "postgres", ":" .. name):next()
+  if not item or item.text ~= inside or depth > 8 then
     fault.raise { kind = "protocol", message = ("the value of :%s is no part of one statement"):format(name) }
   end
-  return whole:match "^%s*" .. substitute(item, values, depth + 1) .. whole:match "%s*$"
+  return before .. substitute(item, values, depth + 1) .. behind
 end
 
 local function replacement(text, variable, values, depth)

@@ -14,7 +14,8 @@ local DELIMITER, BACKSLASH = 1, #MARKS
 --- By its name, at the beginning of a line or of a statement. false: it only shapes output, of which there is none.
 local COMMANDS = { source = "source", use = "use", exit = "quit", quit = "quit", delimiter = "delimiter", warnings = false,
   nowarning = false }
-local LETTERS = { ["."] = "source", u = "use", q = "quit", d = "delimiter", W = false, w = false }
+local LETTERS = { ["."] = "source", u = "use", q = "quit", d = "delimiter", W = false, w = false,
+  ["-"] = false } -- dumps have \- for a client that would carry out commands
 
 local REFUSED = {}
 for name in ("? charset clear connect edit ego go help nopager notee pager print prompt query_attributes rehash "
@@ -58,7 +59,7 @@ local function command(self, at, name, known, argument)
 end
 
 local function is_first_of_line(text, at)
-  while find(text, "^[ \t\r]", at - 1) do at = at - 1 end
+  while at > 1 and find(text, "^[ \t\r]", at - 1) do at = at - 1 end
   return at == 1 or byte(text, at - 1) == 10
 end
 
@@ -79,7 +80,7 @@ local function command_letter(self, at)
   local letter = sub(self.text, at + 1, at + 1)
   local line = sub(self.text, at, stop - 1)
   local last = letter ~= "d" and find(line, self.marks[DELIMITER], 3, true)
-  if letter == "W" or letter == "w" then stop, line = at + 2, sub(line, 1, 2) end
+  if LETTERS[letter] == false then stop, line = at + 2, sub(line, 1, 2) end
   local argument = sub(line, 3, last and last - 1)
   return command(self, at, "\\" .. letter, LETTERS[letter], argument), stop
 end
@@ -103,11 +104,8 @@ local function past_plain(text, at, mark)
   return last and last + 1
 end
 
---- Comments that the server is to read: versions' and hints.
-local function is_comment(text, at)
-  return find(text, "^/%*", at) and not find(text, "^/%*!", at) and not find(text, "^/%*M!", at)
-    and not find(text, "^/%*%+", at)
-end
+--- What follows `/*` in comments that the server is to read, of versions.
+local function is_read(text, at) return find(text, "^/%*M?!", at) end
 
 local past = {
   ["'"] = function(self, text, at) return past_quote(self, text, at, "'") end,
@@ -119,8 +117,8 @@ local past = {
   end,
   ["#"] = function(self, _, at) return self:line_end(at) end,
   ["/*"] = function(_, text, at)
-    if is_comment(text, at) or byte(text, at + 2) == 43 then return past_plain(text, at + 2, "*/") end
-    return at + 3
+    if is_read(text, at) then return at + 3 end
+    return past_plain(text, at + 2, "*/")
   end,
 }
 local OPENED = { ["'"] = "quote", ['"'] = "quote", ["`"] = "quote", ["/*"] = "comment" }
@@ -140,6 +138,7 @@ end
 
 local function statement(self, from, last)
   local text = sub(self.text, from, self:trimmed(from, last))
+  if find(text, "\r\n", 1, true) then text = text:gsub("\r\n", "\n") end -- as the client does, in quotes, too
   local name, argument = match(text, "^([%a?]+)[ \t]*(.*)$")
   local lower = name and #name <= 16 and name:lower()
   if lower and (COMMANDS[lower] ~= nil or REFUSED[lower]) and not find(text, "^%a+[\n\r(]") then
@@ -149,7 +148,7 @@ local function statement(self, from, last)
   return { text = text, line = self:count_lines(from), offset = self.from + from - 1 }
 end
 
---- A backslash outside quotes: \g and \G send the statement, \N is NULL, \- stands in dumps for a client in a cage.
+--- A backslash outside quotes: \g and \G send the statement, \N is NULL, \- is within a comment in dumps.
 local function at_backslash(self, from, at)
   local letter = sub(self.text, at + 1, at + 1)
   if letter == "" and not self.final then return end
@@ -185,26 +184,25 @@ local function scan_statement(self, from)
   end
 end
 
---- Where the first token of the next item is; behind the script's end where there is none.
+--- Where the first token of the next item is, or the hint before it; behind the script's end where there is none.
 local function first_token(self, at)
-  local text, delimiter = self.text, self.marks[DELIMITER]
-  while true do
+  local text, delimiter, hint = self.text, self.marks[DELIMITER], nil
+  while at do
     at = find(text, "%S", at) or #text + 1
-    self.at = at
+    if not hint then self.at = at end
     if at + math.max(3, #delimiter) > #text and not self.final then return nil end
-    local next_at
     if sub(text, at, at + #delimiter - 1) == delimiter then
-      next_at = at + #delimiter
-    elseif find(text, "^#", at) or find(text, "^%-%-[%s%c]", at) or find(text, "^%-%-$", at) then
-      next_at = self:line_end(at)
-    elseif is_comment(text, at) then
-      next_at = past["/*"](self, text, at)
+      at, hint = at + #delimiter, nil
+    elseif find(text, "^#", at) or find(text, "^%-%-", at) then -- here even without the blank behind
+      at = self:line_end(at)
+    elseif find(text, "^/%*", at) and not is_read(text, at) then
+      if byte(text, at + 2) == 43 then hint = hint or at end
+      local next_at = past["/*"](self, text, at)
       if not next_at and self.final then self:refuse_at(at, "the comment opened here is not closed") end
+      at = next_at
     else
-      return at
+      return at <= #text and hint or at
     end
-    if not next_at then return nil end
-    at = next_at
   end
 end
 
@@ -218,7 +216,7 @@ local function scan(self, at)
   if name then
     local found, item, next_at = command_line(self, at, name)
     if found then return item, next_at end
-  elseif byte(self.text, at) == 92 and not find(self.text, "^\\[N-]", at) then
+  elseif byte(self.text, at) == 92 and not find(self.text, "^\\N", at) then
     return command_letter(self, at)
   end
   return scan_statement(self, at)

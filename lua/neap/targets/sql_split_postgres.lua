@@ -11,7 +11,6 @@ for i, mark in ipairs(MARKS) do NUMBER[mark] = i end
 local DOLLAR, BACKSLASH, LAST_NOT_PLAIN = NUMBER["$"], NUMBER["\\"], NUMBER[":"]
 
 local WORD = "[%w_$\128-\255]"
-local CREATE = "^[cC][rR][eE][aA][tT][eE]%f[^%w_$\128-\255]"
 local INSERT = "^[iI][nN][sS][eE][rR][tT]%f[^%w_$\128-\255]"
 
 -- ---- what psql itself carries out ----
@@ -109,8 +108,8 @@ local function past_quote(text, at)
   return close and close + 1
 end
 
-local function is_escape_string(text, at)
-  local before = sub(text, at > 2 and at - 2 or 1, at - 1)
+local function is_escape_string(text, at, from)
+  local before = sub(text, math.max(from, at - 2), at - 1)
   return find(before, "^[eE]$") or find(before, "[^%w_$\128-\255][eE]$")
 end
 
@@ -161,7 +160,7 @@ end
 local function is_in_identifier(text, at, from)
   local first = at
   while first > from and find(text, "^" .. WORD, first - 1) do first = first - 1 end
-  return first < at and find(text, "^%D", first) ~= nil
+  return find(sub(text, first, at - 1), "%D") ~= nil
 end
 
 local function past_dollar(text, at, from)
@@ -187,14 +186,23 @@ local function past_colon(text, at, found)
   return behind
 end
 
+local DEFINITIONS = { "create function ", "create procedure ", "create or replace function ",
+  "create or replace procedure " }
+
+--- Whether the statement begins as the definition of a function, as far as its words have come: found.defines; found.head is
+--- nil once that is decided.
+local function read_head(found, word)
+  local head = found.head .. word .. " "
+  found.head = nil
+  for _, definition in ipairs(DEFINITIONS) do
+    if definition == head then found.defines, found.head = true, nil end
+    if definition ~= head and sub(definition, 1, #head) == head then found.head = head end
+  end
+end
+
 --- psql sends a function's body in one, by counting BEGIN, CASE and END outside parentheses.
 local function count_blocks(found, word)
-  if found.head then
-    found.head = found.head .. word .. " "
-    found.defines = found.defines or find(found.head, "^create function ") or find(found.head, "^create procedure ")
-      or find(found.head, "^create or replace function ") or find(found.head, "^create or replace procedure ")
-    if #found.head > 40 then found.head = nil end
-  end
+  if found.head then read_head(found, word) end
   if not found.defines or found.depth > 0 then return end
   if word == "begin" or (word == "case" and found.blocks > 0) then found.blocks = found.blocks + 1 end
   if word == "end" and found.blocks > 0 then found.blocks = found.blocks - 1 end
@@ -266,8 +274,8 @@ local past = {
     if found.depth == 0 and found.blocks == 0 then found.last = at - 1 end
     return at + 1
   end,
-  ["'"] = function(self, text, at)
-    if is_escape_string(text, at) then return past_escape_string(self, text, at) end
+  ["'"] = function(self, text, at, _, from)
+    if is_escape_string(text, at, from) then return past_escape_string(self, text, at) end
     return past_quote(text, at)
   end,
   ['"'] = function(_, text, at) return past_quote(text, at) end,
@@ -296,11 +304,10 @@ end
 
 local function scan_statement(self, from)
   local text, at = self.text, from
-  local found = { from = from, depth = 0, blocks = 0, head = find(text, CREATE, from) and "" or nil }
-  local counting = found.head ~= nil
+  local found = { from = from, depth = 0, blocks = 0, head = "" }
   while true do
     local number, place = self:nearest(at)
-    if counting then count_words(found, sub(text, at, number and place - 1 or -1), number == DOLLAR) end
+    if found.head or found.defines then count_words(found, sub(text, at, number and place - 1 or -1), number == DOLLAR) end
     if number == BACKSLASH then return sent_by_command(self, found, place) end
     local mark = MARKS[number]
     local next_at = mark and past[mark](self, text, place, found, at)
@@ -310,24 +317,26 @@ local function scan_statement(self, from)
   end
 end
 
---- Where the first token of the next item is; behind the script's end where there is none.
+--- Where the first token of the next item is, or the hint before it; behind the script's end where there is none.
 local function first_token(self, at)
-  local text = self.text
-  while true do
-    at = find(text, "[^%s;]", at) or #text + 1
-    self.at = at
+  local text, hint = self.text, nil
+  while at do
+    at = find(text, "%S", at) or #text + 1
+    if not hint then self.at = at end
     if at + 2 > #text and not self.final then return nil end
-    local two = sub(text, at, at + 1)
-    if two == "--" then
+    local first, two = byte(text, at), sub(text, at, at + 1)
+    if first == 59 then
+      at, hint = at + 1, nil
+    elseif two == "--" then
       at = self:line_end(at)
-    elseif two == "/*" and byte(text, at + 2) ~= 43 then
+    elseif two == "/*" then
+      if byte(text, at + 2) == 43 then hint = hint or at end
       local next_at = past_comment(text, at)
       if not next_at and self.final then self:refuse_at(at, "the comment opened here is not closed") end
       at = next_at
     else
-      return at
+      return first and hint or at
     end
-    if not at then return nil end
   end
 end
 
