@@ -255,12 +255,12 @@ describe("a script's statements", function()
   it("are those that the mysql client sends", function() compare_all("mysql", MYSQL) end)
 
   it("are those that psql sends for pieces put together at random", function()
-    compare_all("postgres", generated(FRAGMENTS.postgres, 600, 1))
-    compare_all("postgres", generated(FRAGMENTS.inserts, 200, 2))
+    compare_all("postgres", generated(FRAGMENTS.postgres, 300, 1))
+    compare_all("postgres", generated(FRAGMENTS.inserts, 100, 2))
   end)
 
   it("are those that the mysql client sends for pieces put together at random", function()
-    compare_all("mysql", generated(FRAGMENTS.mysql, 900, 3))
+    compare_all("mysql", generated(FRAGMENTS.mysql, 400, 3))
   end)
 
   it("are the same however the script is cut into pieces", function()
