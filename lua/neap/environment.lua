@@ -1,5 +1,6 @@
 --- Environments: YAML files that inherit from one another, merged into plain tables. Every value knows the line that
 --- gave it, and what it replaced.
+local databases  = require "neap.databases"
 local fault      = require "native.error"
 local fs         = require "native.fs"
 local json       = require "native.json"
@@ -37,7 +38,7 @@ local REFERENCE = "%$%(([%w_.%-]+)%)"
 --- @field group string
 --- @field root string  of its repository
 --- @field hosts table<string, table>  a host, or a list of hosts; members of lists also under their own names
---- @field databases table
+--- @field databases table<string, table>  as neap.databases keeps them
 --- @field clusters table
 --- @field aws table
 --- @field repositories table
@@ -404,6 +405,16 @@ local function check_secrets(env)
   end
 end
 
+local function build_databases(env, tree)
+  local built = {}
+  for _, name in ipairs(sorted_keys(tree)) do
+    local path, message, key = "databases." .. name
+    built[name], message, key = databases.build(name, tree[name], env.hosts)
+    if message then complain(env.origins[key and join(path, key)] or env.origins[path], "%s", message) end
+  end
+  return built
+end
+
 local function build(env, arguments, partial)
   local state = { env = env, arguments = arguments, partial = partial, within = {} }
   env.sections = {}
@@ -417,6 +428,7 @@ local function build(env, arguments, partial)
   local mistake = require "neap.engine.notify".mistake(env.notify)
   if mistake then complain(env.origins.notify, "%s", mistake) end
   env.hosts = build_hosts(env, env.sections.hosts, partial)
+  env.databases = build_databases(env, env.sections.databases)
   return env
 end
 

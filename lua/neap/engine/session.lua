@@ -159,6 +159,11 @@ function session:meet(name, identity) pins.meet(self, name, identity) end
 --- @param identity string
 function session:vouch(name, identity) pins.vouch(self, name, identity) end
 
+--- The secret that a target needs to be let in, by its reference in the environment.
+--- @param reference string
+--- @return native.secret.value
+function session:secret(reference) return words.secret(self, reference) end
+
 --- The record by which this process owns the run from now on.
 --- @return table record
 function session:owner()
