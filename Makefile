@@ -27,10 +27,10 @@ STATIC    = lua5.4 $(UV) sqlite3 yaml jansson zstd utf8proc
 INCLUDES := -I/usr/include/lua5.4 -I$(SSH2)/include
 LIBS      = $(foreach l,$(STATIC),-l:lib$(l).a) $(SSH2)/lib/libssh2.a -lcrypto -lm -ldl -lpthread
 WARN     := -std=gnu11 -Wall -Wextra -Werror
-# What brings a heavy library along is a module of its own beside neap, opened at its first use: NAME.c and NAME_*.c.
+# What brings a heavy library along is a module of its own beside neap, opened at its first use.
 LOADED   := pg mysql
 CFLAGS_pg    = $(shell pkg-config --cflags libpq)
-LIBS_pg      = $(shell pkg-config --libs libpq)
+LIBS_pg      = $(shell pkg-config --libs libpq) -lssl
 CFLAGS_mysql = $(shell pkg-config --cflags libmariadb)
 LIBS_mysql   = $(shell pkg-config --libs libmariadb)
 # Its sources are src/NAME.c and src/NAME_*.c.

@@ -29,9 +29,16 @@ void mysql_note(struct mysql_problem *p, unsigned number, const char *state, con
 	snprintf(p->text, sizeof p->text, "%s", text);
 }
 
+static int is_file_refused(const struct mysql_problem *p)
+{
+	return p->number == CR_UNKNOWN_ERROR && !strncmp(p->text, "Load data local", 15);
+}
+
 /* Also whatever the library itself has against an answer: what the server did is not known then. */
 int mysql_problem_is_lost(const struct mysql_problem *p)
 {
+	if (is_file_refused(p))
+		return 0;
 	switch (p->number) {
 	case KILLED:
 	case IDLE_TOO_LONG:
@@ -53,6 +60,10 @@ static const char *kind_of(const struct mysql_problem *p, int connecting)
 	case UNIX_LOGIN_DENIED:
 	case CR_AUTH_PLUGIN_CANNOT_LOAD:
 		return "auth";
+	case ER_BAD_DB_ERROR:
+		return connecting ? "missing" : "remote";
+	case CR_SSL_CONNECTION_ERROR:
+		return !connecting ? "lost" : strstr(p->text, "ertificate") ? "auth" : "connect";
 	case ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION:
 		return "denied";
 	}
@@ -60,6 +71,8 @@ static const char *kind_of(const struct mysql_problem *p, int connecting)
 		return "connect";
 	if (connecting)
 		return mysql_problem_is_lost(p) ? "connect" : "remote";
+	if (is_file_refused(p))
+		return "denied";
 	return mysql_problem_is_lost(p) ? "lost" : "remote";
 }
 
@@ -83,6 +96,7 @@ static int guard_close(lua_State *L)
 	s = *slot;
 	*slot = NULL;
 	s->closed = 1;
+	task_unwatch(s->bell);
 	mysql_session_release(s);
 	return 0;
 }
@@ -186,7 +200,7 @@ static int connection_close(lua_State *L)
 	if (s->busy && s->handle)
 		mysql_session_kill(s, 1);
 	mysql_session_break(s, "the connection was closed");
-	task_wake_fd(s->bell);
+	task_unwatch(s->bell); /* now: a worker may outlive the loop's handles */
 	mysql_session_release(s);
 	return 0;
 }

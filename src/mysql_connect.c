@@ -10,6 +10,7 @@
 #include <lauxlib.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <openssl/err.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -187,7 +188,7 @@ static void refuse_end(void *state)
 static int refuse_error(void *state, char *text, unsigned int length)
 {
 	(void)state;
-	snprintf(text, length, "neap sends no file of this machine");
+	snprintf(text, length, "Load data local infile forbidden"); /* as the library says it */
 	return CR_UNKNOWN_ERROR;
 }
 
@@ -240,7 +241,6 @@ static void set_socket(int fd)
 	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
 	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unsent_ms, sizeof unsent_ms);
 	fcntl(fd, F_SETFD, FD_CLOEXEC);
-	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK); /* TLS reads it without saying that it must not wait */
 }
 
 /* A defaults file may have said otherwise, and is read after all that was said before. Returns what is wrong. */
@@ -274,6 +274,7 @@ static void wipe_text(char *text)
 static MYSQL *login_connect(const struct mysql_login *login, struct mysql_problem *p)
 {
 	char *const *texts = login->texts;
+	const char *host = texts[LOGIN_SOCKET] ? NULL : texts[LOGIN_HOST]; /* the library would rather take the host */
 	MYSQL *m = mysql_init(NULL);
 	const char *wrong;
 
@@ -282,7 +283,7 @@ static MYSQL *login_connect(const struct mysql_login *login, struct mysql_proble
 		return NULL;
 	}
 	set_options(m, login);
-	if (!mysql_real_connect(m, texts[LOGIN_HOST], texts[LOGIN_USER], (const char *)login->password.bytes,
+	if (!mysql_real_connect(m, host, texts[LOGIN_USER], (const char *)login->password.bytes,
 				texts[LOGIN_DATABASE], login->port, texts[LOGIN_SOCKET], 0)) {
 		note_handle(p, m);
 	} else {
@@ -333,6 +334,7 @@ static void connect_work(uv_work_t *work)
 	struct mysql_session *s = c->session;
 
 	mysql_thread_init();
+	ERR_clear_error();
 	c->handle = login_connect(&s->login, &s->problem);
 	if (c->handle)
 		read_identity(c->handle, mysql_thread_id(c->handle), s->identity, sizeof s->identity);
@@ -352,6 +354,8 @@ static void connect_done(uv_work_t *work, int status)
 		s->thread = mysql_thread_id(s->handle);
 		s->fd = fcntl((int)mysql_get_socket(s->handle), F_DUPFD_CLOEXEC, 0);
 	}
+	if (s->fd >= 0 && mysql_get_ssl_cipher(s->handle)) /* TLS reads without saying that it must not wait */
+		fcntl(s->fd, F_SETFL, fcntl(s->fd, F_GETFL) | O_NONBLOCK);
 	free(c);
 	task_wake_fd(s->bell);
 	mysql_session_release(s);
@@ -394,6 +398,7 @@ static void kill_work(uv_work_t *work)
 	MYSQL *m;
 
 	mysql_thread_init();
+	ERR_clear_error();
 	m = login_connect(&k->login, &problem);
 	if (m) {
 		read_identity(m, k->thread, identity, sizeof identity);
@@ -483,9 +488,7 @@ void mysql_session_release(struct mysql_session *s)
 		return;
 	close_handle(s);
 	login_free(&s->login);
-	if (s->bell >= 0) {
-		task_unwatch(s->bell);
+	if (s->bell >= 0)
 		close(s->bell);
-	}
 	free(s);
 }

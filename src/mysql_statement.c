@@ -5,6 +5,7 @@
 
 #include <lauxlib.h>
 #include <mysqld_error.h>
+#include <openssl/err.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -44,6 +45,7 @@ struct statement {
 	int parameters;
 	struct mysql_row *columns;
 	struct mysql_problem problem;
+	int reads;
 	int apart;     /* in a transaction of its own, which only reads */
 	int own;       /* which has begun */
 	int streaming; /* rows are handed out one by one */
@@ -121,6 +123,7 @@ static int next_call(struct mysql_session *s, struct statement *st)
 /* Begins the call of the phase or goes on with it; returns what it waits for, or 0 when it has ended. */
 static int call(struct mysql_session *s, struct statement *st)
 {
+	ERR_clear_error(); /* what another connection left there would be taken for this one's end */
 	switch (st->phase) {
 	case CLEARING: return text_call(s, st, "do 0");
 	case BEGINNING: return text_call(s, st, "start transaction read only");
@@ -158,7 +161,7 @@ static void read_problem(const struct mysql_session *s, const struct statement *
 {
 	int of_statement = st->binds && s->stmt && st->phase >= PREPARING && st->phase <= NEXT;
 
-	if (of_statement)
+	if (of_statement && mysql_stmt_errno(s->stmt)) /* what breaks a row off is told of the connection */
 		mysql_note(p, mysql_stmt_errno(s->stmt), mysql_stmt_sqlstate(s->stmt), mysql_stmt_error(s->stmt));
 	else
 		mysql_note(p, mysql_errno(s->handle), mysql_sqlstate(s->handle), mysql_error(s->handle));
@@ -285,11 +288,13 @@ static void cut_off(lua_State *L, struct mysql_session *s, struct statement *st)
 		error_raise(L, "lost", "a statement was left before its end");
 }
 
-/* The row on top goes where it belongs. Returns 1 where it is handed out. */
+/* The row on top goes where it belongs. Returns 1 where it is handed out, with its columns. */
 static int keep_row(lua_State *L, struct mysql_session *s, struct statement *st, size_t bytes)
 {
-	if (st->streaming)
+	if (st->streaming) {
+		lua_getiuservalue(L, STATEMENT, RESULT);
 		return 1;
+	}
 	st->bytes += bytes;
 	if (++st->rows <= st->max_rows && st->bytes <= st->max_bytes) {
 		lua_rawseti(L, ROWS, st->rows);
@@ -300,7 +305,9 @@ static int keep_row(lua_State *L, struct mysql_session *s, struct statement *st,
 		snprintf(st->too_much, sizeof st->too_much, "more than %lld rows", (long long)st->max_rows);
 	else
 		snprintf(st->too_much, sizeof st->too_much, "more than %llu bytes", (unsigned long long)st->max_bytes);
-	cut_off(L, s, st);
+	if (st->reads)
+		cut_off(L, s, st);
+	st->settled = 1; /* what changes something is not ended for its many rows */
 	return 0;
 }
 
@@ -393,7 +400,7 @@ static void take_up(lua_State *L, struct mysql_session *s, struct statement *st)
 		luaL_error(L, "not enough memory");
 }
 
-/* The call of the phase has ended. Returns 1 where a row is handed out, which is on top then. */
+/* The call of the phase has ended. Returns 1 where a row is handed out; it and its columns are on top then. */
 static int call_ended(lua_State *L, struct mysql_session *s, struct statement *st)
 {
 	switch (st->phase) {
@@ -541,14 +548,14 @@ static int statement_step(lua_State *L)
 			disarm(L, st);
 			return push_iterator(L);
 		}
-		st->wanted = call(s, st);
+		st->wanted = call(s, st) & ~MYSQL_WAIT_TIMEOUT; /* time is the scheduler's affair */
 		if (st->wanted && st->leaving && !st->cut)
 			cut_off(L, s, st);
 		if (st->wanted)
 			return task_wait(L, s->fd, events(st), statement_step);
 		if (call_ended(L, s, st)) {
 			disarm(L, st);
-			return 1;
+			return 2;
 		}
 	}
 	return task_yield(L, statement_step);
@@ -746,6 +753,7 @@ static int start_reading(lua_State *L, int streaming)
 	if ((status & SERVER_STATUS_IN_TRANS) && !(status & SERVER_STATUS_IN_TRANS_READONLY))
 		task_may_change(L, "mysql.query within a transaction that may write");
 	st = statement_new(L, READ_MS);
+	st->reads = 1;
 	st->apart = !(status & SERVER_STATUS_IN_TRANS);
 	st->streaming = st->opening = streaming;
 	return start(L, s, st);
@@ -760,7 +768,8 @@ int mysql_connection_query(lua_State *L)
 	return start_reading(L, 0);
 }
 
-/* connection:rows(sql [, params [, { timeout }]]) -> iterator: the same, row by row. timeout: for each. */
+/* connection:rows(sql [, params [, { timeout }]]) -> iterator: the same, row by row, each with { columns, types }.
+ * timeout: for each. */
 int mysql_connection_rows(lua_State *L)
 {
 	return start_reading(L, 1);

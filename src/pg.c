@@ -104,7 +104,7 @@ void pg_begin(lua_State *L, struct pg_connection *c)
 	PQclear(c->failed);
 	c->result = c->failed = NULL;
 	c->busy = true;
-	c->waiting = c->own_transaction = c->changing = c->copied = c->broken_off = false;
+	c->talking = c->waiting = c->own_transaction = c->changing = c->copied = c->broken_off = false;
 	c->rows = c->bytes = c->results = 0;
 	c->sent = 0;
 }
@@ -238,18 +238,18 @@ static void set_integer(lua_State *L, const char *name, lua_Integer value)
 	lua_setfield(L, -2, name);
 }
 
-static bool in_transaction(const struct pg_connection *c)
+bool pg_in_transaction(const struct pg_connection *c)
 {
 	PGTransactionStatusType status = PQtransactionStatus(c->pg);
 
-	return status == PQTRANS_INTRANS || status == PQTRANS_INERROR || (status == PQTRANS_ACTIVE && !c->own_transaction);
+	return status == PQTRANS_INTRANS || status == PQTRANS_INERROR;
 }
 
 static void set_parameters(lua_State *L, struct pg_connection *c)
 {
 	static const char *const names[] = {
-		"server_version", "server_encoding", "client_encoding", "application_name", "DateStyle", "IntervalStyle", "TimeZone",
-		"is_superuser", "session_authorization", "in_hot_standby", "default_transaction_read_only", NULL,
+		"server_version", "server_encoding", "client_encoding", "application_name", "DateStyle", "IntervalStyle",
+		"TimeZone", "is_superuser", "session_authorization", "in_hot_standby", "default_transaction_read_only", NULL,
 	};
 
 	lua_newtable(L);
@@ -272,7 +272,7 @@ static int connection_facts(lua_State *L)
 	set_integer(L, "port", strtol(PQport(c->pg), NULL, 10));
 	if (PQsslInUse(c->pg))
 		set_text(L, "tls", PQsslAttribute(c->pg, "protocol"));
-	lua_pushboolean(L, in_transaction(c));
+	lua_pushboolean(L, pg_in_transaction(c));
 	lua_setfield(L, -2, "in_transaction");
 	set_parameters(L, c);
 	return 1;
@@ -285,17 +285,21 @@ void pg_noticed(void *connection, const PGresult *notice)
 	struct pg_connection *c = connection;
 	const char *severity = PQresultErrorField(notice, PG_DIAG_SEVERITY);
 	const char *text = PQresultErrorField(notice, PG_DIAG_MESSAGE_PRIMARY);
-	char *kept;
+	char **kept = &c->notices[c->notice_count];
 
 	if (!text)
 		text = PQresultErrorMessage(notice);
-	if (c->notice_count == PG_NOTICES_MOST || asprintf(&kept, "%s: %.*s", severity ? severity : "NOTICE", NOTICE_MOST, text) < 0)
+	if (c->notice_count == PG_NOTICES_MOST ||
+	    asprintf(kept, "%s: %.*s", severity ? severity : "NOTICE", NOTICE_MOST, text) < 0)
 		c->notices_lost++;
 	else
-		c->notices[c->notice_count++] = kept;
+		c->notice_count++;
 }
 
-/* connection:notices() -> list of what the server said beside its answers since the last call, how many more there were */
+/*
+ * connection:notices() -> list of what the server said beside its answers since the last call, how many more there
+ * were
+ */
 static int connection_notices(lua_State *L)
 {
 	struct pg_connection *c = pg_check(L);
@@ -332,7 +336,12 @@ static void require_json(lua_State *L)
 
 int luaopen_pg(lua_State *L)
 {
-	static const luaL_Reg functions[] = {{"connect", pg_connect}, {"bytes", pg_bytes}, {"array", pg_array}, {NULL, NULL}};
+	static const luaL_Reg functions[] = {
+		{"connect", pg_connect},
+		{"bytes", pg_bytes},
+		{"array", pg_array},
+		{NULL, NULL},
+	};
 	static const luaL_Reg methods[] = {
 		{"query", pg_query},
 		{"execute", pg_execute},

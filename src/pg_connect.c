@@ -6,15 +6,21 @@
 
 #include <lauxlib.h>
 #include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <uv.h>
 
 #define SETTINGS "pg.settings"
 
-enum { SETTINGS_MOST = 64, PLACES_MOST = 64 };
+enum { SETTINGS_MOST = 64, PLACES_MOST = 64, MS_MOST = 3600 * 1000 };
 
-/* Stack of pg.connect: the connection, its settings, options, a guard; comma lists: what is wanted, and what was found. */
+/*
+ * Stack of pg.connect: the connection, its settings, options, a guard; comma lists: what is wanted, and what was
+ * found.
+ */
 enum { CONNECTION = 1, SETTINGS_AT, OPTIONS, GUARD, HOST, ADDRESS, PORT, HOSTS, ADDRESSES, PORTS, STACK = PORTS };
 
 /* While a connection is being made. Owns keywords and values; wiped, for one is a password. */
@@ -26,6 +32,7 @@ struct settings {
 	const char *failure;         /* of the last name that was not found, or NULL */
 	int host, places;            /* the host that is looked up, from 0; how many places are found */
 	bool looking;
+	double timeout; /* seconds for all */
 };
 
 struct resolving {
@@ -190,8 +197,8 @@ static void forget_options(PQconninfoOption *options)
 }
 
 /*
- * Pushes host, hostaddr and port as they are once the service file and the variables of the environment are counted in. Only
- * libpq knows that, and only of a connection: one that is refused for its settings before anything is sent.
+ * Pushes host, hostaddr and port as they are once the service file and the variables of the environment are counted
+ * in. Only libpq knows that, and only of a connection: one that is refused for its settings before anything is sent.
  */
 static void push_places(lua_State *L, struct settings *s)
 {
@@ -220,7 +227,10 @@ static void push_places(lua_State *L, struct settings *s)
 	forget_options(options);
 }
 
-/* Pushes the part of a comma list at the index, from 0; of a list of one always that one. Returns the count of parts. */
+/*
+ * Pushes the part of a comma list at the index, from 0; of a list of one always that one. Returns the count of
+ * parts.
+ */
 static int push_part(lua_State *L, int index, int part)
 {
 	const char *at = lua_tostring(L, index);
@@ -261,15 +271,17 @@ static const char *kind_of(struct pg_connection *c, const char *message, const c
 
 static int raise_unconnected(lua_State *L, struct pg_connection *c)
 {
-	const char *message, *code;
+	const char *message, *code, *host = PQhost(c->pg);
+	bool named; /* libpq names the address where it was given one */
 
 	pg_push_message(L, PQerrorMessage(c->pg));
 	message = lua_tostring(L, -2);
 	code = lua_tostring(L, -1);
-	error_push(L, kind_of(c, message, code ? code : ""), "%s", message);
+	named = !host || strstr(message, host);
+	error_push(L, kind_of(c, message, code ? code : ""), "%s%s%s", named ? "" : host, named ? "" : ": ", message);
 	lua_pushstring(L, code);
 	lua_setfield(L, -2, "code");
-	lua_pushstring(L, PQhost(c->pg));
+	lua_pushstring(L, host);
 	lua_setfield(L, -2, "host");
 	return lua_error(L);
 }
@@ -290,6 +302,8 @@ static int connected(lua_State *L, struct pg_connection *c)
 	bool iso = dates && !strncmp(dates, "ISO", 3);
 
 	PQsetnonblocking(c->pg, 1);
+	if (c->silence_ms >= 0)
+		setsockopt(c->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &c->silence_ms, sizeof c->silence_ms);
 	if (PQserverVersion(c->pg) < 120000)
 		return pg_say(L, c, "set datestyle = 'ISO'; set extra_float_digits = 2", ready);
 	return iso ? ready(L, c) : pg_say(L, c, "set datestyle = 'ISO'", ready);
@@ -312,11 +326,39 @@ static int connect_step(lua_State *L)
 	return task_wait(L, c->fd, next == PGRES_POLLING_READING ? TASK_READ : TASK_WRITE, connect_step);
 }
 
+/* Milliseconds for which one address may be silent; 0: as for what is said later. */
+static int share_of(lua_State *L, struct settings *s)
+{
+	const char *each = find(s, "connect_timeout");
+	int places = s->places ? s->places : push_part(L, ADDRESS, 0);
+	double share = each && strtod(each, NULL) > 0 ? strtod(each, NULL) : INT32_MAX;
+
+	if (places > 1 && s->timeout / places < share)
+		share = s->timeout / places;
+	return share > MS_MOST / 1000.0 ? 0 : share < 0.1 ? 100 : (int)(share * 1000);
+}
+
+/*
+ * libpq goes on to the next address once the kernel gives one up, and leaves a connect_timeout to those who block.
+ * So the kernel is told to give up sooner, until the connection stands.
+ */
+static void share_time(lua_State *L, struct pg_connection *c, struct settings *s)
+{
+	int share = share_of(L, s);
+
+	c->silence_ms = -1;
+	if (!share)
+		return;
+	c->silence_ms = (int)strtol(find(s, "tcp_user_timeout"), NULL, 10);
+	set(L, s, "tcp_user_timeout", lua_pushfstring(L, "%d", share));
+}
+
 static int start_connecting(lua_State *L)
 {
 	struct pg_connection *c = lua_touserdata(L, CONNECTION);
 	struct settings *s = lua_touserdata(L, SETTINGS_AT);
 
+	share_time(L, c, s);
 	s->keywords[s->count] = s->values[s->count] = NULL;
 	c->pg = PQconnectStartParams((const char *const *)s->keywords, (const char *const *)s->values, 0);
 	if (!c->pg)
@@ -403,9 +445,9 @@ static void start_resolving(lua_State *L, struct settings *s, const char *name)
 
 static int raise_unresolved(lua_State *L, struct settings *s)
 {
-	const char *host = lua_tostring(L, HOST);
+	const char *host = lua_tostring(L, HOST), *why = s->failure ? s->failure : "it has no address";
 
-	error_push(L, "connect", "%s: the name cannot be resolved: %s", host, s->failure ? s->failure : "it has no address");
+	error_push(L, "connect", "%s: the name cannot be resolved: %s", host, why);
 	lua_pushstring(L, host);
 	lua_setfield(L, -2, "host");
 	return lua_error(L);
@@ -448,7 +490,22 @@ static int resolve_step(lua_State *L)
 	}
 }
 
-/* connect(settings [, {timeout = 15}]) -> connection. The settings are libpq's; nothing is sent before all is checked. */
+static double timeout_of(lua_State *L)
+{
+	double seconds = PG_CONNECT_MS / 1000.0;
+
+	if (lua_istable(L, 2)) {
+		lua_getfield(L, 2, "timeout");
+		seconds = luaL_optnumber(L, -1, seconds);
+		lua_pop(L, 1);
+	}
+	return seconds;
+}
+
+/*
+ * connect(settings [, {timeout = 15}]) -> connection. The settings are libpq's; nothing is sent before all is
+ * checked.
+ */
 int pg_connect(lua_State *L)
 {
 	static const char *const names[] = {"timeout", NULL};
@@ -457,7 +514,7 @@ int pg_connect(lua_State *L)
 	luaL_checktype(L, 1, LUA_TTABLE);
 	lua_settop(L, 2);
 	error_check_options(L, 2, names);
-	read_settings(L);
+	read_settings(L)->timeout = timeout_of(L);
 	c = lua_newuserdatauv(L, sizeof *c, 0);
 	memset(c, 0, sizeof *c);
 	c->fd = -1;

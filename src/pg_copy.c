@@ -49,12 +49,12 @@ static struct pg_connection *prepare(lua_State *L, int default_ms)
 	luaL_checktype(L, FUNCTION, LUA_TFUNCTION);
 	lua_settop(L, OPTIONS);
 	error_check_options(L, OPTIONS, names);
-	pg_begin(L, c);
 	task_deadline(L, OPTIONS, default_ms);
+	pg_begin(L, c);
 	return c;
 }
 
-static int send_copy(lua_State *L, struct pg_connection *c, int (*on_result)(lua_State *L, struct pg_connection *c))
+static int send_copy(lua_State *L, struct pg_connection *c, pg_callback *on_result)
 {
 	if (c->failed)
 		return finish(L, c);
@@ -133,7 +133,7 @@ static int out_step(lua_State *L)
 	} while (length > 0);
 	if (length < 0)
 		return pg_talk(L);
-	return good && c->fd >= 0 ? task_wait(L, c->fd, TASK_READ, out_step) : pg_raise_lost(L, c);
+	return good && c->fd >= 0 ? pg_wait(L, c, TASK_READ, out_step) : pg_raise_lost(L, c);
 }
 
 static int take_out(lua_State *L, struct pg_connection *c)
@@ -158,9 +158,8 @@ static int start_out(lua_State *L, struct pg_connection *c)
 /* connection:copy_out(sql, on_bytes [, {timeout}]) -> count of rows. on_bytes gets piece after piece, and may wait. */
 int pg_copy_out(lua_State *L)
 {
-	struct pg_connection *c = prepare(L, PG_READ_MS);
-
-	return pg_start_reading(L, c, "pg.copy_out", start_out);
+	pg_may_read(L, "pg.copy_out");
+	return pg_start_reading(L, prepare(L, PG_READ_MS), "begin read only", start_out);
 }
 
 /* ---- in ---- */
@@ -233,7 +232,7 @@ static int in_step(lua_State *L)
 	if (!good || c->fd < 0)
 		return pg_raise_lost(L, c);
 	if (unsent)
-		return task_wait(L, c->fd, TASK_READ | TASK_WRITE, in_step);
+		return pg_wait(L, c, TASK_READ | TASK_WRITE, in_step);
 	lua_pushvalue(L, FUNCTION);
 	return chunk_had(L, lua_pcallk(L, 0, 1, 0, 0, chunk_had), 0);
 }
@@ -253,8 +252,8 @@ static int take_in(lua_State *L, struct pg_connection *c)
 }
 
 /*
- * connection:copy_in(sql, next_chunk [, {timeout}]) -> count of rows. Changes its target. next_chunk gives piece after piece and
- * then nil, and may wait; what it raises ends the copy, of which nothing stays.
+ * connection:copy_in(sql, next_chunk [, {timeout}]) -> count of rows. Changes its target. next_chunk gives piece
+ * after piece and then nil, and may wait; what it raises ends the copy, of which nothing stays.
  */
 int pg_copy_in(lua_State *L)
 {

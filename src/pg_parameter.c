@@ -128,7 +128,10 @@ static void push_hexadecimal(lua_State *L, int index)
 	luaL_pushresult(&out);
 }
 
-/* Pushes the list at index, in braces. The pieces are joined on the way, two at a time: a buffer must not lie below them. */
+/*
+ * Pushes the list at index, in braces. The pieces are joined on the way, two at a time: a buffer must not lie
+ * below them.
+ */
 static void push_list(lua_State *L, int index, int parameter, int depth)
 {
 	lua_Integer count = luaL_len(L, index);

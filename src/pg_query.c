@@ -4,12 +4,13 @@
 #include "task.h"
 
 #include <lauxlib.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define READING "pg.reading"
 
-enum { ROWS_MOST = 100 * 1000, BYTES_MOST = 256 * 1024 * 1024 };
+enum { ROWS_MOST = 100 * 1000, BYTES_MOST = 256 * 1024 * 1024, MS_MOST = INT32_MAX / 2, GRACE_MS = 5000 };
 
 /* Stack of a statement: the connection, its text, its parameters, options, a guard, the result and its list of rows. */
 enum { SQL = 2, PARAMETERS, OPTIONS, GUARD, RESULT, ROWS };
@@ -157,8 +158,7 @@ static int statement_over(lua_State *L, struct pg_connection *c)
 }
 
 /* Begins the exchange; pg_talk goes on with it. */
-static void send_statement(lua_State *L, struct pg_connection *c, int (*on_result)(lua_State *L, struct pg_connection *c),
-			   int (*then)(lua_State *L, struct pg_connection *c))
+static void send_statement(lua_State *L, struct pg_connection *c, pg_callback *on_result, pg_callback *then)
 {
 	const struct pg_parameters *p = lua_touserdata(L, PARAMETERS);
 	const char *sql = lua_tostring(L, SQL);
@@ -167,7 +167,8 @@ static void send_statement(lua_State *L, struct pg_connection *c, int (*on_resul
 	c->on_result = on_result;
 	c->then = then;
 	if (p)
-		sent = PQsendQueryParams(c->pg, sql, p->count, p->types, (const char *const *)p->values, p->lengths, p->formats, 0);
+		sent = PQsendQueryParams(c->pg, sql, p->count, p->types, (const char *const *)p->values, p->lengths,
+					 p->formats, 0);
 	else
 		sent = PQsendQuery(c->pg, sql);
 	if (!sent)
@@ -184,18 +185,23 @@ static int start_statement(lua_State *L, struct pg_connection *c)
 	return pg_talk(L);
 }
 
-int pg_start_reading(lua_State *L, struct pg_connection *c, const char *what,
-		     int (*start)(lua_State *L, struct pg_connection *c))
+void pg_may_read(lua_State *L, const char *what)
 {
-	if (PQtransactionStatus(c->pg) != PQTRANS_IDLE) {
-		task_may_change(L, what); /* the transaction may write, and so may what is sent in it */
-		return start(L, c);
-	}
-	c->own_transaction = true;
-	return pg_say(L, c, "begin read only", start);
+	struct pg_connection *c = pg_check(L);
+
+	if (!c->busy && pg_in_transaction(c))
+		task_may_change(L, what);
 }
 
-int pg_end_reading(lua_State *L, struct pg_connection *c, int (*then)(lua_State *L, struct pg_connection *c))
+int pg_start_reading(lua_State *L, struct pg_connection *c, const char *begin, pg_callback *start)
+{
+	if (pg_in_transaction(c))
+		return start(L, c);
+	c->own_transaction = true;
+	return pg_say(L, c, begin, start);
+}
+
+int pg_end_reading(lua_State *L, struct pg_connection *c, pg_callback *then)
 {
 	if (!c->own_transaction || PQtransactionStatus(c->pg) == PQTRANS_IDLE)
 		return then(L, c);
@@ -222,10 +228,28 @@ static lua_Integer option(lua_State *L, const char *name, lua_Integer most)
 	return most;
 }
 
-/* Checks the arguments; `with` parameters at index 3 or without, options behind. Leaves the stack up to the guard. */
-static struct pg_connection *prepare(lua_State *L, bool with, const char *const names[])
+/* Milliseconds of the options' timeout. */
+static int timeout_of(lua_State *L, int default_ms)
+{
+	double seconds = default_ms / 1000.0;
+
+	if (!lua_isnil(L, OPTIONS)) {
+		if (lua_getfield(L, OPTIONS, "timeout") != LUA_TNIL)
+			seconds = luaL_checknumber(L, -1);
+		lua_pop(L, 1);
+	}
+	return seconds < 0 ? 0 : seconds < MS_MOST / 1000 ? (int)(seconds * 1000) : MS_MOST;
+}
+
+/*
+ * Checks the arguments, so that a wrong one costs no connection; `with` parameters at index 3, or without. Leaves
+ * the stack up to the guard.
+ */
+static struct pg_connection *prepare(lua_State *L, bool with, const char *const names[], int default_ms)
 {
 	struct pg_connection *c = pg_check(L);
+	lua_Integer most_rows, most_bytes;
+	int timeout_ms;
 
 	pg_check_text(L, SQL);
 	lua_settop(L, with ? 4 : 3);
@@ -237,65 +261,68 @@ static struct pg_connection *prepare(lua_State *L, bool with, const char *const 
 		lua_insert(L, PARAMETERS);
 	}
 	error_check_options(L, OPTIONS, names);
-	c->most_rows = option(L, "max_rows", ROWS_MOST);
-	c->most_bytes = option(L, "max_bytes", BYTES_MOST);
+	most_rows = option(L, "max_rows", ROWS_MOST);
+	most_bytes = option(L, "max_bytes", BYTES_MOST);
+	timeout_ms = timeout_of(L, default_ms);
+	task_deadline(L, OPTIONS, default_ms);
 	pg_begin(L, c);
+	c->most_rows = most_rows;
+	c->most_bytes = most_bytes;
+	c->timeout_ms = timeout_ms;
 	return c;
-}
-
-static int timeout_of(lua_State *L)
-{
-	double seconds = PG_READ_MS / 1000.0;
-
-	if (!lua_isnil(L, OPTIONS)) {
-		if (lua_getfield(L, OPTIONS, "timeout") != LUA_TNIL)
-			seconds = luaL_checknumber(L, -1);
-		lua_pop(L, 1);
-	}
-	return seconds < 0 ? 0 : seconds < INT32_MAX / 1000 ? (int)(seconds * 1000) : INT32_MAX;
 }
 
 static struct pg_connection *prepare_result(lua_State *L, bool with, int default_ms)
 {
 	static const char *const names[] = {"timeout", "max_rows", "max_bytes", NULL};
-	struct pg_connection *c = prepare(L, with, names);
+	struct pg_connection *c = prepare(L, with, names, default_ms);
 
 	lua_newtable(L);
 	push_list(L, 0);
 	lua_pushvalue(L, -1);
 	lua_setfield(L, RESULT, "rows");
-	task_deadline(L, OPTIONS, default_ms);
 	return c;
+}
+
+/* The server itself ends a read, in case it never hears that this was given up. */
+static int start_query(lua_State *L, struct pg_connection *c)
+{
+	char begin[96];
+
+	snprintf(begin, sizeof begin, "begin read only; set local statement_timeout = %d", c->timeout_ms + GRACE_MS);
+	return pg_start_reading(L, c, begin, start_statement);
 }
 
 /* connection:query(sql [, params [, {timeout, max_rows, max_bytes}]]) -> result, in a transaction that cannot write. */
 int pg_query(lua_State *L)
 {
-	struct pg_connection *c = prepare_result(L, true, PG_READ_MS);
-
-	return pg_start_reading(L, c, "pg.query", start_statement);
+	pg_may_read(L, "pg.query");
+	return start_query(L, prepare_result(L, true, PG_READ_MS));
 }
 
-/* connection:execute(sql [, params [, options]]) -> result. Changes its target; a second statement is refused by the server. */
-int pg_execute(lua_State *L)
+static int execute(lua_State *L, bool with)
 {
-	struct pg_connection *c;
+	struct pg_connection *c = prepare_result(L, with, PG_CHANGE_MS);
 
-	task_may_change(L, "pg.execute");
-	c = prepare_result(L, true, PG_CHANGE_MS);
 	c->changing = true;
 	return start_statement(L, c);
+}
+
+/*
+ * connection:execute(sql [, params [, options]]) -> result. Changes its target; a second statement is refused by
+ * the server.
+ */
+int pg_execute(lua_State *L)
+{
+	task_may_change(L, "pg.execute");
+	return execute(L, true);
 }
 
 /* connection:simple(sql [, options]) -> result. Changes its target; for what the extended protocol refuses. */
 int pg_simple(lua_State *L)
 {
-	struct pg_connection *c;
-
 	task_may_change(L, "pg.simple");
-	c = prepare_result(L, false, PG_CHANGE_MS);
-	c->changing = true;
-	return start_statement(L, c);
+	return execute(L, false);
 }
 
 /* ---- rows one by one ---- */
@@ -308,7 +335,10 @@ struct reading {
 
 enum { OF_CONNECTION = 1, OF_SQL, OF_DESCRIPTION };
 
-/* Stack of the call that gives the next row: the connection, the statement's text, the reading, what describes a row. */
+/*
+ * Stack of the call that gives the next row: the connection, the statement's text, the reading, what describes a
+ * row.
+ */
 enum { READING_AT = 3, DESCRIPTION };
 
 static int reading_close(lua_State *L)
@@ -371,6 +401,8 @@ static int reading_next(lua_State *L)
 
 	if (!r->connection)
 		return 0;
+	if (r->connection->talking)
+		return luaL_error(L, "the loop was left by an error, or another task waits in it");
 	lua_settop(L, 1);
 	lua_getiuservalue(L, 1, OF_CONNECTION);
 	lua_getiuservalue(L, 1, OF_SQL);
@@ -386,7 +418,7 @@ static int give_loop(lua_State *L, struct pg_connection *c)
 	struct reading *r = lua_newuserdatauv(L, sizeof *r, 3);
 	int reading = lua_gettop(L);
 
-	*r = (struct reading){.timeout_ms = timeout_of(L)};
+	*r = (struct reading){.timeout_ms = c->timeout_ms};
 	luaL_setmetatable(L, READING);
 	lua_pushvalue(L, 1);
 	lua_setiuservalue(L, reading, OF_CONNECTION);
@@ -410,16 +442,14 @@ static int start_rows(lua_State *L, struct pg_connection *c)
 }
 
 /*
- * for row, description in connection:rows(sql [, params [, {timeout}]]): in a transaction that cannot write. A loop that is
- * left before its last row gives the connection up.
+ * for row, description in connection:rows(sql [, params [, {timeout}]]): in a transaction that cannot write. A loop
+ * that is left before its last row gives the connection up.
  */
 int pg_rows(lua_State *L)
 {
 	static const char *const names[] = {"timeout", NULL};
-	struct pg_connection *c = prepare(L, true, names);
-
-	task_deadline(L, OPTIONS, PG_READ_MS);
-	return pg_start_reading(L, c, "pg.rows", start_rows);
+	pg_may_read(L, "pg.rows");
+	return pg_start_reading(L, prepare(L, true, names, PG_READ_MS), "begin read only", start_rows);
 }
 
 void pg_query_open(lua_State *L)

@@ -5,6 +5,7 @@
 #include "task.h"
 
 #include <lauxlib.h>
+#include <openssl/ssl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,18 +35,21 @@ static void add_line(luaL_Buffer *out, const char *line, size_t length, char cod
 void pg_push_message(lua_State *L, const char *message)
 {
 	char code[6] = "";
+	const char *last = NULL; /* a login that TLS was tried for is tried without, and says the same once more */
 	luaL_Buffer out;
-	size_t length, added = 0;
+	size_t length;
 
 	luaL_buffinit(L, &out);
-	for (const char *line = message; *line && added < MESSAGE_MOST; line += length + (line[length] != 0)) {
+	for (const char *line = message; *line && line - message < MESSAGE_MOST; line += length + (line[length] != 0)) {
 		length = strcspn(line, "\n");
 		if (!length || *line == '\t' || !strncmp(line, "LOCATION:", 9))
 			continue;
-		if (added)
+		if (last && !strncmp(line, last, length + 1))
+			continue;
+		if (last)
 			luaL_addstring(&out, "; ");
 		add_line(&out, line, length, code);
-		added += length;
+		last = line;
 	}
 	luaL_pushresult(&out);
 	if (*code)
@@ -173,36 +177,78 @@ static int take(lua_State *L, struct pg_connection *c, PGresult *result)
 	return c->on_result ? c->on_result(L, c) : 0;
 }
 
+/* Whoever listens to a channel is not told here; what came is not heaped up. */
+static void forget_notifications(struct pg_connection *c)
+{
+	PGnotify *notification;
+
+	while ((notification = PQnotifies(c->pg)))
+		PQfreemem(notification);
+}
+
 static int over(lua_State *L, struct pg_connection *c)
 {
 	c->waiting = false;
+	forget_notifications(c);
 	return c->then(L, c);
 }
 
-int pg_talk(lua_State *L)
+/* TLS may have bytes of a record in store, of which the socket knows nothing. */
+static bool has_more(struct pg_connection *c)
 {
-	struct pg_connection *c = pg_open(L);
-	int unsent = PQflush(c->pg), good = PQconsumeInput(c->pg), values;
-	PGresult *result;
+	SSL *tls = PQsslStruct(c->pg, "OpenSSL");
 
-	while (!PQisBusy(c->pg)) {
+	return tls && SSL_pending(tls) > 0;
+}
+
+int pg_wait(lua_State *L, struct pg_connection *c, int events, lua_CFunction step)
+{
+	c->talking = true;
+	return has_more(c) ? task_yield(L, step) : task_wait(L, c->fd, events, step);
+}
+
+/* Takes what has come; returns how many values go to the caller, or -1: more has to come. */
+static int take_all(lua_State *L, struct pg_connection *c)
+{
+	PGresult *result;
+	int values = 0;
+
+	while (!values && !PQisBusy(c->pg)) {
 		result = PQgetResult(c->pg);
 		pg_follow_socket(c);
 		if (!result)
 			return over(L, c);
 		values = take(L, c, result);
-		if (values)
+	}
+	return values ? values : -1;
+}
+
+/* The socket is read only once all that came before is taken: libpq's memory would grow with what it is ahead. */
+int pg_talk(lua_State *L)
+{
+	struct pg_connection *c = pg_open(L);
+	int unsent, good, values;
+
+	c->talking = false;
+	if (!PQisBusy(c->pg)) {
+		values = take_all(L, c);
+		if (values >= 0)
 			return values;
 	}
+	unsent = PQflush(c->pg);
+	good = PQconsumeInput(c->pg);
+	values = take_all(L, c);
+	if (values >= 0)
+		return values;
 	pg_follow_socket(c);
-	if (unsent >= 0 && good && PQsocket(c->pg) >= 0)
-		return task_wait(L, c->fd, unsent ? TASK_READ | TASK_WRITE : TASK_READ, pg_talk);
+	if (unsent >= 0 && good && c->fd >= 0)
+		return pg_wait(L, c, unsent ? TASK_READ | TASK_WRITE : TASK_READ, pg_talk);
 	if (c->failed)
 		return pg_raise_failed(L, c, NULL);
 	return pg_raise_lost(L, c);
 }
 
-int pg_say(lua_State *L, struct pg_connection *c, const char *text, int (*then)(lua_State *L, struct pg_connection *c))
+int pg_say(lua_State *L, struct pg_connection *c, const char *text, pg_callback *then)
 {
 	c->on_result = NULL;
 	c->then = then;

@@ -1,8 +1,9 @@
---- A PostgreSQL server of this test process alone, on loopback and a socket, with TLS and passwords, for the tests of SQL.
---- It is started at its first use, and ended and removed when this process is gone, however it ends.
+--- A PostgreSQL server of this test process alone, on loopback and a socket, with TLS and passwords, for the tests
+--- of SQL. It is started at its first use, and ended and removed when this process is gone, however it ends.
 local fs      = require "native.fs"
 local process = require "native.process"
 local sshd    = require "tests.sshd"
+local task    = require "native.task"
 
 local postgres = {}
 
@@ -97,12 +98,16 @@ local function add_control(server)
 
   --- Ends every process of it at once, as a power cut would; begin() starts it again.
   function server.kill()
-    local pid = postmaster()
-    local children = sshd.run { "ps", "-o", "pid=", "--ppid", tostring(pid) }
-    process.kill(pid, process.start_time(pid))
-    for child in children:gmatch "%d+" do
-      local start_time = process.start_time(math.tointeger(child))
-      if start_time then process.kill(math.tointeger(child), start_time) end
+    local pids = { postmaster() }
+    for child in sshd.run({ "ps", "-o", "pid=", "--ppid", tostring(pids[1]) }):gmatch "%d+" do
+      pids[#pids + 1] = math.tointeger(child)
+    end
+    for _, pid in ipairs(pids) do
+      local start_time = process.start_time(pid)
+      if start_time then process.kill(pid, start_time) end
+    end
+    for _, pid in ipairs(pids) do -- until nobody has the number: the server that starts asks for it
+      while process.start_time(pid) do task.sleep(0.01) end
     end
   end
 
@@ -118,7 +123,8 @@ end
 local function make()
   local folder = fs.mkdtemp((os.getenv "TMPDIR" or "/tmp") .. "/neap-postgres-")
   local server = {
-    folder = folder, data = folder .. "/data", bin = programs(), host = "127.0.0.1", port = sshd.free_port(), socket = folder,
+    folder = folder, data = folder .. "/data", bin = programs(),
+    host = "127.0.0.1", port = sshd.free_port(), socket = folder,
     user = "postgres", password = "p w'\\" .. math.random(1 << 40), ca = folder .. "/ca.crt",
     other_ca = folder .. "/other.crt",
   }
@@ -131,8 +137,8 @@ local function make()
   return server
 end
 
---- The server of this process: host, port, socket (the folder of its socket), user, password, ca (what vouches for its name
---- "localhost"), other_ca; sql(text, database?) -> text, kill(), begin(), restart(), stop().
+--- The server of this process: host, port, socket (the folder of its socket), user, password, ca (what vouches for
+--- its name "localhost"), other_ca; sql(text, database?) -> text, kill(), begin(), restart(), stop().
 function postgres.start()
   running = running or make()
   return running

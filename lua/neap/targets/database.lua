@@ -187,22 +187,31 @@ end
 local function raise_here(self, failure)
   if fault.is(failure) then
     failure.host = self.name
-    failure.hint = failure.hint or dialect.why(failure)
+    local why = dialect.why(failure)
+    if why and failure.hint ~= why then
+      failure.output, failure.hint = failure.output or failure.hint, why
+    end
   end
   error(failure, 0)
 end
 
-local function send(self, method, text, params, options)
-  local timeout = options and options.timeout or self.timeout or (method == "query" and self.read_timeout
-    or CHANGE_TIMEOUT)
-  local ok, result = pcall(function()
-    limit(self, timeout, method)
-    return self.native[method](self.native, text, params or {}, { timeout = timeout,
-      max_rows = options and options.max_rows })
-  end)
+--- Calls a method of the native connection, which reads or may change; what it says beside is passed on.
+local function call(self, method, reads, timeout, ...)
+  timeout = timeout or self.timeout or (reads and self.read_timeout or CHANGE_TIMEOUT)
+  local ok, result = pcall(function(...)
+    limit(self, timeout, reads and "query" or "execute")
+    return self.native[method](self.native, ...)
+  end, ...)
   if not self.closed then pcall(pass_on_notices, self) end
   if not ok then raise_here(self, result) end
   return result
+end
+
+local function send(self, method, text, params, options)
+  local reads = method == "query"
+  local timeout = options and options.timeout or self.timeout or (reads and self.read_timeout or CHANGE_TIMEOUT)
+  return call(self, method, reads, timeout, text, params or {},
+    { timeout = timeout, max_rows = options and options.max_rows })
 end
 
 --- Rows of a query, which the server refuses to let change anything.
@@ -234,6 +243,18 @@ function Connection:rows(text, params)
     return row, columns or description and description.columns
   end
 end
+
+--- `copy … from stdin` of PostgreSQL: needs the leave to change.
+--- @param text string
+--- @param next_piece fun(): string?
+--- @return integer? rows
+function Connection:copy_in(text, next_piece) return call(self, "copy_in", false, nil, text, next_piece) end
+
+--- `copy … to stdout` of PostgreSQL.
+--- @param text string
+--- @param on_bytes fun(piece: string)
+--- @return integer? rows
+function Connection:copy_out(text, on_bytes) return call(self, "copy_out", true, nil, text, on_bytes) end
 
 --- @return { server_version: any, backend: any, tls: any, in_transaction: boolean }
 function Connection:facts() return self.native:facts() end

@@ -1,10 +1,12 @@
 --- Databases as procedures see them: what can be read of them, and what can be changed, each change with its witness in
 --- the same transaction.
+local copies      = require "neap.targets.sql_copy"
 local databases   = require "neap.targets.database"
 local effect      = require "neap.engine.effect"
 local fault       = require "native.error"
 local grants      = require "neap.targets.sql_grant"
 local marker      = require "neap.targets.sql_marker"
+local row_sets    = require "neap.targets.sql_rows"
 local schemas     = require "neap.targets.sql_schema"
 local shell       = require "neap.targets.shell"
 local transaction = require "neap.targets.sql_transaction"
@@ -35,6 +37,8 @@ function sql.ident(db, ...) return databases.dialect(db):path(...) end
 sql.schema, sql.database = schemas.schema, schemas.database
 sql.role, sql.user = users.role, users.user
 sql.grant, sql.revoke = grants.grant, grants.revoke
+sql.rows, sql.backup = row_sets.rows, row_sets.backup
+sql.copy_in, sql.copy_out, sql.unload = copies.copy_in, copies.copy_out, copies.unload
 
 --- The parts of own kinds whose changes are SQL: prepare, take, release; transaction(name, call, fn) and
 --- outside(name, call, text, params, result_of) for their run, put and undo.

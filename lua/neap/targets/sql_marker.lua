@@ -31,7 +31,9 @@ local CREATE = {
 local SCHEMA = { postgres = "create schema neap", redshift = "create schema neap",
   mysql = "create database if not exists neap" }
 local EXISTS = "select (select count(*) from information_schema.schemata where schema_name = 'neap') as has_schema, " ..
-  "(select count(*) from information_schema.tables where table_schema = 'neap' and table_name = 'effects') as has_table"
+  "(select count(*) from information_schema.tables where table_schema = 'neap' and table_name = 'effects') as has_table, " ..
+  "(select count(*) from information_schema.table_constraints where table_schema = 'neap' and table_name = 'effects' " ..
+  "and constraint_type = 'PRIMARY KEY') as has_key"
 
 --- A statement with placeholders as this server writes them.
 local function placed(connection, text)
@@ -69,7 +71,11 @@ end
 local function make_table(connection)
   local there = ask(connection, EXISTS)[1]
   if tonumber(there[1]) == 0 then create(connection, SCHEMA[connection.dialect.name]) end
-  if tonumber(there[2]) == 0 then create(connection, CREATE[connection.dialect.name]) end
+  if tonumber(there[2]) == 0 then return create(connection, CREATE[connection.dialect.name]) end
+  if tonumber(there[3]) > 0 or not connection.dialect.unique then return end
+  fault.raise { kind = "conflict", host = connection.name,
+    message = ("neap.effects of %s has no primary key, so nothing could be told from it"):format(connection.name),
+    hint = "drop it if no run is open there: it is made anew" }
 end
 
 local function remove_old(connection)

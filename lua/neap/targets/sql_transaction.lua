@@ -131,7 +131,11 @@ local function outside(target, one, call)
     function(connection) return values.for_server(connection, one.params) end, result_of)
 end
 
-local function undo(target, statements, call)
+--- Carries out the statements of an `undo`. To be a kind's `undo`.
+--- @param target { database: string }
+--- @param statements table[]
+--- @param call table
+function transaction.undo(target, statements, call)
   if #statements == 1 and not databases.dialect(target.database):is_transactional(statements[1].text) then
     return outside(target, statements[1], call)
   end
@@ -153,7 +157,7 @@ effect.action "sql.execute" {
       return result_of(result)
     end)
   end,
-  undo = undo, undo_needs_data = true, show = show, says = says_statement,
+  undo = transaction.undo, undo_needs_data = true, show = show, says = says_statement,
 }
 
 -- ---- a transaction's function ----
@@ -347,7 +351,7 @@ effect.action "sql.transaction" {
     local fn = task.context().sql_transaction
     return marker.transaction(target.database, call, function(connection) return carry_out(connection, data, fn) end)
   end,
-  undo = undo, undo_needs_data = true, says = says_transaction,
+  undo = transaction.undo, undo_needs_data = true, says = says_transaction,
   show = function(target) return ("%s %s"):format(target.database, target.at) end,
 }
 

@@ -77,7 +77,7 @@ function connection:execute(sql, params, options) end
 --- @param sql string
 --- @param params? native.mysql.value[]
 --- @param options? native.mysql.options
---- @return fun(): any[]?
+--- @return fun(): any[]?, { columns: string[], types: string[] }
 function connection:rows(sql, params, options) end
 
 --- Ends the statement that another task runs on it, by a second connection; that task gets `remote` with the code 70100.
