@@ -295,7 +295,8 @@ end
 local function pool_of(value)
   local run, name = current_run(), databases.name(value)
   local inside = type(value) == "table" and rawget(value, "inside") or nil
-  local key = "database " .. name .. (inside and "/" .. inside or "")
+  local apart = type(value) == "table" and rawget(value, "apart") or nil -- whose session is nobody else's
+  local key = "database " .. name .. (inside and "/" .. inside or "") .. (apart and " for " .. apart or "")
   if not run.connections[key] then
     run.connections[key] = setmetatable({ name = name, entry = entry_inside(entry_of(run, name), inside), open = {},
       idle = {}, memory = {} }, Pool)
@@ -312,6 +313,17 @@ function databases.elsewhere(value, inside, fn)
   local other = { name = databases.name(value), inside = inside }
   local results = table.pack(pcall(databases.within, other, "read", fn))
   pool_of(other):close()
+  if not results[1] then error(results[2], 0) end
+  return table.unpack(results, 2, results.n)
+end
+
+--- Calls fn(connection) with a connection whose session is changed by what it carries out: it is closed then.
+--- @param value { name: string, inside: string?, apart: string }  apart: for whom it is
+--- @param fn fun(connection: neap.database.connection): any
+--- @return any
+function databases.apart(value, fn)
+  local results = table.pack(pcall(databases.within, value, "change", fn))
+  pool_of(value):close()
   if not results[1] then error(results[2], 0) end
   return table.unpack(results, 2, results.n)
 end

@@ -8,6 +8,7 @@ local grants      = require "neap.targets.sql_grant"
 local marker      = require "neap.targets.sql_marker"
 local row_sets    = require "neap.targets.sql_rows"
 local schemas     = require "neap.targets.sql_schema"
+local scripts     = require "neap.targets.sql_script"
 local shell       = require "neap.targets.shell"
 local transaction = require "neap.targets.sql_transaction"
 local users       = require "neap.targets.sql_user"
@@ -34,6 +35,7 @@ function sql.array(list) return values.array(list) end
 --- @return string
 function sql.ident(db, ...) return databases.dialect(db):path(...) end
 
+sql.script = scripts.script
 sql.schema, sql.database = schemas.schema, schemas.database
 sql.role, sql.user = users.role, users.user
 sql.grant, sql.revoke = grants.grant, grants.revoke

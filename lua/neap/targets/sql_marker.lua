@@ -359,6 +359,20 @@ function marker.take_state(target, id, intent)
   if verdict == "done" or verdict == "void" or verdict == "running" then return verdict, detail end
 end
 
+-- ---- for what keeps more in its row than whether it happened ----
+
+--- Makes the table where there is none.
+marker.make_table = make_table
+
+--- Inserts the row of a call, open, with the session that carries it out; raises `conflict` where it comes too late.
+marker.begin = begin_outside
+
+--- Takes the row of a call; false where there is one already.
+marker.close_row = close_row
+
+--- "running", "gone" or "unknown": what became of the session that began something.
+marker.session_state = session_state
+
 --- The rows of the effects of a run, for tests and people.
 --- @param name string
 --- @param run string
