@@ -216,7 +216,8 @@ static size_t take_body(char *bytes, size_t one, size_t length, void *context)
 
 		if (!more)
 			return 0;
-		memcpy(more, e->buffer + e->at, e->length - e->at);
+		if (e->buffer)
+			memcpy(more, e->buffer + e->at, e->length - e->at);
 		free(e->buffer);
 		e->buffer = more;
 		e->size = size > 2 * BUFFER ? size : 2 * BUFFER;
@@ -239,7 +240,8 @@ static size_t give_body(char *room, size_t one, size_t length, void *context)
 	if (e->body_fd < 0) {
 		size_t some = e->body_length - e->body_at < length ? e->body_length - e->body_at : length;
 
-		memcpy(room, e->body + e->body_at, some);
+		if (some)
+			memcpy(room, e->body + e->body_at, some);
 		e->body_at += some;
 		return some;
 	}
