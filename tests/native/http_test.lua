@@ -103,6 +103,7 @@ describe("an exchange over HTTP", function()
   end)
 
   it("holds the server back while nobody reads, and takes a large body in flat memory", function()
+    if fs.readlink "/proc/self/exe":find "/san/" then skip "a sanitizer keeps what was freed" end
     for _, path in ipairs { "/bytes/200000000", "/chunked/50000000" } do
       local exchange <close> = http.open { url = peer.url .. path, proxy = "" }
       exchange:response()
