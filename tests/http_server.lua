@@ -24,10 +24,12 @@ end
 --- @return { ca: string, certificate: string, key: string }
 function server.certificate(folder, names)
   local made = { ca = folder .. "/ca.pem", certificate = folder .. "/server.pem", key = folder .. "/server.key" }
-  sshd.run { "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=authority", "-keyout",
-    folder .. "/ca.key", "-out", made.ca }
-  sshd.run { "openssl", "req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=server", "-keyout", made.key, "-out",
-    folder .. "/server.csr" }
+  local new_key = { "openssl", "req", "-newkey", "rsa:2048", "-nodes", "-days", "2" }
+  local function openssl(...)
+    sshd.run(table.move({ ... }, 1, select("#", ...), #new_key + 1, { table.unpack(new_key) }))
+  end
+  openssl("-x509", "-subj", "/CN=authority", "-keyout", folder .. "/ca.key", "-out", made.ca)
+  openssl("-subj", "/CN=server", "-keyout", made.key, "-out", folder .. "/server.csr")
   sshd.write(folder .. "/names", "subjectAltName=" .. names .. "\n")
   sshd.run { "openssl", "x509", "-req", "-days", "2", "-in", folder .. "/server.csr", "-CA", made.ca, "-CAkey",
     folder .. "/ca.key", "-CAcreateserial", "-extfile", folder .. "/names", "-out", made.certificate }

@@ -6,6 +6,10 @@
 /silent: nothing, it waits             /drip/N: N lines, one each 0.1 s
 /headers/N: N bytes of headers         /redirect: to /echo             /hold: reads nothing of the request
 /count: how many requests came on this connection before
+/thing/NAME: PUT makes it, DELETE removes it, GET shows it (404); with ?fault=… a PUT is carried out or not, and then:
+    refuse (409, not made) lost (made, hangs up) never (not made, hangs up) broken (made, 503) busy (not made, 503)
+/log: one line for each change that was carried out      /later/N: 503 until the Nth request, then what it is
+/token: an OAuth2 endpoint
 """
 import json
 import socket
@@ -14,6 +18,11 @@ import ssl
 import sys
 import time
 from http.server import BaseHTTPRequestHandler
+
+
+things = {}
+log = []
+asked = {}
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -90,6 +99,35 @@ class Handler(BaseHTTPRequestHandler):
             time.sleep(0.1)
         self.wfile.write(b"0\r\n\r\n")
 
+    def thing(self, name, fault):
+        body = self.sent()
+        if self.command in ("GET", "HEAD"):
+            return self.reply(things[name]) if name in things else self.reply(b"", 404)
+        if fault not in ("refuse", "never", "busy"):
+            log.append(b"%s %s" % (self.command.encode(), name.encode()))
+            if self.command == "DELETE":
+                things.pop(name, None)
+            else:
+                things[name] = body
+        if fault in ("lost", "never"):
+            self.close_connection = True
+            return None
+        return self.reply(b"", {"refuse": 409, "broken": 503, "busy": 503}.get(fault, 201))
+
+    def later(self, number):
+        asked[self.path] = asked.get(self.path, 0) + 1
+        if asked[self.path] < number:
+            return self.reply(b"", 503, [("Retry-After", "0")])
+        return self.reply(b"%d" % asked[self.path])
+
+    def token(self):
+        fields = self.sent().decode()
+        asked["token"] = asked.get("token", 0) + 1
+        if "password=open%20sesame%26" not in fields and "client_secret=s" not in fields:
+            return self.reply(b'{"error": "invalid_grant"}', 400)
+        answer = {"access_token": "token-%d-of-the-test" % asked["token"], "expires_in": 31 if "short" in fields else 3600}
+        return self.reply(json.dumps(answer).encode())
+
     def handle_any(self):
         self.requests += 1
         parts = self.path.split("?")[0].split("/")
@@ -114,6 +152,14 @@ class Handler(BaseHTTPRequestHandler):
             self.reply(b"", headers=[("X-Long", "x" * 1000)] * (number // 1000))
         elif what == "redirect":
             self.reply(b"", 302, [("Location", "/echo")])
+        elif what == "thing":
+            self.thing(parts[2], self.path.partition("fault=")[2])
+        elif what == "log":
+            self.reply(b"".join(line + b"\n" for line in log))
+        elif what == "later":
+            self.later(number)
+        elif what == "token":
+            self.token()
         elif what == "count":
             self.reply(b"%d" % self.requests)
         else:

@@ -62,7 +62,8 @@ describe("an exchange over HTTP", function()
     local options = { method = "POST", body = "a\0b", reads = true,
       headers = { { "X-A", "1" }, { "X-B", "" }, { "X-Secret", secret.literal("open sesame", secret.keyring()) } } }
     local echo = json.decode(get("/echo", options).body)
-    equal({ echo.method, echo.body, sent_header(echo, "x-a"), sent_header(echo, "x-b"), sent_header(echo, "x-secret") },
+    equal({ echo.method, echo.body, sent_header(echo, "x-a"), sent_header(echo, "x-b"),
+      sent_header(echo, "x-secret") },
       { "POST", "a\0b", "1", "", "open sesame" })
     equal({ sent_header(echo, "content-length"), sent_header(echo, "expect") }, { "3", nil })
     equal(json.decode(get("/echo", { method = "PUT", body = secret.literal("of a secret", secret.keyring()),
@@ -72,7 +73,9 @@ describe("an exchange over HTTP", function()
   it("sends a file, or a part of it", function()
     local path = scratch() .. "/file"
     sshd.write(path, ("0123456789"):rep(100))
-    local function put(file) return json.decode(get("/echo", { method = "PUT", reads = true, body_file = file }).body) end
+    local function put(file)
+      return json.decode(get("/echo", { method = "PUT", reads = true, body_file = file }).body)
+    end
     equal(put({ path = path }).length, 1000)
     equal(put({ path = path, offset = 5, length = 10 }).body, "5678901234")
     equal(put({ path = path, offset = 995 }).body, "56789")
@@ -146,7 +149,8 @@ describe("an exchange over HTTP", function()
     for _, options in ipairs {
       { url = "http://localhost/\r\nX: y" }, { url = "http://local host/" }, { url = 1 },
       { url = peer.url, headers = { ["X-A"] = "1\r\nX-B: 2" } }, { url = peer.url, headers = { ["X: A"] = "1" } },
-      { url = peer.url, headers = { ["X-A"] = "1\0" } }, { url = peer.url, method = "G T" }, { url = peer.url, metod = "GET" },
+      { url = peer.url, headers = { ["X-A"] = "1\0" } },
+      { url = peer.url, method = "G T" }, { url = peer.url, metod = "GET" },
     } do
       equal(type(raises(http.open, options)), "string")
     end
@@ -199,14 +203,16 @@ describe("an exchange over HTTPS", function()
 
   it("believes the authority that it is given, and the name in the URL", function()
     equal(fetch({ url = peer.url .. "/echo", ca = made.ca }).status, 200)
-    equal(fetch({ url = "https://api.example.org/echo", connect_to = "127.0.0.1:" .. peer.port, ca = made.ca }).status, 200)
+    local elsewhere = "127.0.0.1:" .. peer.port
+    equal(fetch({ url = "https://api.example.org/echo", connect_to = elsewhere, ca = made.ca }).status, 200)
   end)
 
   it("is refused for an unknown authority and for another name: nothing was sent", function()
     local stranger = raises(fetch, { url = peer.url .. "/echo" })
     equal(stranger.kind, "auth")
     matches(stranger.message, "certificate is not accepted")
-    local other = raises(fetch, { url = "https://other.example.org/", connect_to = "127.0.0.1:" .. peer.port, ca = made.ca })
+    local elsewhere = "127.0.0.1:" .. peer.port
+    local other = raises(fetch, { url = "https://other.example.org/", connect_to = elsewhere, ca = made.ca })
     equal(other.kind, "auth")
   end)
 end)

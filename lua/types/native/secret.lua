@@ -128,6 +128,11 @@ function secret.reveal(value) end
 --- @return native.secret.value|string
 function secret.base64(value) end
 
+--- Encoded as a part of a URL or of a web form: all but letters, digits and -._~ as %XX.
+--- @param value native.secret.value|string
+--- @return native.secret.value|string
+function secret.percent(value) end
+
 --- An earlier text in the light of a later one: what stood where that has a secret is one, too.
 --- @param text string
 --- @param later native.secret.value
