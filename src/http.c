@@ -277,6 +277,7 @@ static void wipe(struct curl_slist *list)
 	curl_slist_free_all(list);
 }
 
+/* exchange:close(): ends it, whatever it is at; may be called twice. */
 static int exchange_close(lua_State *L)
 {
 	struct exchange *e = luaL_checkudata(L, 1, EXCHANGE);

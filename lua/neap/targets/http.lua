@@ -172,15 +172,27 @@ end
 function http.request(method, url, options) return change(method, url, options, 2) end
 
 --- http.request by POST.
+--- @param url string
+--- @param options? table  as of http.request
+--- @return { status: integer, headers: table<string, string>, body: string }
 function http.post(url, options) return change("POST", url, options, 2) end
 
 --- http.request by PUT.
+--- @param url string
+--- @param options? table  as of http.request
+--- @return { status: integer, headers: table<string, string>, body: string }
 function http.put(url, options) return change("PUT", url, options, 2) end
 
 --- http.request by PATCH.
+--- @param url string
+--- @param options? table  as of http.request
+--- @return { status: integer, headers: table<string, string>, body: string }
 function http.patch(url, options) return change("PATCH", url, options, 2) end
 
 --- http.request by DELETE.
+--- @param url string
+--- @param options? table  as of http.request
+--- @return { status: integer, headers: table<string, string>, body: string }
 function http.delete(url, options) return change("DELETE", url, options, 2) end
 
 -- ---- tokens ----
