@@ -83,7 +83,7 @@ void secret_close_off(lua_State *L, struct secret *s)
 }
 
 /* One that is secret from its first byte to its last, which is looked for from now on. */
-static int finish_whole(lua_State *L, struct secret *s)
+int secret_finish(lua_State *L, struct secret *s)
 {
 	secret_close_off(L, s);
 	spans_add(L, &s->spans, 0, s->memory.length, s->fingerprint);
@@ -190,7 +190,7 @@ static int secret_literal(lua_State *L)
 	struct secret *s = new_from_outside(L);
 
 	locked_add(L, &s->memory, text, length);
-	return finish_whole(L, s);
+	return secret_finish(L, s);
 }
 
 /* Pushes the table of the variables that were taken out of this process's environment, by name. */
@@ -220,7 +220,7 @@ static int secret_take_variable(lua_State *L)
 	lua_settop(L, 2);
 	s = secret_new(L, 2, 0);
 	locked_add(L, &s->memory, value, strlen(value));
-	finish_whole(L, s);
+	secret_finish(L, s);
 	explicit_bzero(value, strlen(value));
 	unsetenv(name);
 	push_taken(L);
@@ -246,7 +246,7 @@ static int secret_variable(lua_State *L)
 	else
 		locked_add(L, &s->memory, value, strlen(value));
 	lua_settop(L, 5);
-	return finish_whole(L, s);
+	return secret_finish(L, s);
 }
 
 static int cannot_read(lua_State *L, const char *path)
@@ -298,7 +298,7 @@ static int secret_file(lua_State *L)
 	if (!good)
 		return error_raise(L, "denied", "%s changes while it is being read", path);
 	drop_line_end(s);
-	return finish_whole(L, s);
+	return secret_finish(L, s);
 }
 
 /* Stack of a collecting call: stream, keyring, source, what its error output said, secret. */
@@ -355,7 +355,7 @@ static int collect_step(lua_State *L)
 		return stream->ops->wait(L, stream, TASK_READ, collect_step);
 	lua_settop(L, COLLECTED);
 	drop_line_end(s);
-	finish_whole(L, s);
+	secret_finish(L, s);
 	lua_pushvalue(L, SAID);
 	lua_pushinteger(L, *signal_name ? -1 : status);
 	return 3;
@@ -601,6 +601,24 @@ static size_t write_percent(char *out, const unsigned char *bytes, size_t length
 	return (size_t)(out - start);
 }
 
+/* As it stands within the quotes of a JSON text (RFC 8259, 7). */
+static size_t write_json(char *out, const unsigned char *bytes, size_t length)
+{
+	char *start = out;
+
+	for (size_t i = 0; i < length; i++) {
+		if (bytes[i] == '"' || bytes[i] == '\\') {
+			*out++ = '\\';
+			*out++ = (char)bytes[i];
+		} else if (bytes[i] < 0x20) {
+			out += sprintf(out, "\\u%04x", bytes[i]);
+		} else {
+			*out++ = (char)bytes[i];
+		}
+	}
+	return (size_t)(out - start);
+}
+
 /* Pushes the secret or text at index 1, encoded; it takes at most `times` its length, and 8 bytes. */
 static int push_encoded(lua_State *L, encoding *write, size_t times)
 {
@@ -635,6 +653,12 @@ static int secret_base64(lua_State *L)
 static int secret_percent(lua_State *L)
 {
 	return push_encoded(L, write_percent, 3);
+}
+
+/* secret.json(secret or text) -> secret, or text: as within the quotes of a JSON text */
+static int secret_json(lua_State *L)
+{
+	return push_encoded(L, write_json, 6);
 }
 
 /* ---- an earlier text, seen in the light of a later one ---- */
@@ -849,6 +873,7 @@ int luaopen_secret(lua_State *L)
 		{"same", secret_same},               {"text", secret_text},
 		{"base64", secret_base64},           {"like", secret_like},
 		{"reveal", secret_reveal},           {"percent", secret_percent},
+		{"json", secret_json},               {"ini", secret_ini},
 		{NULL, NULL},
 	};
 	static const luaL_Reg metamethods[] = {

@@ -79,6 +79,11 @@ enum { SECRET_KEYRING = 1, SECRET_SOURCE, SECRET_SEALED };
 struct secret *secret_new(lua_State *L, int keyring, int source);
 void secret_close_off(lua_State *L, struct secret *s);
 
+/* Leaves it on the stack as a whole secret, from its first byte to its last, which is looked for from now on; returns 1. */
+int secret_finish(lua_State *L, struct secret *s);
+
+int secret_ini(lua_State *L); /* secret.ini, in a file of its own */
+
 /* The secret at the index, opened. */
 struct secret *secret_opened(lua_State *L, int index);
 

@@ -27,7 +27,8 @@ describe("xml.parse", function()
   end)
 
   it("refuses what is no document, with its place", function()
-    for _, text in ipairs { "", "plain", "<a>", "<a></b>", "<a/><b/>", "<a>&unknown;</a>", "<a>\xFF</a>", "<html><br></html>" } do
+    for _, text in ipairs { "", "plain", "<a>", "<a></b>", "<a/><b/>", "<a>&unknown;</a>", "<a>\xFF</a>",
+      "<html><br></html>" } do
       matches(refused(text), "^%d+:%d+: ")
     end
   end)
