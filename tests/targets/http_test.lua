@@ -95,7 +95,8 @@ describe("http", function()
 
     -- One request that the server answers so, with the question whether it happened.
     local function asking(fault)
-      local text = 'http.put("PATH/thing/a?fault=%s", { body = "1", keep = "a test", done = { url = "PATH/thing/a" } })'
+      local text = [[http.put("PATH/thing/a?fault=%s",
+        { body = "1", keep = "a test", done = { url = "PATH/thing/a" }, timeout = 1 })]]
       return trial(text:format(fault))
     end
 

@@ -6,10 +6,11 @@ local hosts    = require "neap.targets.connection"
 local json     = require "native.json"
 local requests = require "neap.targets.http_request"
 local secret   = require "native.secret"
+local task     = require "native.task"
 
 local http = {}
 
-local READ_TIMEOUT, CHANGE_TIMEOUT = 60, 3600 -- seconds
+local READ_TIMEOUT, CHANGE_TIMEOUT = 60, 60 -- seconds
 
 --- @class (exact) neap.http.options
 --- @field headers? table<string, string|native.secret.value>
@@ -127,6 +128,8 @@ effect.action "http.request" {
     if intent.undoes or not intent.data.done then
       return "unknown", "the request may have been carried out, and there is no question that tells (done)"
     end
+    if probe(target, intent.data) then return "done" end
+    task.sleep(intent.timeout or CHANGE_TIMEOUT) -- until then it may still be carried out
     return probe(target, intent.data) and "done" or "void"
   end,
   show = function(target)

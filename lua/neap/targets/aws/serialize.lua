@@ -45,7 +45,9 @@ local function capitalised(name) return name:sub(1, 1):upper() .. name:sub(2) en
 
 local NAMES = {
   query = function(member, name) return member.locationName or name end,
-  ec2 = function(member, name) return member.queryName or member.locationName and capitalised(member.locationName) or name end,
+  ec2 = function(member, name)
+    return member.queryName or member.locationName and capitalised(member.locationName) or name
+  end,
 }
 
 local function join(prefix, name) return prefix == "" and name or prefix .. "." .. name end
@@ -166,9 +168,13 @@ end
 
 -- ---- XML ----
 
-local ESCAPED = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;", ["\r"] = "&#xD;", ["\n"] = "&#xA;" }
+local ESCAPED = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;", ["\r"] = "&#xD;",
+                  ["\n"] = "&#xA;" }
 
-local function escaped(value) return (value:gsub('[&<>"\r\n]', ESCAPED)) end
+local function escaped(value)
+  if secret.is(value) then error("a secret cannot be sent to a service that speaks XML", 0) end
+  return (value:gsub('[&<>"\r\n]', ESCAPED))
+end
 
 local function element(name, attributes, content) return ("<%s%s>%s</%s>"):format(name, attributes, content, name) end
 
@@ -230,7 +236,9 @@ end
 
 local function add_query(request, shape, member, name, value, service)
   local key = member.locationName or name
-  local function put(inner, k, item) request.query[#request.query + 1] = { k, text_of(inner, member, item, "iso8601") } end
+  local function put(inner, k, item)
+    request.query[#request.query + 1] = { k, text_of(inner, member, item, "iso8601") }
+  end
   if shape.type == "list" then
     for _, item in ipairs(value) do put(service:shape(shape.member), key, item) end
   elseif shape.type == "map" then
@@ -281,7 +289,8 @@ BODIES["rest-json"] = function(service, shape, member, value, request)
 end
 
 BODIES["rest-xml"] = function(service, shape, member, value, request)
-  request.body = xmls.structure(service, shape, member, value, member.locationName or shape.locationName or member.shape)
+  local name = member.locationName or shape.locationName or member.shape
+  request.body = xmls.structure(service, shape, member, value, name)
 end
 
 --- The body is one member, whole, or all that stands nowhere else.
