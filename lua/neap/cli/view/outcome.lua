@@ -51,7 +51,7 @@ local function changes(outcome)
   return list
 end
 
-local function title_of(path) return (path:match "^[^/]*") end
+local function title_of(path) return path:match "^repl/%d+$" or path:match "^[^/]*" end
 
 local function effect_text(one, page)
   return ("  %s  %s"):format(page:clean(one.show or one.kind), page:paint("dim", page:clean(title_of(one.path))))
@@ -92,7 +92,7 @@ local function named(outcome) return ("%d --env %s"):format(outcome.run, outcome
 local function answers_to(question, outcome)
   if question.kind == "point of no return" then return outcome.environment:match "[^/]*$" end
   local words = {}
-  for i, option in ipairs(question.options or {}) do words[i] = option:gsub(" ", "-") end
+  for i, option in ipairs(require "neap.cli.answer".without_terminal(question.options or {})) do words[i] = option:gsub(" ", "-") end
   return table.concat(words, "|")
 end
 
