@@ -79,6 +79,15 @@ enum { SECRET_KEYRING = 1, SECRET_SOURCE, SECRET_SEALED };
 struct secret *secret_new(lua_State *L, int keyring, int source);
 void secret_close_off(lua_State *L, struct secret *s);
 
+/* Closes off one on top that is secret from its first byte to its last, and looked for from now on; returns 1. */
+int secret_finish(lua_State *L, struct secret *s);
+
+/*
+ * secret.pick(document, path [, source]) -> secret: a value inside a secret that is JSON or YAML. Raises "missing" where
+ * there is none, "protocol" where the document is neither, or the path names a list or a map.
+ */
+int secret_pick(lua_State *L);
+
 /* The secret at the index, opened. */
 struct secret *secret_opened(lua_State *L, int index);
 
