@@ -119,10 +119,13 @@ describe("neap, before a person,", function()
       "{ deep = { er = 1 } }", "nothing.there", "shop.edit('web1', '/etc/motd', function(text)", "return text .. 'back soon\\n'",
       "end)", "n", "shop.write('web1', '/etc/issue', 'closed')", "y", "shop.mail('people@shop', 'soon')", "yes", ":q", "q" }
     golden("failure-shell", on:screen "run shop/switch --env lab")
-    golden("failure-shell-log", on:screen "log 1")
+    on:neap "log 1"
+    matches(on.output, "repl/1 by alice@jump1: env.name\n")
+    matches(on.output, "! repl/5  FAILED 0.0s attempt to index a nil value")
+    matches(on.output, "repl/7 by alice@jump1: shop.write%('web1', '/etc/issue', 'closed'%)\n"
+      .. "%S+ +%+ web1 /etc/issue  shop.file  done")
     on.answers = { "s", "shop.write('web1', '/etc/issue', 'open')", "y" }
     equal(on:neap "resume 1", 8)
-    on.answers = nil
   end)
 
   it("is answered without a terminal", function()

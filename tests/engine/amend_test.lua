@@ -148,16 +148,15 @@ describe("arguments edited at a failure", function()
       from_arguments = { new = true } }
     w:start { environment = environment }
     matches(w.question.notice, "values of test/lab were made of new")
-    w = failing({ edit { new = "z" } })
+    local approval = require "neap.engine.approval"
+    local required = approval.require
+    approval.require = function() return {} end -- as if it were approved
+    w = failing({ edit { new = "z" }, "quit" }, nil,
+      { policy = { approvals = { need = 1, allowed_signers = "/etc/neap/allowed_signers" } } })
     w:start()
-    w = failing(nil)
-    w:start()
-    local first = w.store:record(1, 1)
-    truthy(first)
-    local amend = require "neap.engine.amend"
-    local policy = { approvals = { need = 1, allowed_signers = "/etc/neap/allowed_signers" } }
-    matches(amend.refusal { name = "test/lab", policy = policy }, "asks for approvals")
-    equal(amend.refusal { name = "test/lab", policy = {} }, nil)
+    approval.require = required
+    matches(w.question.notice, "asks for approvals, and these are bound to code and arguments")
+    equal({ #w:state().amendments, w.values.a }, { 0, "y" })
   end)
 
   it("wait for a person where the way back meets what somebody else changed", function()
@@ -236,6 +235,21 @@ describe("code taken up at a failure", function()
     w:start()
     matches(notice, "unexpected symbol near <eof>")
     matches(w.question.notice, "the code is the same")
+  end)
+
+  it("gives back what kinds have made that it has no more", function()
+    local OLD = [[
+      effect.resource "own.value" { late = false, get = function(target) return world.read(target) end,
+        put = function(target, value) world.put(target, value) end, prepare = function() return "place" end,
+        release = function(_, place) world.log("released " .. place) end }
+      step "First" { run = function() effect.change("own.value", "a", function() return "1" end) end }
+      step "Second" { run = function() fail("no") end }]]
+    local w = failing({ code [[step "Second" { run = function() end }]], "take" }, OLD)
+    local words = require "neap.words"
+    words.fakes.world.put = function(target, value) w.values[target] = value end
+    equal(w:start().status, "done")
+    words.fakes.world.put = nil
+    equal(w.log, { "released place" })
   end)
 
   it("leaves kinds of change to be undone by the code that made them", function()

@@ -110,8 +110,9 @@ function read.shell(asker, question)
   while true do
     local typed = console:ask(line.prompt(question, asker.environment))
     if not typed or typed:find "^%s*:q%s*$" then return { choice = "leave" } end
-    if not typed:find "^%s*[:?]" then return { choice = "line", line = typed } end
-    console:tell(line.help())
+    local is_text = utf8.len(typed)
+    if is_text and not typed:find "^%s*[:?]" then return { choice = "line", line = typed } end
+    console:tell(is_text and line.help() or "A line is UTF-8; this one is not.")
   end
 end
 

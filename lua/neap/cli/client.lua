@@ -64,10 +64,10 @@ end
 
 local function say(connection, message) pcall(connection.write, connection, lines.encode(message)) end
 
---- Code goes with the answer as it is: what lines.encode leaves out the worker could not read anywhere.
+--- What a person wrote, and code, goes as it is: what lines.encode leaves out the worker could not read anywhere.
 local function say_answer(connection, answer)
-  if not answer.files then return say(connection, answer) end
-  answer.files = as_text(answer.files)
+  if not answer.files and not answer.line and not answer.arguments then return say(connection, answer) end
+  answer.files = answer.files and as_text(answer.files)
   pcall(connection.write, connection, json.encode(answer) .. "\n")
 end
 

@@ -49,6 +49,9 @@ local function from_text(text)
     if not name and not line:find "^%s*#" and line:find "%S" then
       fault.raise { kind = "protocol", where = "", message = ("this line is no name=value: %s"):format(line) }
     end
+    if name and not utf8.len(value) then
+      fault.raise { kind = "protocol", where = "", message = ("%s is not UTF-8"):format(name) }
+    end
     if name then given[name] = value end
   end
   return given
@@ -72,7 +75,7 @@ local function line_by_line(asker, question)
   for _, one in ipairs(question.shown.arguments) do
     if one.description then asker.console:tell(asker.console.err:clean(one.description)) end
     local typed = said(asker, ("%s [%s]: "):format(one.name, one.value or "none"))
-    if typed ~= "" then given[one.name] = typed end
+    if typed ~= "" and utf8.len(typed) then given[one.name] = typed end
   end
   return given
 end

@@ -34,14 +34,16 @@ end
 
 -- ---- arguments ----
 
---- The arguments that a person can change, for who edits them: those that are texts, numbers or booleans.
+local LONGEST = 1024 -- bytes of an argument that is edited by hand
+
+--- The arguments that a person can change, for who edits them: texts, if they are not too long, numbers and booleans.
 --- @param self table  the session
 --- @return { name: string, value: string?, type: string, description: string? }[]
 function amend.arguments(self)
   local list = {}
   for _, declared in ipairs(self.procedure.parameters) do
     local value = self.procedure.arguments[declared.name]
-    if type(value) ~= "table" then
+    if type(value) ~= "table" and #tostring(value) <= LONGEST then
       list[#list + 1] = { name = declared.name, value = value ~= nil and tostring(value) or nil, type = declared.type,
         description = declared.description }
     end
