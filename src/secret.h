@@ -82,11 +82,7 @@ void secret_close_off(lua_State *L, struct secret *s);
 /* Closes off one on top that is secret from its first byte to its last, and looked for from now on; returns 1. */
 int secret_finish(lua_State *L, struct secret *s);
 
-/*
- * secret.pick(document, path [, source]) -> secret: a value inside a secret that is JSON or YAML. Raises "missing" where
- * there is none, "protocol" where the document is neither, or the path names a list or a map.
- */
-int secret_pick(lua_State *L);
+int secret_pick(lua_State *L); /* a Lua function of its own file */
 
 /* The secret at the index, opened. */
 struct secret *secret_opened(lua_State *L, int index);

@@ -489,6 +489,10 @@ static bool looks_like_json(const struct secret *document)
 	return at < end && (*at == '{' || *at == '[');
 }
 
+/*
+ * secret.pick(document, path [, source]) -> secret: a value inside a secret that is JSON or YAML. Raises "missing" where
+ * there is none, "protocol" where the document is neither, or the path names a list or a map.
+ */
 int secret_pick(lua_State *L)
 {
 	struct secret *document = secret_opened(L, DOCUMENT_AT), *picked;

@@ -115,9 +115,10 @@ describe("neap, before a person,", function()
   end)
 
   it("runs lines of Lua at a failure", function()
-    on.answers = { "s", "?", ":x", "env.name", "{ a = 1, b = 'two\\nlines' }", "{ { host = 'web1', up = true }, { host = 'web2' } }",
-      "{ deep = { er = 1 } }", "nothing.there", "shop.edit('web1', '/etc/motd', function(text)", "return text .. 'back soon\\n'",
-      "end)", "n", "shop.write('web1', '/etc/issue', 'closed')", "y", "shop.mail('people@shop', 'soon')", "yes", ":q", "q" }
+    on.answers = { "s", "?", ":x", "env.name", "{ a = 1, b = 'upper\\nlower' }",
+      "{ { host = 'web1', up = true }, { host = 'web2' } }", "{ deep = { er = 1 } }", "nothing.there",
+      "shop.edit('web1', '/etc/motd', function(text)", "return text .. 'back soon\\n'", "end)", "n",
+      "shop.write('web1', '/etc/issue', 'closed')", "y", "shop.mail('people@shop', 'soon')", "yes", ":q", "q" }
     golden("failure-shell", on:screen "run shop/switch --env lab")
     on:neap "log 1"
     matches(on.output, "repl/1 by alice@jump1: env.name\n")

@@ -10,7 +10,9 @@ step "Second" { run = function()
 end }
 step "Third" { run = function() world.set("b", arg.new) end }]]
 
-local function edit(arguments, reason) return { choice = "edit", arguments = arguments, reason = reason or "a typo" } end
+local function edit(arguments, reason)
+  return { choice = "edit", arguments = arguments, reason = reason or "a typo" }
+end
 
 --- A world whose step "Second" fails with the first argument, and not with another.
 local function failing(answers, procedure, options)
@@ -112,7 +114,8 @@ describe("arguments edited at a failure", function()
   it("do not reach a step's own undo that was done before", function()
     local w = failing({ edit { new = "z" }, "back" }, [[
       local arg = parameters { new = { "it", default = "y" } }
-      step "First" { run = function() world.set("first", arg.new) end, undo = function() world.log("undo " .. arg.new) end }
+      step "First" { run = function() world.set("first", arg.new) end,
+        undo = function() world.log("undo " .. arg.new) end }
       step "Second" { run = function() world.event(arg.new, 1, { undo = 1 }) end }]])
     w.failing.z = true
     equal(w:start().status, "rolled back")
@@ -172,7 +175,9 @@ describe("arguments edited at a failure", function()
 end)
 
 describe("code taken up at a failure", function()
-  local function code(text) return { choice = "edit", files = { ["procedures/test/it.lua"] = text }, reason = "mended" } end
+  local function code(text)
+    return { choice = "edit", files = { ["procedures/test/it.lua"] = text }, reason = "mended" }
+  end
 
   local MENDED = TWO:gsub("world.event%(arg.new,", "world.event(\"mail\",")
 

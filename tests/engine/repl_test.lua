@@ -115,8 +115,8 @@ describe("a line typed at a failure", function()
   end)
 
   it("gives what is no plain data by its kind", function()
-    local w = failing { line "print", line "function() end", line "double", line "{ f = double, 1 }", line "0/0", "leave",
-      "quit" }
+    local w = failing { line "print", line "function() end", line "double", line "{ f = double, 1 }", line "0/0",
+      "leave", "quit" }
     w:start()
     local list = said(w)
     equal({ list[1], list[3], list[4], list[5] }, { { "nil" }, { "function" }, { { 1 } }, { tostring(0 / 0) } })

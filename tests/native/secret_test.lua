@@ -335,7 +335,9 @@ describe("a value inside a secret", function()
 
   before_each(function() keys = secret.keyring() end)
 
-  local function pick(text, path) return secret.pick(secret.literal(text, keys, "test:document"), path, "test:value") end
+  local function pick(text, path)
+    return secret.pick(secret.literal(text, keys, "test:document"), path, "test:value")
+  end
 
   local function is(text, path, expected)
     local value = pick(text, path)
@@ -360,8 +362,23 @@ describe("a value inside a secret", function()
   end)
 
   it("is picked out of YAML, of every style", function()
-    local text = "# kept\na:\n  plain: one two # said\n  'single': 'it''s'\n  double: \"a\\tb\"\n  block: |\n    first\n"
-      .. "    second\n  folded: >-\n    one\n    line\n  list: [x, y]\n  none: ~\n  number: 007\n  text: 'null'\n"
+    local text = [[
+# kept
+a:
+  plain: one two # said
+  'single': 'it''s'
+  double: "a\tb"
+  block: |
+    first
+    second
+  folded: >-
+    one
+    line
+  list: [x, y]
+  none: ~
+  number: 007
+  text: 'null'
+]]
     is(text, "a.plain", "one two")
     is(text, "a.single", "it's")
     is(text, "a.double", "a\tb")
@@ -403,8 +420,9 @@ describe("a value inside a secret", function()
       equal(failure.message:find "hunter", nil)
     end
     for _, text in ipairs {
-      '{"a": "b"} x', '{"a": "b",}', '{"a" "b"}', '{a: "b", "c": }', '{"a": "\\x"}', '{"a": "\\ud800"}', '{"a": "\\ud800\\u0041"}',
-      '{"a": "\\udc00"}', '{"a": "\1"}', '{"a": +1}', '{"a": -}', '{"a": tru}', '["a" "b"]', "a: [hunter2\n", "a: 'hunter2\n",
+      '{"a": "b"} x', '{"a": "b",}', '{"a" "b"}', '{a: "b", "c": }', '{"a": "\\x"}', '{"a": "\\ud800"}',
+      '{"a": "\\ud800\\u0041"}', '{"a": "\\udc00"}', '{"a": "\1"}', '{"a": +1}', '{"a": -}', '{"a": tru}',
+      '["a" "b"]', "a: [hunter2\n", "a: 'hunter2\n",
       "a: hunter2\n b: c: d\n", "", "a: hunter2\n---\na: b\n", "? [a]\n: hunter2\n", "a: \"hunter2\\q\"\n", "\tb: c",
       ("["):rep(600), ("- "):rep(300) .. "a",
     } do

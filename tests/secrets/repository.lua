@@ -17,7 +17,8 @@ local NEAP = "build/fault/neap"
 repository.CANARIES = {
   file = "canary-file/+\"quoted\" 'tick' 8f31", command = "canary-command <&> 5c02=",
   variable = "canary-variable?x=1&y\\9d77",
-  typed = "canary-typed %41 e6b0", old = "canary-old-3b95", picked = "canary-picked\\{7a1e}", beside = "canary-beside-c4d2",
+  typed = "canary-typed %41 e6b0", old = "canary-old-3b95", picked = "canary-picked\\{7a1e}",
+  beside = "canary-beside-c4d2",
 }
 
 local PROCEDURE = [[

@@ -12,7 +12,8 @@ local view     = require "neap.cli.view.standing"
 local resume = {
   summary = "go on with a run that stopped",
   examples = { "neap resume 142", 'neap resume 142 -p new=v89 --reason "a typo"',
-               'neap resume 142 --code current --reason "the check looked at the wrong port"', "neap resume 142 --env encode/lab", "neap resume encode/lab/142 --no-input",
+               'neap resume 142 --code current --reason "the check looked at the wrong port"',
+               "neap resume 142 --env encode/lab", "neap resume encode/lab/142 --no-input",
                'neap resume 142 --answer skip --reason "done on Monday, CHG-8812"' },
 }
 
@@ -54,7 +55,9 @@ local function amendment(options, found, back)
   if next(arguments) == nil then arguments = nil end
   if not arguments and not options.code then return nil end
   local named = ("neap resume %d --env %s"):format(found.run, found.environment)
-  if arguments and options.code then failure.wrong_use("either -p or --code", named .. " --code current --reason WHY") end
+  if arguments and options.code then
+    failure.wrong_use("either -p or --code", named .. " --code current --reason WHY")
+  end
   if back then failure.wrong_use("the run is on its way back: it goes on with nothing new", named) end
   if not options.reason then failure.wrong_use("a change on the way needs --reason", named .. " … --reason WHY") end
   return { arguments = arguments, reason = options.reason, agreed = options.yes,

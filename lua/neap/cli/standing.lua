@@ -22,8 +22,8 @@ local function open_step(state)
   if asked then return title_of(asked), state.steps[asked] end
   for i = #state.step_order, 1, -1 do
     local step = state.steps[state.step_order[i]]
-    local is_line = step and step.path:find "^repl/%d+$"
-    if step and not is_line and (step.status == "open" or step.status == "failed") then return title_of(step.path), step end
+    local ended = not step or step.path:find "^repl/%d+$" or (step.status ~= "open" and step.status ~= "failed")
+    if not ended then return title_of(step.path), step end
   end
 end
 
@@ -36,7 +36,7 @@ end
 local function numbers_of(records)
   local numbers = {}
   for _, record in ipairs(records) do
-    if record.type == "step" and record.number and not record.line then numbers[title_of(record.path)] = record.number end
+    if record.type == "step" and record.number then numbers[title_of(record.path)] = record.number end
   end
   return numbers
 end

@@ -114,6 +114,9 @@ local function changed_files(before, after)
   return list
 end
 
+--- What stands behind a step and before the next.
+local function is_between(line) return line:find "^%s*$" or line:find "^%-%-" or line:find "^phase%f[%W]" end
+
 --- The lines of a step, up to the next one in its file.
 local function text_of(steps, index, files)
   local step, last = steps[index], math.maxinteger
@@ -125,9 +128,7 @@ local function text_of(steps, index, files)
     number = number + 1
     if number >= step.line and number <= last then lines[#lines + 1] = line end
   end
-  while #lines > 1 and (lines[#lines]:find "^%s*$" or lines[#lines]:find "^%-%-" or lines[#lines]:find "^phase%f[%W]") do
-    lines[#lines] = nil
-  end
+  while #lines > 1 and is_between(lines[#lines]) do lines[#lines] = nil end
   return table.concat(lines, "\n") .. "\n"
 end
 

@@ -16,7 +16,8 @@ function versions.of(state)
   local list = { { from = 0, files = state.first.files, arguments = state.first.arguments } }
   for _, note in ipairs(state.amendments) do
     local before = list[#list]
-    list[#list + 1] = { from = note.seq, files = note.files or before.files, arguments = note.after or before.arguments }
+    list[#list + 1] = { from = note.seq, files = note.files or before.files,
+      arguments = note.after or before.arguments }
   end
   return list
 end

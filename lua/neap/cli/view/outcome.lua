@@ -91,8 +91,8 @@ local function named(outcome) return ("%d --env %s"):format(outcome.run, outcome
 --- The answers that a resume without a terminal can give.
 local function answers_to(question, outcome)
   if question.kind == "point of no return" then return outcome.environment:match "[^/]*$" end
-  local words = {}
-  for i, option in ipairs(require "neap.cli.answer".without_terminal(question.options or {})) do words[i] = option:gsub(" ", "-") end
+  local words = require "neap.cli.answer".without_terminal(question.options or {})
+  for i, option in ipairs(words) do words[i] = option:gsub(" ", "-") end
   return table.concat(words, "|")
 end
 
@@ -100,7 +100,7 @@ local function add_next(lines, outcome, page)
   lines[#lines + 1] = ""
   lines[#lines + 1] = page:paint("bold", "WHAT NEXT")
   lines[#lines + 1] = page:clean("  neap resume " .. named(outcome)) .. page:paint("dim", "     go on from here")
-  if outcome.question then
+  if outcome.question and outcome.question.kind ~= "code" then -- which is asked where the code is brought along
     lines[#lines + 1] = page:clean(("    --answer %s"):format(answers_to(outcome.question, outcome)))
       .. page:paint("dim", "   without a terminal")
   end
