@@ -1,7 +1,7 @@
 local world = require "tests.engine.world"
 
 local TWO = [[
-local arg = parameters { old = { "the old one", default = "x" }, new = { "the new one", default = "y" },
+local arg = parameters { old = { "what is there", default = "x" }, new = { "what comes", default = "y" },
   count = { "how many", type = "integer", default = 1 } }
 step "First" { run = function() world.set("first", arg.new) end }
 step "Second" { run = function()
