@@ -346,13 +346,13 @@ describe("a value inside a secret", function()
   end
 
   it("is picked out of JSON by names and numbers", function()
-    local text = '{ "a": {"b": ["x", {"c": "found"}, -1.5e3, true, null]}, "n": 12, "é\\"": "quoted", "b": "other" }'
+    local text = '{ "a": {"b": ["x", {"c": "found"}, -1.5e3, true, null]}, "n": 12, "é\\"": "q-canary", "b": "other" }'
     equal(secret.source(is(text, "a.b.2.c", "found")), "test:value")
     is(text, "a.b.1", "x")
     is(text, "a.b.3", "-1.5e3")
     is(text, "a.b.4", "true")
     is(text, "n", "12")
-    is(text, 'é"', "quoted")
+    is(text, 'é"', "q-canary")
     is('["x", "y"]', "2", "y")
     is(' {"a":""}', "a", "")
   end)
@@ -365,25 +365,25 @@ describe("a value inside a secret", function()
     local text = [[
 # kept
 a:
-  plain: one two # said
+  plain: plain-canary kept # said
   'single': 'it''s'
   double: "a\tb"
   block: |
-    first
+    block-canary
     second
   folded: >-
-    one
+    folded-canary
     line
   list: [x, y]
   none: ~
   number: 007
   text: 'null'
 ]]
-    is(text, "a.plain", "one two")
+    is(text, "a.plain", "plain-canary kept")
     is(text, "a.single", "it's")
     is(text, "a.double", "a\tb")
-    is(text, "a.block", "first\nsecond\n")
-    is(text, "a.folded", "one line")
+    is(text, "a.block", "block-canary\nsecond\n")
+    is(text, "a.folded", "folded-canary line")
     is(text, "a.list.2", "y")
     is(text, "a.number", "007")
     is(text, "a.text", "null")
