@@ -124,7 +124,7 @@ local function text_of(steps, index, files)
     if other.file == step.file and other.line > step.line and other.line <= last then last = other.line - 1 end
   end
   local lines, number = {}, 0
-  for line in (files[step.file] .. "\n"):gmatch "([^\n]*)\n" do
+  for line in ((files[step.file] or "") .. "\n"):gmatch "([^\n]*)\n" do
     number = number + 1
     if number >= step.line and number <= last then lines[#lines + 1] = line end
   end
@@ -138,30 +138,39 @@ local function texts(steps, files)
   return found
 end
 
---- What the new code has otherwise of steps that are over, and will not be done again: other lines, no such step any more,
---- new steps that stand before one of them.
-local function difference(self, candidate, files)
+--- Steps that are over and stand otherwise in the new code, or not at all.
+local function finished_otherwise(self, candidate, files)
   local before, after = texts(self.procedure.steps, self.files), texts(candidate.steps, files)
-  local found = { changed = {}, gone = {}, earlier = {}, files = changed_files(self.files, files) }
+  local changed, gone = {}, {}
   for _, step in ipairs(self.procedure.steps) do
-    local title = step.title
-    if self.state:is_over(title) and not after[title] then
-      table.insert(found.gone, { number = step.number, title = title })
-    elseif self.state:is_over(title) and before[title] ~= after[title] then
-      table.insert(found.changed, { number = step.number, title = title, before = before[title], after = after[title] })
+    local one = { number = step.number, title = step.title, before = before[step.title], after = after[step.title] }
+    if self.state:is_over(step.title) and not one.after then
+      gone[#gone + 1] = { number = step.number, title = step.title }
+    elseif self.state:is_over(step.title) and one.before ~= one.after then
+      changed[#changed + 1] = one
     end
   end
-  local last = 0
-  for i, step in ipairs(candidate.steps) do
-    if self.state:is_over(step.title) then last = i end
-  end
-  for i = 1, last do
-    local step = candidate.steps[i]
-    if not self.state:is_over(step.title) and not self.procedure.titled[step.title] then
-      table.insert(found.earlier, { number = step.number, title = step.title })
+  return changed, gone
+end
+
+--- New steps that stand before one that is over.
+local function new_before_finished(self, candidate)
+  local list, found = {}, {}
+  for _, step in ipairs(candidate.steps) do
+    if self.state:is_over(step.title) then
+      list = table.move(found, 1, #found, 1, {})
+    elseif not self.procedure.titled[step.title] then
+      found[#found + 1] = { number = step.number, title = step.title }
     end
   end
-  return found
+  return list
+end
+
+--- What the new code has otherwise of steps that are over, and will not be done again.
+local function difference(self, candidate, files)
+  local changed, gone = finished_otherwise(self, candidate, files)
+  return { changed = changed, gone = gone, earlier = new_before_finished(self, candidate),
+    files = changed_files(self.files, files) }
 end
 
 local function concerns_finished(found) return #found.changed + #found.gone + #found.earlier > 0 end
@@ -189,19 +198,19 @@ local function load(self, files, arguments)
   return procedure.load { files = files, path = self.path, arguments = arguments, environment = self.environment }
 end
 
---- What is wanted, loaded and checked as at a start, before anything is touched.
-local function prepare(self, step, change)
-  local now = versions.last(self.state)
-  if change.files then
-    local files = with_environments(self, change.files)
-    local found = { files = changed_files(self.files, files) }
-    if #found.files == 0 then fault.raise { kind = "verify", where = "", message = "the code is the same" } end
-    local candidate = load(self, files, now.arguments)
-    found = difference(self, candidate, files)
-    if concerns_finished(found) and not change.agreed then ask_about_code(self, step, found) end
-    return candidate, files, note_of(self, step, change, { kind = "code", what = table.concat(found.files, ", "),
-      files = files, snapshot = session.snapshot_digest(files), after = candidate.arguments })
+local function prepare_code(self, step, change)
+  local files = with_environments(self, change.files)
+  if #changed_files(self.files, files) == 0 then
+    fault.raise { kind = "verify", where = "", message = "the code is the same" }
   end
+  local candidate = load(self, files, versions.last(self.state).arguments)
+  local found = difference(self, candidate, files)
+  if concerns_finished(found) and not change.agreed then ask_about_code(self, step, found) end
+  return candidate, files, note_of(self, step, change, { kind = "code", what = table.concat(found.files, ", "),
+    files = files, snapshot = session.snapshot_digest(files), after = candidate.arguments })
+end
+
+local function prepare_arguments(self, step, change)
   local candidate = load(self, self.files, merged(self, change.arguments))
   local names, what = changes_between(self.procedure.arguments, candidate.arguments)
   if #names == 0 then fault.raise { kind = "verify", where = "", message = "the arguments are the same" } end
@@ -221,7 +230,8 @@ function amend.make(self, step, change)
   if (change.reason or "") == "" then
     fault.raise { kind = "verify", where = "", message = "a change on the way needs a reason" }
   end
-  local candidate, files, note = prepare(self, step, change)
+  -- loaded and checked as at a start, before anything is touched
+  local candidate, files, note = (change.files and prepare_code or prepare_arguments)(self, step, change)
   rollback.step(self, step, note)
   self.procedure, self.kinds, self.files = candidate, candidate.kinds, files
   self.expected = nil -- the plan was one of other code or arguments
