@@ -39,7 +39,7 @@ local function while_watching(world, fn)
         end
       end
     end
-    world:search_state()
+    if looks % 3 == 0 then world:search_state() end
     looks = looks + 1
     task.sleep(0.003)
   end

@@ -129,6 +129,7 @@ end
 function repository:search_state()
   if not fs.exists(self.folder .. "/state") then return end
   each_file(self.folder .. "/state", function(path)
+    if path:find "/ballast$" then return end -- 8 MiB of nothing
     local file = io.open(path, "rb") -- one may be gone by now
     if file then self:search(file:read "a" or "", path) end
     if file then file:close() end
@@ -169,11 +170,14 @@ function repository.encodings(value)
   return list
 end
 
+local NEEDLES = {} -- of each canary, for they are looked for again and again
+for name, value in pairs(repository.CANARIES) do NEEDLES[name] = repository.encodings(value) end
+
 --- Raises where a canary stands in the text. only: these, by name.
 function repository:search(text, where, only)
-  for name, value in pairs(self.CANARIES) do
+  for name, needles in pairs(NEEDLES) do
     if not only or only[name] then
-      for _, needle in ipairs(self.encodings(value)) do
+      for _, needle in ipairs(needles) do
         local at = text:find(needle, 1, true)
         if at then
           error(("%s holds %s: %q"):format(where, name, text:sub(math.max(1, at - 60), at + #needle + 20)), 0)
