@@ -82,7 +82,6 @@ void secret_close_off(lua_State *L, struct secret *s)
 	lua_pop(L, 1);
 }
 
-/* One that is secret from its first byte to its last, which is looked for from now on. */
 int secret_finish(lua_State *L, struct secret *s)
 {
 	secret_close_off(L, s);
@@ -874,6 +873,7 @@ int luaopen_secret(lua_State *L)
 		{"base64", secret_base64},           {"like", secret_like},
 		{"reveal", secret_reveal},           {"percent", secret_percent},
 		{"json", secret_json},               {"ini", secret_ini},
+		{"pick", secret_pick},
 		{NULL, NULL},
 	};
 	static const luaL_Reg metamethods[] = {
