@@ -11,7 +11,7 @@
 
 #define MODULES(X) \
 	X(clock) X(crypto) X(diff) X(error) X(fault) X(fs) X(gzip) X(json) X(memory) X(process) X(secret) X(sftp) \
-	X(signal) X(sigv4) X(socket) X(sqlite) X(ssh) X(syslog) X(task) X(terminal) X(xml) X(yaml) X(zstd)
+	X(signal) X(sigv4) X(socket) X(sqlite) X(sqlite_chain) X(ssh) X(syslog) X(task) X(terminal) X(xml) X(yaml) X(zstd)
 
 #define DECLARE(name) int luaopen_##name(lua_State *L) __attribute__((weak));
 #define ENTRY(name) {"native." #name, luaopen_##name},
