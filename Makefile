@@ -91,6 +91,7 @@ deps: ## install what vendor/ declares (root or sudo), once
 	@vendor/install.sh
 	@$(MAKE) --no-print-directory $(SSH2)/lib/libssh2.a
 	@vendor/crossplane.sh $(BUILD)/vendor/python
+	@vendor/moto.sh $(BUILD)/vendor/moto
 
 demo: deps ## see it work: plan, run, kill, resume, rollback on real servers
 	@$(MAKE) --no-print-directory all $(BUILD)/client

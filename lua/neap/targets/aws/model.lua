@@ -109,7 +109,7 @@ function model.of(name)
   end
   local text = read_json(folder .. "/service-2.json")
   loaded[name] = setmetatable({ name = name, folder = folder, metadata = text.metadata, operations = text.operations,
-    shapes = text.shapes, protocol = protocol_of(text.metadata) }, Service)
+    shapes = text.shapes, behind = {}, protocol = protocol_of(text.metadata) }, Service)
   return loaded[name]
 end
 
@@ -122,10 +122,15 @@ function Service:operation(name)
   error(("%s has no operation %q%s"):format(self.name, tostring(name), near.hint(tostring(name), self.operations)), 3)
 end
 
---- What a reference to a shape stands for.
+--- A reference to a shape, as a shape: what the reference says itself counts before what the shape says.
 --- @param reference { shape: string }
 --- @return table
-function Service:shape(reference) return self.shapes[reference.shape] end
+function Service:shape(reference)
+  if getmetatable(reference) then return reference end
+  local name = reference.shape
+  self.behind[name] = self.behind[name] or { __index = self.shapes[name] }
+  return setmetatable(reference, self.behind[name])
+end
 
 local function part(self, file, key)
   self.parts = self.parts or {}

@@ -53,17 +53,19 @@ local from_xml
 local xmls = {}
 
 local function name_in(service, member, name)
-  local shape = service:shape(member)
-  if shape.type == "list" and shape.flattened then return shape.member.locationName or member.locationName or name end
-  return (service.protocol == "ec2" and member.locationName) or member.locationName or name
+  if member.type == "list" and member.flattened then
+    local inner = service:shape(member.member).locationName
+    if inner then return inner end
+  end
+  return member.locationName or name
 end
 
 function xmls.structure(service, shape, nodes)
   local value, node = {}, nodes[1]
-  for name, member in pairs(shape.members) do
+  for name, reference in pairs(shape.members) do
+    local member = service:shape(reference)
     if member.xmlAttribute then
-      local key = member.locationName or name
-      value[name] = node.attributes and node.attributes[key]
+      value[name] = node.attributes and node.attributes[member.locationName or name]
     elseif not member.location then
       local found = children(node, name_in(service, member, name))
       if #found > 0 then value[name] = from_xml(service, member, found) end
@@ -72,29 +74,25 @@ function xmls.structure(service, shape, nodes)
   return value
 end
 
+--- Whatever the items are called: servers do not keep to the names of the models.
 function xmls.list(service, shape, nodes)
-  local list, items = json.array {}, nodes
-  if not shape.flattened then
-    items = children(nodes[1], shape.member.locationName or "member")
-    -- what a model calls "member" some servers call "item"
-    if #items == 0 and #nodes[1] > 0 then items = nodes[1] end
-  end
-  for i, item in ipairs(items) do list[i] = from_xml(service, shape.member, { item }) end
+  local list, member = json.array {}, service:shape(shape.member)
+  for i, item in ipairs(shape.flattened and nodes or nodes[1]) do list[i] = from_xml(service, member, { item }) end
   return list
 end
 
 function xmls.map(service, shape, nodes)
-  local map, entries = {}, shape.flattened and nodes or children(nodes[1], "entry")
+  local map, entries = {}, shape.flattened and nodes or nodes[1]
+  local key_shape, value_shape = service:shape(shape.key), service:shape(shape.value)
   for _, entry in ipairs(entries) do
-    local key = children(entry, shape.key.locationName or "key")[1]
-    local value = children(entry, shape.value.locationName or "value")
-    if key and value[1] then map[key.text or ""] = from_xml(service, shape.value, value) end
+    local key = children(entry, key_shape.locationName or "key")[1]
+    local value = children(entry, value_shape.locationName or "value")
+    if key and value[1] then map[key.text or ""] = from_xml(service, value_shape, value) end
   end
   return map
 end
 
-function from_xml(service, member, nodes)
-  local shape = service:shape(member)
+function from_xml(service, shape, nodes)
   if xmls[shape.type] then return xmls[shape.type](service, shape, nodes) end
   return scalar(shape, nodes[1].text or "")
 end
@@ -106,31 +104,33 @@ local from_json
 local jsons = {}
 
 function jsons.structure(service, shape, value)
+  if shape.document then return value end
   local object = {}
-  for name, member in pairs(shape.members) do
+  for name, reference in pairs(shape.members) do
+    local member = service:shape(reference)
     local item = value[member.locationName or name]
-    if item ~= nil and item ~= json.null then object[name] = from_json(service, member, item) end
+    if item ~= nil and item ~= json.null and not member.location then object[name] = from_json(service, member, item) end
   end
   return object
 end
 
 function jsons.list(service, shape, value)
-  local list = json.array {}
-  for i, item in ipairs(value) do list[i] = from_json(service, shape.member, item) end
+  local list, member = json.array {}, service:shape(shape.member)
+  for i, item in ipairs(value) do list[i] = from_json(service, member, item) end
   return list
 end
 
 function jsons.map(service, shape, value)
-  local map = {}
-  for key, item in pairs(value) do map[key] = from_json(service, shape.value, item) end
+  local map, member = {}, service:shape(shape.value)
+  for key, item in pairs(value) do map[key] = from_json(service, member, item) end
   return map
 end
 
-function from_json(service, member, value)
-  local shape = service:shape(member)
+function from_json(service, shape, value)
   if jsons[shape.type] then return type(value) == "table" and jsons[shape.type](service, shape, value) or nil end
+  if value == json.null then return nil end
   if shape.type == "timestamp" then return time(tostring(value)) end
-  if shape.type == "blob" then return unbase64(value) end
+  if shape.type == "blob" then return type(value) == "string" and unbase64(value) or nil end
   return value
 end
 
@@ -147,41 +147,53 @@ end
 
 local READ = {}
 
-function READ.query(service, operation, shape, reply)
+function READ.query(service, shape, reply)
   local node = document(service, reply)
-  local wrapper = operation.output.resultWrapper
+  local wrapper = shape.resultWrapper
   if wrapper and node then node = children(node, wrapper)[1] end
   return node and xmls.structure(service, shape, { node }) or {}
 end
 
-function READ.ec2(service, _, shape, reply)
+function READ.ec2(service, shape, reply)
   local node = document(service, reply)
   return node and xmls.structure(service, shape, { node }) or {}
 end
 
 READ["rest-xml"] = READ.ec2
 
-function READ.json(service, _, shape, reply)
+function READ.json(service, shape, reply)
   local value = document(service, reply)
   return value and jsons.structure(service, shape, value) or {}
 end
 
 READ["rest-json"] = READ.json
 
-local function from_headers(service, shape, reply, value)
-  for name, member in pairs(shape.members) do
-    local inner = service:shape(member)
+local function header_value(service, shape, text)
+  if shape.jsonvalue then return json.decode(crypto.unbase64(text)) end
+  if shape.type ~= "list" then return scalar(shape, text) end
+  local list, member = json.array {}, service:shape(shape.member)
+  for part in text:gmatch "[^,]+" do list[#list + 1] = scalar(member, part:match "^%s*(.-)%s*$") end
+  return list
+end
+
+local function headers_below(reply, prefix)
+  local map = {}
+  for key, text in pairs(reply.headers) do
+    if key:sub(1, #prefix) == prefix:lower() then map[key:sub(#prefix + 1)] = text end
+  end
+  return map
+end
+
+local function add_headers(service, shape, reply, value)
+  for name, reference in pairs(shape.members) do
+    local member = service:shape(reference)
     if member.location == "statusCode" then
       value[name] = reply.status
     elseif member.location == "header" then
       local text = reply.headers[(member.locationName or name):lower()]
-      if text then value[name] = scalar(inner, text) end
+      if text then value[name] = header_value(service, member, text) end
     elseif member.location == "headers" then
-      local prefix, map = (member.locationName or ""):lower(), {}
-      for key, text in pairs(reply.headers) do
-        if key:sub(1, #prefix) == prefix then map[key:sub(#prefix + 1)] = text end
-      end
-      value[name] = map
+      value[name] = headers_below(reply, member.locationName or "")
     end
   end
   return value
@@ -189,13 +201,12 @@ end
 
 --- A member that is the whole body: as it came, or as a structure of its own.
 local function from_payload(service, shape, reply)
-  local member = shape.members[shape.payload]
-  local inner = service:shape(member)
-  if inner.type ~= "structure" then return { [shape.payload] = reply.body } end
+  local member = service:shape(shape.members[shape.payload])
+  if member.type == "blob" or member.type == "string" then return { [shape.payload] = reply.body } end
   local node = document(service, reply)
   if not node then return {} end
-  return { [shape.payload] = service.protocol == "rest-xml" and xmls.structure(service, inner, { node })
-    or jsons.structure(service, inner, node) }
+  return { [shape.payload] = service.protocol == "rest-xml" and from_xml(service, member, { node })
+    or from_json(service, member, node) }
 end
 
 --- The result of an operation. Raises kind `lost` where the reply is none: a proxy's page, say.
@@ -208,8 +219,8 @@ function parse.result(service, name, reply)
   if not operation.output then return {} end
   local shape = service:shape(operation.output)
   local value = shape.payload and from_payload(service, shape, reply)
-    or READ[service.protocol](service, operation, shape, reply)
-  return service.protocol:find "^rest" and from_headers(service, shape, reply, value) or value
+    or READ[service.protocol](service, shape, reply)
+  return service.protocol:find "^rest" and add_headers(service, shape, reply, value) or value
 end
 
 -- ---- refusals ----

@@ -12,21 +12,25 @@ local serialize = {}
 local FORMATS = { iso8601 = "!%Y-%m-%dT%H:%M:%SZ", rfc822 = "!%a, %d %b %Y %H:%M:%S GMT" }
 
 --- A time in the format that its place or its shape asks for.
-local function time(shape, member, value, default)
+local function time(shape, value, default)
   local seconds = type(value) == "number" and value or clock.parse(value)
-  local format = member.timestampFormat or shape.timestampFormat or default
+  local format = shape.timestampFormat or default
   if format == "unixTimestamp" then return math.tointeger(seconds) or seconds end
   return os.date(FORMATS[format], math.floor(seconds))
 end
 
+--- The shortest text that reads as the same number.
 local function number_text(value)
   if math.type(value) == "integer" then return ("%d"):format(value) end
-  return value % 1 == 0 and ("%.1f"):format(value) or ("%.17g"):format(value)
+  for _, format in ipairs { "%.15g", "%.16g", "%.17g" } do
+    local text = format:format(value)
+    if tonumber(text) == value then return text:find "[.en]" and text or text .. ".0" end
+  end
 end
 
 --- A value as text, for a query, a header or a path.
-local function text_of(shape, member, value, default_time)
-  if shape.type == "timestamp" then return tostring(time(shape, member, value, default_time)) end
+local function text_of(shape, value, default_time)
+  if shape.type == "timestamp" then return tostring(time(shape, value, default_time)) end
   if shape.type == "blob" then return secret.base64(value) end
   if type(value) == "number" then return number_text(value) end
   return secret.is(value) and value or tostring(value)
@@ -44,9 +48,9 @@ end
 local function capitalised(name) return name:sub(1, 1):upper() .. name:sub(2) end
 
 local NAMES = {
-  query = function(member, name) return member.locationName or name end,
-  ec2 = function(member, name)
-    return member.queryName or member.locationName and capitalised(member.locationName) or name
+  query = function(shape, name) return shape.locationName or name end,
+  ec2 = function(shape, name)
+    return shape.queryName or shape.locationName and capitalised(shape.locationName) or name
   end,
 }
 
@@ -56,47 +60,46 @@ local add
 
 local adds = {}
 
-function adds.structure(state, shape, _, value, prefix)
+function adds.structure(state, shape, value, prefix)
   for _, name in ipairs(sorted(value)) do
-    local member = shape.members[name]
+    local member = state.service:shape(shape.members[name])
     add(state, member, value[name], join(prefix, NAMES[state.protocol](member, name)))
   end
 end
 
-function adds.list(state, shape, _, value, prefix)
-  if #value == 0 then
-    if state.protocol == "query" then state.list[#state.list + 1] = { prefix, "" } end
-    return
-  end
-  local member = shape.member
-  if state.protocol == "query" and not shape.flattened then
-    prefix = join(prefix, member.locationName or "member")
-  elseif state.protocol == "query" and member.locationName then
-    prefix = (prefix:match "^(.*)%.[^.]*$" or "")
-    prefix = join(prefix, member.locationName)
-  end
+--- What the items of a list are called before their numbers.
+local function item_prefix(state, shape, member, prefix)
+  if state.protocol == "ec2" then return prefix end
+  if not shape.flattened then return join(prefix, member.locationName or "member") end
+  return member.locationName and join(prefix:match "^(.*)%.[^.]*$" or "", member.locationName) or prefix
+end
+
+function adds.list(state, shape, value, prefix)
+  local member = state.service:shape(shape.member)
+  if #value == 0 and state.protocol == "query" then state.list[#state.list + 1] = { prefix, "" } end
+  prefix = item_prefix(state, shape, member, prefix)
   for i, item in ipairs(value) do add(state, member, item, ("%s.%d"):format(prefix, i)) end
 end
 
-function adds.map(state, shape, _, value, prefix)
+function adds.map(state, shape, value, prefix)
+  local key_shape, value_shape = state.service:shape(shape.key), state.service:shape(shape.value)
   if not shape.flattened then prefix = prefix .. ".entry" end
   for i, key in ipairs(sorted(value)) do
     local entry = ("%s.%d."):format(prefix, i)
-    add(state, shape.key, key, entry .. (shape.key.locationName or "key"))
-    add(state, shape.value, value[key], entry .. (shape.value.locationName or "value"))
+    add(state, key_shape, key, entry .. (key_shape.locationName or "key"))
+    add(state, value_shape, value[key], entry .. (value_shape.locationName or "value"))
   end
 end
 
-function add(state, member, value, prefix)
-  local shape = state.service:shape(member)
-  if adds[shape.type] then return adds[shape.type](state, shape, member, value, prefix) end
-  state.list[#state.list + 1] = { prefix, text_of(shape, member, value, "iso8601") }
+function add(state, shape, value, prefix)
+  if adds[shape.type] then return adds[shape.type](state, shape, value, prefix) end
+  state.list[#state.list + 1] = { prefix, text_of(shape, value, "iso8601") }
 end
 
 local function as_form(service, operation, parameters, request)
   local state = { service = service, protocol = service.protocol,
     list = { { "Action", operation.name }, { "Version", service.metadata.apiVersion } } }
-  if operation.input then add(state, operation.input, parameters, "") end
+  if operation.input then add(state, service:shape(operation.input), parameters, "") end
   request.headers["Content-Type"] = "application/x-www-form-urlencoded; charset=utf-8"
   request.body = sigv4.query(state.list)
 end
@@ -108,9 +111,10 @@ local to_json
 local jsons = {}
 
 function jsons.structure(service, shape, value)
+  if shape.document then return value end
   local object = {}
   for name, item in pairs(value) do
-    local member = shape.members[name]
+    local member = service:shape(shape.members[name])
     object[member.locationName or name] = to_json(service, member, item)
   end
   return object
@@ -131,7 +135,7 @@ end
 function to_json(service, member, value)
   local shape = service:shape(member)
   if jsons[shape.type] then return jsons[shape.type](service, shape, value) end
-  if shape.type == "timestamp" then return time(shape, member, value, "unixTimestamp") end
+  if shape.type == "timestamp" then return time(shape, value, "unixTimestamp") end
   if shape.type == "blob" then return secret.base64(value) end
   return value
 end
@@ -145,7 +149,7 @@ local function encode_json(value)
       return ("%s:%d:"):format(tag, #secrets)
     end
     if type(item) ~= "table" then return item end
-    local copy = setmetatable({}, getmetatable(item))
+    local copy = getmetatable(item) and json.array {} or {}
     for key, inner in pairs(item) do copy[key] = marked(inner) end
     return copy
   end
@@ -178,8 +182,8 @@ end
 
 local function element(name, attributes, content) return ("<%s%s>%s</%s>"):format(name, attributes, content, name) end
 
-local function namespace(member, shape)
-  local space = member.xmlNamespace or shape.xmlNamespace
+local function namespace(shape)
+  local space = shape.xmlNamespace
   if not space then return "" end
   return (' xmlns%s="%s"'):format(space.prefix and ":" .. space.prefix or "", escaped(space.uri or space))
 end
@@ -188,40 +192,39 @@ local to_xml
 
 local xmls = {}
 
-function xmls.structure(service, shape, member, value, name)
-  local attributes, content = namespace(member, shape), {}
+function xmls.structure(service, shape, value, name)
+  local attributes, content = namespace(shape), {}
   for _, key in ipairs(sorted(value)) do
-    local inner = shape.members[key]
-    if inner.xmlAttribute then
-      attributes = ('%s %s="%s"'):format(attributes, inner.locationName or key, escaped(value[key]))
-    elseif not inner.location then
-      content[#content + 1] = to_xml(service, inner, value[key], inner.locationName or key)
+    local member = service:shape(shape.members[key])
+    if member.xmlAttribute then
+      attributes = ('%s %s="%s"'):format(attributes, member.locationName or key, escaped(value[key]))
+    elseif not member.location then
+      content[#content + 1] = to_xml(service, member, value[key], member.locationName or key)
     end
   end
   return element(name, attributes, table.concat(content))
 end
 
-function xmls.list(service, shape, member, value, name)
-  local content = {}
-  local each = shape.flattened and (shape.member.locationName or name) or shape.member.locationName or "member"
-  for i, item in ipairs(value) do content[i] = to_xml(service, shape.member, item, each) end
-  return shape.flattened and table.concat(content) or element(name, namespace(member, shape), table.concat(content))
+function xmls.list(service, shape, value, name)
+  local content, member = {}, service:shape(shape.member)
+  local each = shape.flattened and name or member.locationName or "member"
+  for i, item in ipairs(value) do content[i] = to_xml(service, member, item, each) end
+  return shape.flattened and table.concat(content) or element(name, "", table.concat(content))
 end
 
-function xmls.map(service, shape, member, value, name)
-  local content = {}
+function xmls.map(service, shape, value, name)
+  local content, key_shape, value_shape = {}, service:shape(shape.key), service:shape(shape.value)
   for i, key in ipairs(sorted(value)) do
     content[i] = element(shape.flattened and name or "entry", "",
-      to_xml(service, shape.key, key, shape.key.locationName or "key")
-      .. to_xml(service, shape.value, value[key], shape.value.locationName or "value"))
+      to_xml(service, key_shape, key, key_shape.locationName or "key")
+      .. to_xml(service, value_shape, value[key], value_shape.locationName or "value"))
   end
-  return shape.flattened and table.concat(content) or element(name, namespace(member, shape), table.concat(content))
+  return shape.flattened and table.concat(content) or element(name, "", table.concat(content))
 end
 
-function to_xml(service, member, value, name)
-  local shape = service:shape(member)
-  if xmls[shape.type] then return xmls[shape.type](service, shape, member, value, name) end
-  return element(name, namespace(member, shape), escaped(text_of(shape, member, value, "iso8601")))
+function to_xml(service, shape, value, name)
+  if xmls[shape.type] then return xmls[shape.type](service, shape, value, name) end
+  return element(name, "", escaped(text_of(shape, value, "iso8601")))
 end
 
 -- ---- REST: parts of the request in path, query and headers, the rest in the body ----
@@ -234,45 +237,44 @@ local function fill_path(template, values)
   end))
 end
 
-local function add_query(request, shape, member, name, value, service)
-  local key = member.locationName or name
-  local function put(inner, k, item)
-    request.query[#request.query + 1] = { k, text_of(inner, member, item, "iso8601") }
+local function add_query(service, request, shape, name, value)
+  local function put(inner, key, item)
+    request.query[#request.query + 1] = { key, text_of(inner, item, "iso8601") }
   end
   if shape.type == "list" then
-    for _, item in ipairs(value) do put(service:shape(shape.member), key, item) end
+    for _, item in ipairs(value) do put(service:shape(shape.member), shape.locationName or name, item) end
   elseif shape.type == "map" then
-    for k, item in pairs(value) do
-      for _, one in ipairs(type(item) == "table" and item or { item }) do put({ type = "string" }, k, one) end
+    for _, key in ipairs(sorted(value)) do
+      local item = value[key]
+      for _, one in ipairs(type(item) == "table" and item or { item }) do put({ type = "string" }, key, one) end
     end
   else
-    put(shape, key, value)
+    put(shape, shape.locationName or name, value)
   end
 end
 
-local function header_text(service, shape, member, value)
-  if member.jsonvalue or shape.jsonvalue then return crypto.base64(json.encode(value)) end
-  if shape.type ~= "list" then return text_of(shape, member, value, "rfc822") end
+local function header_text(service, shape, value)
+  if shape.jsonvalue then return crypto.base64(json.encode(value)) end
+  if shape.type ~= "list" then return text_of(shape, value, "rfc822") end
   local parts = {}
-  for i, item in ipairs(value) do parts[i] = text_of(service:shape(shape.member), shape.member, item, "rfc822") end
-  return table.concat(parts, ",")
+  for i, item in ipairs(value) do parts[i] = header_text(service, service:shape(shape.member), item) end
+  return parts[1] and table.concat(parts, ",")
 end
 
 --- Puts each parameter where its member says; returns those of the path and those of the body.
 local function place_parameters(service, shape, parameters, request)
   local path, body = {}, {}
   for _, name in ipairs(sorted(parameters)) do
-    local member, value = shape.members[name], parameters[name]
-    local inner = service:shape(member)
-    local where = member.location
+    local member, value = service:shape(shape.members[name]), parameters[name]
+    local where, key = member.location, member.locationName or name
     if where == "uri" then
-      path[member.locationName or name] = text_of(inner, member, value, "iso8601")
+      path[key] = text_of(member, value, "iso8601")
     elseif where == "querystring" then
-      add_query(request, inner, member, name, value, service)
+      add_query(service, request, member, name, value)
     elseif where == "header" then
-      request.headers[member.locationName or name] = header_text(service, inner, member, value)
+      request.headers[key] = header_text(service, member, value)
     elseif where == "headers" then
-      for key, item in pairs(value) do request.headers[(member.locationName or "") .. key] = item end
+      for inner, item in pairs(value) do request.headers[(member.locationName or "") .. inner] = item end
     else
       body[name] = value
     end
@@ -282,31 +284,13 @@ end
 
 local BODIES = {}
 
-BODIES["rest-json"] = function(service, shape, member, value, request)
+BODIES["rest-json"] = function(service, shape, value, request)
   request.headers["Content-Type"] = request.headers["Content-Type"] or "application/json"
   request.body = encode_json(jsons.structure(service, shape, value))
-  return member
 end
 
-BODIES["rest-xml"] = function(service, shape, member, value, request)
-  local name = member.locationName or shape.locationName or member.shape
-  request.body = xmls.structure(service, shape, member, value, name)
-end
-
---- The body is one member, whole, or all that stands nowhere else.
-local function add_body(service, operation, shape, body, request)
-  local write = BODIES[service.protocol]
-  local payload = shape.payload and shape.members[shape.payload]
-  if payload then
-    local inner, value = service:shape(payload), body[shape.payload]
-    if inner.type == "structure" then
-      if value ~= nil then write(service, inner, payload, value, request) end
-    else
-      request.body = value
-    end
-  elseif next(body) ~= nil then
-    write(service, shape, operation.input, body, request)
-  end
+BODIES["rest-xml"] = function(service, shape, value, request)
+  request.body = xmls.structure(service, shape, value, shape.locationName or shape.shape)
 end
 
 local function has_body_members(shape)
@@ -316,16 +300,42 @@ local function has_body_members(shape)
   return false
 end
 
+--- The body is one member, whole, or all that stands nowhere else. JSON has an empty object where it could have one.
+local function add_body(service, shape, body, request)
+  local write, is_json = BODIES[service.protocol], service.protocol == "rest-json"
+  local payload = shape.payload and service:shape(shape.members[shape.payload])
+  if payload and (payload.type == "blob" or payload.type == "string") then
+    request.body = body[shape.payload]
+  elseif payload and body[shape.payload] ~= nil then
+    write(service, payload, body[shape.payload], request)
+  elseif payload and is_json then
+    request.headers["Content-Type"], request.body = request.headers["Content-Type"] or "application/json", "{}"
+  elseif not payload and (next(body) ~= nil or is_json and has_body_members(shape)) then
+    write(service, shape, body, request)
+  end
+end
+
 local function as_rest(service, operation, parameters, request)
   local template, query = operation.http.requestUri:match "^([^?]*)%??(.*)$"
   local shape = operation.input and service:shape(operation.input) or { type = "structure", members = {} }
   for name, value in query:gmatch "([^&=]+)=?([^&]*)" do request.query[#request.query + 1] = { name, value } end
   local path, body = place_parameters(service, shape, parameters, request)
   request.path = fill_path(template, path)
-  add_body(service, operation, shape, body, request)
-  if service.protocol == "rest-json" and not request.body and not shape.payload and has_body_members(shape) then
-    BODIES["rest-json"](service, shape, operation.input, {}, request)
-  end
+  add_body(service, shape, body, request)
+end
+
+--- Some operations have hosts of their own, by a name in front of the service's.
+local function host_prefix(service, operation, parameters)
+  local template = operation.endpoint and operation.endpoint.hostPrefix
+  if not template then return nil end
+  local members = service:shape(operation.input).members
+  return (template:gsub("{([^{}]+)}", function(name)
+    local value = members[name] and parameters[name]
+    if type(value) ~= "string" or not value:find "^[%w][%w-]*$" then
+      error(("%s: %s stands in the host's name: letters, digits and dashes"):format(operation.name, name), 0)
+    end
+    return value
+  end))
 end
 
 local PROTOCOLS = { query = as_form, ec2 = as_form, json = as_json, ["rest-json"] = as_rest, ["rest-xml"] = as_rest }
@@ -358,6 +368,7 @@ end
 function serialize.request(service, name, parameters)
   local operation = service:operation(name)
   local request = { method = operation.http.method, path = "/", query = {}, headers = {} }
+  request.host_prefix = host_prefix(service, operation, parameters)
   PROTOCOLS[service.protocol](service, operation, parameters, request)
   return request
 end

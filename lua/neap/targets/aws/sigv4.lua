@@ -51,10 +51,23 @@ end
 --- @return string
 function sigv4.path(path) return (path:gsub("[^/]+", secret.percent)) end
 
---- Every service but S3 encodes the path that was encoded once more.
+--- Without empty parts, "." and "..".
+local function normal(path)
+  local parts = {}
+  for part in path:gmatch "[^/]+" do
+    if part == ".." then
+      parts[#parts] = nil
+    elseif part ~= "." then
+      parts[#parts + 1] = part
+    end
+  end
+  return "/" .. table.concat(parts, "/") .. (parts[1] and path:sub(-1) == "/" and "/" or "")
+end
+
+--- Every service but S3 has the path in its normal form, and what was encoded encoded once more.
 local function canonical_path(request, service)
   local path = request.path == "" and "/" or request.path
-  return service == "s3" and path or sigv4.path(path)
+  return service == "s3" and path or sigv4.path(normal(path))
 end
 
 local function trimmed(value)
