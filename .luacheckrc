@@ -11,7 +11,7 @@ files["tests"].read_globals = {
   "after_each", "before_each", "changing", "describe", "equal", "it", "matches", "raises", "scratch", "skip", "truthy",
 }
 local words = {
-  "await", "each", "effect", "env", "fail", "file", "host", "include", "manual", "needs", "nginx", "now", "parallel",
+  "await", "aws", "each", "effect", "env", "fail", "file", "host", "http", "include", "manual", "needs", "nginx", "now", "parallel",
   "parameters", "phase", "postgres", "random", "remark", "service", "step", "with_reload", "with_restart", "witness",
 }
 files["procedures"].read_globals = words

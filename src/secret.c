@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <ctype.h>
 #include <lauxlib.h>
 #include <openssl/evp.h>
 #include <stdlib.h>
@@ -81,8 +82,7 @@ void secret_close_off(lua_State *L, struct secret *s)
 	lua_pop(L, 1);
 }
 
-/* One that is secret from its first byte to its last, which is looked for from now on. */
-static int finish_whole(lua_State *L, struct secret *s)
+int secret_finish(lua_State *L, struct secret *s)
 {
 	secret_close_off(L, s);
 	spans_add(L, &s->spans, 0, s->memory.length, s->fingerprint);
@@ -189,7 +189,7 @@ static int secret_literal(lua_State *L)
 	struct secret *s = new_from_outside(L);
 
 	locked_add(L, &s->memory, text, length);
-	return finish_whole(L, s);
+	return secret_finish(L, s);
 }
 
 /* Pushes the table of the variables that were taken out of this process's environment, by name. */
@@ -219,7 +219,7 @@ static int secret_take_variable(lua_State *L)
 	lua_settop(L, 2);
 	s = secret_new(L, 2, 0);
 	locked_add(L, &s->memory, value, strlen(value));
-	finish_whole(L, s);
+	secret_finish(L, s);
 	explicit_bzero(value, strlen(value));
 	unsetenv(name);
 	push_taken(L);
@@ -245,7 +245,7 @@ static int secret_variable(lua_State *L)
 	else
 		locked_add(L, &s->memory, value, strlen(value));
 	lua_settop(L, 5);
-	return finish_whole(L, s);
+	return secret_finish(L, s);
 }
 
 static int cannot_read(lua_State *L, const char *path)
@@ -297,7 +297,7 @@ static int secret_file(lua_State *L)
 	if (!good)
 		return error_raise(L, "denied", "%s changes while it is being read", path);
 	drop_line_end(s);
-	return finish_whole(L, s);
+	return secret_finish(L, s);
 }
 
 /* Stack of a collecting call: stream, keyring, source, what its error output said, secret. */
@@ -354,7 +354,7 @@ static int collect_step(lua_State *L)
 		return stream->ops->wait(L, stream, TASK_READ, collect_step);
 	lua_settop(L, COLLECTED);
 	drop_line_end(s);
-	finish_whole(L, s);
+	secret_finish(L, s);
 	lua_pushvalue(L, SAID);
 	lua_pushinteger(L, *signal_name ? -1 : status);
 	return 3;
@@ -577,31 +577,87 @@ static int secret_reveal(lua_State *L)
 	return 1;
 }
 
-/* secret.base64(secret or text) -> secret, or text */
-static int secret_base64(lua_State *L)
+/* ---- encoded: a secret stays one ---- */
+
+typedef size_t encoding(char *out, const unsigned char *bytes, size_t length);
+
+static size_t write_base64(char *out, const unsigned char *bytes, size_t length)
+{
+	return (size_t)EVP_EncodeBlock((unsigned char *)out, bytes, (int)length);
+}
+
+/* Only what needs no encoding in any part of a URL stays as it is (RFC 3986, 2.3). */
+static size_t write_percent(char *out, const unsigned char *bytes, size_t length)
+{
+	char *start = out;
+
+	for (size_t i = 0; i < length; i++) {
+		if (isalnum(bytes[i]) || (bytes[i] && strchr("-._~", bytes[i])))
+			*out++ = (char)bytes[i];
+		else
+			out += sprintf(out, "%%%02X", bytes[i]);
+	}
+	return (size_t)(out - start);
+}
+
+/* As it stands within the quotes of a JSON text (RFC 8259, 7). */
+static size_t write_json(char *out, const unsigned char *bytes, size_t length)
+{
+	char *start = out;
+
+	for (size_t i = 0; i < length; i++) {
+		if (bytes[i] == '"' || bytes[i] == '\\') {
+			*out++ = '\\';
+			*out++ = (char)bytes[i];
+		} else if (bytes[i] < 0x20) {
+			out += sprintf(out, "\\u%04x", bytes[i]);
+		} else {
+			*out++ = (char)bytes[i];
+		}
+	}
+	return (size_t)(out - start);
+}
+
+/* Pushes the secret or text at index 1, encoded; it takes at most `times` its length, and 8 bytes. */
+static int push_encoded(lua_State *L, encoding *write, size_t times)
 {
 	struct secret *s = secret_is(L, 1) ? secret_opened(L, 1) : NULL, *encoded;
 	size_t length;
-	const char *bytes = secret_check(L, 1, &length);
+	const unsigned char *bytes = (const unsigned char *)secret_check(L, 1, &length);
 
-	luaL_argcheck(L, length < (size_t)1 << 30, 1, "too long");
+	luaL_argcheck(L, length < (size_t)1 << 28, 1, "too long");
 	if (!s) {
 		luaL_Buffer text;
-		char *out = luaL_buffinitsize(L, &text, (length + 2) / 3 * 4 + 1);
+		char *out = luaL_buffinitsize(L, &text, length * times + 8);
 
-		int count = EVP_EncodeBlock((unsigned char *)out, (const unsigned char *)bytes, (int)length);
-
-		luaL_pushresultsize(&text, (size_t)count);
+		luaL_pushresultsize(&text, write(out, bytes, length));
 		return 1;
 	}
 	lua_getiuservalue(L, 1, SECRET_KEYRING);
 	encoded = secret_new(L, lua_gettop(L), 0);
-	locked_reserve(L, &encoded->memory, (length + 2) / 3 * 4 + 1);
-	encoded->memory.length =
-		(size_t)EVP_EncodeBlock(encoded->memory.bytes, (const unsigned char *)bytes, (int)length);
+	locked_reserve(L, &encoded->memory, length * times + 8);
+	encoded->memory.length = write((char *)encoded->memory.bytes, bytes, length);
 	secret_close_off(L, encoded);
 	spans_add(L, &encoded->spans, 0, encoded->memory.length, s->fingerprint);
 	return 1;
+}
+
+/* secret.base64(secret or text) -> secret, or text */
+static int secret_base64(lua_State *L)
+{
+	return push_encoded(L, write_base64, 2);
+}
+
+/* secret.percent(secret or text) -> secret, or text: as a part of a URL, or of a web form */
+static int secret_percent(lua_State *L)
+{
+	return push_encoded(L, write_percent, 3);
+}
+
+/* secret.json(secret or text) -> secret, or text: as within the quotes of a JSON text */
+static int secret_json(lua_State *L)
+{
+	return push_encoded(L, write_json, 6);
 }
 
 /* ---- an earlier text, seen in the light of a later one ---- */
@@ -815,7 +871,9 @@ int luaopen_secret(lua_State *L)
 		{"fingerprint", secret_fingerprint}, {"source", secret_source},
 		{"same", secret_same},               {"text", secret_text},
 		{"base64", secret_base64},           {"like", secret_like},
-		{"reveal", secret_reveal},
+		{"reveal", secret_reveal},           {"percent", secret_percent},
+		{"json", secret_json},               {"ini", secret_ini},
+		{"pick", secret_pick},
 		{NULL, NULL},
 	};
 	static const luaL_Reg metamethods[] = {
