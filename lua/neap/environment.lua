@@ -418,6 +418,24 @@ local function build_databases(env, tree)
   return built
 end
 
+local CLUSTER_KEYS = { "context", "namespace", "kubeconfig", "via", "expect_version" }
+
+local function check_clusters(env)
+  for _, name in ipairs(sorted_keys(env.clusters)) do
+    local path, entry = "clusters." .. name, env.clusters[name]
+    if not is_map(entry) then complain(env.origins[path], "cluster '%s' is a map, as in { context: NAME }", name) end
+    for _, key in ipairs(sorted_keys(entry)) do
+      check_key(env, join(path, key), key, CLUSTER_KEYS, ("cluster '%s'"):format(name))
+    end
+    if not entry.context then
+      complain(env.origins[path], "cluster '%s' has no context: one of a kubeconfig, or in-cluster", name)
+    end
+    if entry.via and not is_reference(entry.via) and not env.hosts[entry.via] then
+      complain(env.origins[path .. ".via"], "no host '%s'%s", entry.via, near.hint(entry.via, env.hosts))
+    end
+  end
+end
+
 local function build(env, arguments, partial)
   local state = { env = env, arguments = arguments, partial = partial, within = {} }
   env.sections, env.from_arguments = {}, {}
@@ -432,6 +450,7 @@ local function build(env, arguments, partial)
   if mistake then complain(env.origins.notify, "%s", mistake) end
   env.hosts = build_hosts(env, env.sections.hosts, partial)
   env.databases = build_databases(env, env.sections.databases)
+  check_clusters(env)
   return env
 end
 

@@ -6,7 +6,8 @@ local secret  = require "native.secret"
 
 local secrets = {}
 
-local HOW = "env:NAME, file:PATH[#key.path], cmd:PROGRAM ARGUMENT…[#key.path], ask:PROMPT"
+local HOW = "env:NAME, file:PATH[#key.path], cmd:PROGRAM ARGUMENT…[#key.path], " ..
+  "k8s:CLUSTER/NAMESPACE/NAME#KEY, ask:PROMPT"
 
 --- What a program that prints a secret gets of our environment.
 local INHERITED = { "HOME", "PATH", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR", "XDG_RUNTIME_DIR",
@@ -45,6 +46,9 @@ local CHECKS = {
   cmd = function(text)
     if #words_of(text) == 0 then wrong "cmd: names no program" end
   end,
+  k8s = function(text)
+    if not text:find "^[^/#]+/[^/#]+/[^/#]+#[%w_.-]+$" then wrong("k8s:%s is no CLUSTER/NAMESPACE/NAME#KEY", text) end
+  end,
   ask = function(prompt)
     if prompt == "" then wrong "ask: says nothing to who is asked" end
   end,
@@ -63,7 +67,7 @@ local function parted(scheme, rest)
   return before, path
 end
 
-local LATER = { vault = true, ["aws-sm"] = true, ssm = true, k8s = true }
+local LATER = { vault = true, ["aws-sm"] = true, ssm = true }
 
 --- The parts of a reference, its form checked. Raises `protocol`.
 --- @param reference any
@@ -115,6 +119,11 @@ function sources.cmd(text, reference, from)
   fault.raise { kind = "auth", code = status > 0 and status or nil, output = said ~= "" and said or nil,
     message = status == 0 and ("%s printed nothing"):format(argv[1])
       or ("%s gave no secret (%s)"):format(argv[1], status < 0 and "killed" or "exit status " .. status) }
+end
+
+function sources.k8s(text, reference)
+  local cluster, namespace, name, key = text:match "^([^/]+)/([^/]+)/([^#]+)#(.+)$"
+  return require("neap.targets.k8s_secret").value(cluster, namespace, name, key, reference)
 end
 
 function sources.ask(prompt, reference, from)

@@ -9,6 +9,7 @@ local MODULES = {
   effect = "neap.engine.effect", file = "neap.targets.file", nginx = "neap.targets.nginx",
   postgres = "neap.targets.postgres", service = "neap.targets.service", host = "neap.targets.host",
   witness = "neap.targets.witness", sql = "neap.targets.sql", http = "neap.targets.http", aws = "neap.targets.aws",
+  k8s = "neap.targets.k8s",
 }
 local FUNCTIONS = {
   with_reload = { "neap.targets.service", "with_reload" }, with_restart = { "neap.targets.service", "with_restart" },
