@@ -174,7 +174,7 @@ function plan.make(given)
   local started = task.now()
   local self = session.prepare(given)
   self.planning, self.state, self.uid = true, fold.new(), "plan"
-  self.overlay, self.touched, self.opaque, self.planned = {}, {}, {}, {}
+  self.overlay, self.touched, self.opaque, self.planned, self.shadows = {}, {}, {}, {}, {}
   local ok, phases = pcall(walk, self)
   task.shield(self.leave, self)
   if not ok then
