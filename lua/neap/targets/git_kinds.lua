@@ -47,6 +47,10 @@ if [ "$ref" = "$head" ]; then
     git update-ref -m neap "$ref" "$new" "$old" || { index "$old"; exit 1; }
   else
     clean
+    # read-tree takes files that git ignores for nothing
+    list=$(git diff-tree -r -z --no-renames --diff-filter=A --name-only "$old" "$new" | xargs -0 -r ls -d -- 2>&1 |
+      grep -v ': No such file' | head -n 20)
+    [ -z "$list" ] || no conflict "files that git does not know would be overwritten in" "$list"
     git update-index -q --refresh
     git read-tree -m -u "$old" "$new" || exit
     git update-ref -m neap "$ref" "$new" "$old" || { git read-tree -m -u "$new" "$old"; exit 1; }
