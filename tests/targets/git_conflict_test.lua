@@ -115,9 +115,10 @@ describe("a push", function()
     one:person [[printf '#!/bin/sh\ncd ../colleague && git push -q\n' >.git/hooks/pre-push; chmod +x .git/hooks/pre-push]]
     one:person("echo 6 >>a; git commit -qam theirs", "colleague")
     local trial = one:trial { EDIT .. 'git.commit(R, "a", "mine") git.push(R, "master", { force = true })' }
-    equal(trial:run().status, "stopped")
-    equal(trial:failure().kind, "conflict")
-    matches(trial:failure().message, "somebody else has pushed %(stale info%)")
+    local outcome = trial:run "stopped"
+    equal(outcome.failure.kind, "conflict")
+    matches(outcome.failure.message, "somebody else has pushed")
+    equal(outcome.in_doubt, {})
     equal(remote(one, "log --format=%s -1 master"), "theirs")
   end)
 

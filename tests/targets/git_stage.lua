@@ -51,14 +51,14 @@ end
 
 local PICTURE = [[
 cd "$1/work"
-git for-each-ref; git symbolic-ref -q HEAD || git rev-parse HEAD; git status --porcelain; git ls-files -s; cat .git/config
+git for-each-ref refs/heads refs/tags; git symbolic-ref -q HEAD || git rev-parse HEAD; git status --porcelain; git ls-files -s; cat .git/config
 find . -path ./.git -prune -o -type f -exec sha256sum {} +; find . -path ./.git -prune -o -type f -printf '%m %p\n' | sort
 ls .git | grep -v -e logs -e FETCH_HEAD -e ORIG_HEAD -e COMMIT_EDITMSG
 git -C ../remote.git for-each-ref
 ls .. | grep -v log
 ]]
 
---- All that a rollback has to restore, here and at the remote.
+--- All that a rollback has to restore, here and at the remote. Branches that stand for the remote's follow it.
 function stage:picture() return stage.sh(PICTURE, self.folder) end
 
 --- A trial of these steps; R in them is the repository.

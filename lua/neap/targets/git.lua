@@ -187,8 +187,8 @@ function git.delete_branch(repo, name, options)
   program.ref_name("a branch", name, 2)
   local tip = ref_state(target, "refs/heads/" .. name)
   if tip and not options.force then check_merged(target, name, tip) end
-  effect.change("git.upstream", with(target, { branch = name }), function() return nil end, given(options))
   move(target, "refs/heads/" .. name, options, function() return nil end)
+  effect.change("git.upstream", with(target, { branch = name }), function() return nil end, given(options))
 end
 
 --- Moves the branch that is checked out to a commit, and its files with it, which have to be clean.
@@ -450,7 +450,7 @@ local function source_of(target, source, level)
 end
 
 local function check_forward(target, place, before, id, remote)
-  local relation = plans.relation(target, before, id)
+  local relation = plans.relation(target, before, id, true)
   if place == "refs/heads/" and (relation == "ahead" or relation == "same") then return end
   local message = relation == "unknown" and "%s has commits that are not here, and a push would lose them:"
     or place == "refs/tags/" and "%s has another tag of this name, and a push would lose it:"

@@ -114,7 +114,7 @@ git push --porcelain --force-with-lease="$ref:$old" -- "$remote" "$new:$ref"
 local function remote_refusal(target, result)
   local why = result.out:match "!\t[^\t]*\t([^\n]+)"
   if not why then return end
-  local changed = why:find("stale info", 1, true) or why:find("but expected", 1, true)
+  local changed = why:find("stale info", 1, true) or result.err:find("but expected", 1, true)
     or why:find("already exists", 1, true)
   local message = changed and "%s of %s is not as it was when the push began: somebody else has pushed (%s)"
     or "%s of %s was not pushed: the remote refuses it (%s)"

@@ -23,7 +23,7 @@ end
 --- asked for is of commits that are there, or of what the overlay knows.
 local function look(name, fn)
   local read = effect.read(name, fn)
-  return function(...) return (effect.planning() and fn or read)(...) end
+  return function(...) return (effect.planning() and fn or read)(...) end, fn
 end
 
 local function unknown(after) fault.raise { kind = "unknown", message = "known after " .. after, after = after } end
@@ -65,7 +65,7 @@ elif git merge-base --is-ancestor "$new" "$old"; then echo behind
 else echo diverged; fi
 ]=]
 
-local real_relation = look("git.relation", function(target, old, new)
+local real_relation, relation_now = look("git.relation", function(target, old, new)
   return program.ask(target, "compare commits", { old = old, new = new }, RELATION):match "%l+"
 end)
 
@@ -98,10 +98,13 @@ end
 --- @param target table
 --- @param old string
 --- @param new string
+--- @param within_change? boolean  it is asked while a change's new state is made, which records nothing
 --- @return string
-function plans.relation(target, old, new)
+function plans.relation(target, old, new, within_change)
   if old == new then return "same" end
-  if plans.is_real(old) and plans.is_real(new) then return real_relation(target, old, new) end
+  if plans.is_real(old) and plans.is_real(new) then
+    return (within_change and relation_now or real_relation)(target, old, new)
+  end
   if comes_after(target, old, new) then return "ahead" end
   return comes_after(target, new, old) and "behind" or "diverged"
 end

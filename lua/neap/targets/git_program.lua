@@ -142,14 +142,18 @@ function program.run(target, call, what, values, body, options)
   return result.out
 end
 
---- A kind's `take`: the command has ended or never begins, and what it has done is to be seen at the target.
+--- A kind's `take`: the command has ended or never begins. What it has done is to be seen at the target, but where it was
+--- refused: then it has done nothing, whatever somebody else has made of the target.
 --- @param target table
 --- @param id string
 --- @param intent table
---- @return "running"? verdict
+--- @return "running"|"void"? verdict
 --- @return string? detail
 function program.take(target, id, intent)
-  if witness.take(target, id, intent, "any") == "running" then return "running", "git still runs" end
+  local verdict, result = witness.take(target, id, intent, "any")
+  if verdict == "running" then return "running", "git still runs" end
+  local refused = verdict == "done" and (result.status == REFUSED or ("\n" .. result.out):find "\n!\t")
+  if refused then return "void" end
 end
 
 -- ---- names ----
