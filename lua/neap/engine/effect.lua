@@ -140,13 +140,22 @@ local function observe(branch, kind, target)
   return call.inside(branch, { inside = true }, kind.get, target)
 end
 
-local function check_drift(branch, kind, target, before)
+--- Whether the state is the planned one, as far as the plan could know it.
+local function is_as_planned(digest, state) return not digest or digest == data.digest(state) end
+
+local function check_drift(branch, kind, target, before, after)
   local expected = branch.run.expected
-  local was = expected and expected[branch:effect_key(kind, target)]
-  if not expected or (was and (was.before_digest == false or was.before_digest == data.digest(before))) then return end
-  fault.raise { kind = "conflict", code = "drift",
-    message = was and ("%s is not as it was when the plan was made"):format(kinds.show(kind, target))
-      or ("%s is changed by this run, and not by the plan"):format(kinds.show(kind, target)),
+  if not expected then return end
+  local was, problem = expected[branch:effect_key(kind, target)], nil
+  if not was then
+    problem = "%s is changed by this run, and not by the plan"
+  elseif not is_as_planned(was.before_digest, before) then
+    problem = "%s is not as it was when the plan was made"
+  elseif not is_as_planned(was.after_digest, after) then
+    problem = "%s would become another than when the plan was made"
+  end
+  if not problem then return end
+  fault.raise { kind = "conflict", code = "drift", message = problem:format(kinds.show(kind, target)),
     hint = "plan again" }
 end
 
@@ -178,7 +187,7 @@ end
 
 local function make_change(branch, kind, target, before, after, options)
   if data.same(before, after) then return same_state(branch, kind, target, after) end
-  check_drift(branch, kind, target, before)
+  check_drift(branch, kind, target, before, after)
   branch:check_going_on()
   open_brackets(branch)
   local disposition, why = disposition_of(branch, kind, options)

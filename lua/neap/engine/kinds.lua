@@ -12,7 +12,8 @@ local own = {} -- neap's; a procedure's stand in its run
 
 local PARTS = {
   resource = { version = "number", get = "function", put = "function", take = "function", show = "function",
-    text = "function", timeout = "number", late = "boolean", prepare = "function", release = "function", key = "function" },
+    text = "function", timeout = "number", late = "boolean", prepare = "function", release = "function", key = "function",
+    pinned = "boolean" },
   action = { version = "number", run = "function", done = "function", undo = "function", take = "function",
     show = "function", says = "function", timeout = "number", late = "boolean", result = "string",
     undo_needs_data = "boolean", prepare = "function", release = "function" },
@@ -57,7 +58,7 @@ end
 --- a call cannot outlive the process that made it, version; prepare(target) -> place: what must stand before the intent is
 --- written (a session, where the witness will stand), kept in it and given to put as call.place, to take as intent.place;
 --- release(target, place): gives that back at the run's close; key(target) -> plain data: targets with the same are one
---- state, which a plan composes.
+--- state, which a plan composes; pinned = true: a run of a plan stops where it would become another than was planned.
 kinds.resource = declare "resource"
 
 --- action "postgres.promote" { run = … }: a kind of event. Parts: run(target, data, call) -> result; done(target, data);

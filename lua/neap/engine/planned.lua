@@ -34,7 +34,7 @@ function planned.refuse_shadowed(run, target)
 end
 
 --- What a run would compare with, to notice drift; false where it is known only after an earlier change of the run.
-local function digest_before(before) return not unknown.mentioned(before) and data.digest(before) end
+local function digest_of(state) return not unknown.mentioned(state) and data.digest(state) end
 
 --- Adds one line to the plan.
 function planned.add(branch, kind, target, fields)
@@ -62,8 +62,8 @@ function planned.change(branch, kind, target, before, after, disposition, why)
   planned.add(branch, kind, target, {
     class = "resource", sign = sign_of(before, after), before_text = kinds.text(kind, before),
     after_text = kinds.text(kind, after), before = before, after = after, key = branch:effect_key(kind, target),
-    before_digest = digest_before(before), certainty = certainty(branch, target, after),
-    disposition = disposition, why = why,
+    before_digest = digest_of(before), after_digest = kind.pinned and digest_of(after) or nil,
+    certainty = certainty(branch, target, after), disposition = disposition, why = why,
   })
   branch.run.overlay[kinds.state_key(kind, target)] = { state = after, kind = kind.name, target = target }
   mark_touched(branch.run, branch, target)

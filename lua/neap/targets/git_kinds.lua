@@ -20,6 +20,7 @@ end
 local function show(target, what) return ("%s %s %s"):format(target.host, target.repo, what) end
 
 local function resource(name, kind)
+  kind.pinned = true
   kind.prepare, kind.take, kind.release = witness.prepare, kind.take or program.take, witness.release
   kind.text = kind.text or plans.text
   kind.timeout = kind.timeout or LONG
