@@ -70,7 +70,7 @@ end
 --- A procedure that is shown for no environment: each group is empty, each value stands for itself.
 local function add_placeholders(view)
   setmetatable(view.hosts, { __index = function() return {} end })
-  setmetatable(view.repositories, { __index = function(_, name) return { name = name, git = "/" .. tostring(name) } end })
+  setmetatable(view.repositories, { __index = function(_, name) return { git = "/<" .. tostring(name) .. ">" } end })
   setmetatable(view, { __index = function(_, name) return ("<%s>"):format(tostring(name)) end })
 end
 

@@ -127,6 +127,21 @@ describe("a plan", function()
     equal(ended, { "known after the repository is cloned" })
   end)
 
+  it("knows what is at a remote once that is fetched or pushed, and that a deleted branch is gone", function()
+    local one = new()
+    one:person("git branch gone; echo 6 >>a; git commit -qam six; git push -q", "colleague")
+    one:person "git branch gone"
+    local _, ended = one:plan { 'git.fetch(R)', 'git.merge(R, "origin/master")' }
+    equal(ended, { "known after an earlier step" })
+    one:person "git fetch -q; git update-ref refs/remotes/origin/master HEAD"
+    local effects = one:plan { 'git.fetch(R)', 'git.merge(R, "origin/master")' }
+    matches(effects[2].after_text, "first\n%x+ six\n")
+    effects = one:plan { 'git.branch(R, "n", "master") git.push(R, "n") git.branch(R, "m", "origin/n")' }
+    equal(effects[3].after, effects[1].after)
+    local trial = one:trial { 'git.delete_branch(R, "gone") git.branch(R, "m", "gone")' }
+    equal(raises(trial.plan, trial).kind, "missing")
+  end)
+
   it("of a pull shows what the remote has, fetched or not", function()
     local one = new()
     one:person("echo 6 >>a; git commit -qam six; git push -q", "colleague")

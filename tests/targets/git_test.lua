@@ -224,6 +224,41 @@ describe("a repository", function()
   end)
 end)
 
+describe("a repository on another host", function()
+  it("is changed there, as the user that it says", function()
+    local folder = scratch()
+    local key = sshd.key(folder, "id", "ed25519")
+    server = sshd.start(folder, { users = { key } })
+    sshd.write(folder .. "/known", server.line())
+    local one = new()
+    local become = ""
+    if process.user().uid == 0 then
+      become = ', become = "games"'
+      changing(process.run, { "sh", "-c", "chmod 0755 $1 && chown -R games:games $1/work $1/remote.git", "sh",
+        one.folder })
+    end
+    local hosts = { far = { name = "far", ssh = "127.0.0.1", port = server.port, user = process.user().name,
+      overrides = { identity_file = key, known_hosts = folder .. "/known", identity_agent = "none" } } }
+    one.repo = '{ git = "PATH/work", on = "far"' .. become .. " }"
+    local steps = { 'git.branch(R, "v1") git.checkout(R, "v1") git.commit(R, "untracked", "it") git.push(R, "v1")' }
+    local trial = one:trial(steps, hosts)
+    trial:run "done"
+    local owner = become ~= "" and "games" or process.user().name
+    equal(stage.sh('find "$1/work/.git/objects" "$1/remote.git" -newer "$1/work/untracked" -printf "%u\n" | sort -u',
+      one.folder), owner .. "\n")
+    equal(stage.sh('git -c safe.directory="*" -C "$1/remote.git" log --format=%s v1', one.folder), "it\nfirst\n")
+  end)
+
+  it("may lie below the home of the login", function()
+    local program = require "neap.targets.git_program"
+    local fixture = require "tests.targets.fixture"
+    fixture.within(fixture.run(), changing, function()
+      equal(program.target({ git = "~/git/x/" }, nil, 1).repo, process.user().home .. "/git/x")
+      matches(raises(program.target, { git = "git/x" }, nil, 1), "no absolute path")
+    end)
+  end)
+end)
+
 describe("a commit", function()
   it("takes the named files, with any name, and nothing else that is changed or staged", function()
     local one = new()

@@ -12,8 +12,8 @@ local own = {} -- neap's; a procedure's stand in its run
 
 local PARTS = {
   resource = { version = "number", get = "function", put = "function", take = "function", show = "function",
-    text = "function", timeout = "number", late = "boolean", prepare = "function", release = "function", key = "function",
-    pinned = "boolean" },
+    text = "function", timeout = "number", late = "boolean", prepare = "function", release = "function",
+    key = "function", pinned = "boolean" },
   action = { version = "number", run = "function", done = "function", undo = "function", take = "function",
     show = "function", says = "function", timeout = "number", late = "boolean", result = "string",
     undo_needs_data = "boolean", prepare = "function", release = "function" },

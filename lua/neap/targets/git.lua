@@ -2,9 +2,10 @@
 --- is one of env.repositories, or a table { git = "~/git/name", on = host, become? }. A change of a branch, here or at a
 --- remote, is made only from the state that was looked at, and taken back only from the state that it left.
 local effect  = require "neap.engine.effect"
-local fault   = require "native.error"
+local names   = require "neap.targets.git_names"
 local plans   = require "neap.targets.git_plan"
 local program = require "neap.targets.git_program"
+local reads   = require "neap.targets.git_reads"
 local shell   = require "neap.targets.shell"
 require "neap.targets.git_kinds"
 
@@ -27,16 +28,17 @@ local CHANGE = { become = true, keep = true, irreversible = true, timeout = true
 local READ = { become = true }
 
 --- Those names and more.
-local function and_more(names, ...)
+local function and_more(known, ...)
   local all = {}
-  for name in pairs(names) do all[name] = true end
+  for name in pairs(known) do all[name] = true end
   for _, name in ipairs { ... } do all[name] = true end
   return all
 end
 
 local OPTIONS = {
   branch = CHANGE, clone = CHANGE, checkout = CHANGE, rebase = CHANGE, reset = CHANGE,
-  fetch = and_more(CHANGE, "remote"), delete_branch = and_more(CHANGE, "force"), delete_remote = and_more(CHANGE, "remote"),
+  fetch = and_more(CHANGE, "remote"), delete_branch = and_more(CHANGE, "force"),
+  delete_remote = and_more(CHANGE, "remote"),
   tag = and_more(CHANGE, "message", "sign", "date"), push = and_more(CHANGE, "remote", "force", "set_upstream"),
   pull = and_more(CHANGE, "remote", "branch"), merge = and_more(CHANGE, "no_ff", "ff_only", "message", "sign"),
   commit = and_more(CHANGE, "author", "date", "sign"),
@@ -45,98 +47,20 @@ local OPTIONS = {
 }
 
 --- The target of a word, and its checked options.
-local function begin(repo, options, names)
-  options = shell.check_options(options, names, 3)
+local function begin(repo, options, known)
+  options = shell.check_options(options, known, 3)
   return program.target(repo, options.become, 3), options
-end
-
-local function with(target, fields)
-  for key, value in pairs(target) do fields[key] = value end
-  return fields
 end
 
 local function given(options)
   return { keep = options.keep, irreversible = options.irreversible, timeout = options.timeout }
 end
 
-local function refuse(target, kind, message, ...)
-  fault.raise { kind = kind, host = target.host, code = "git",
-    message = message:format(...) .. (" in %s on %s"):format(target.repo, target.host) }
-end
-
--- ---- what names what ----
-
-local function check_cloned(target)
-  for _, one in ipairs(effect.planned "git.clone") do
-    if one.target.repo == target.repo and one.target.host == target.host then
-      fault.raise { kind = "unknown", message = "known after the repository is cloned", after = "the clone" }
-    end
-  end
-end
-
-local function ref_state(target, ref)
-  check_cloned(target)
-  return effect.state("git.ref", with(target, { ref = ref }))
-end
-
-local function head_state(target)
-  check_cloned(target)
-  return effect.state("git.head", target)
-end
-
---- The branch that is checked out, as "refs/heads/…".
-local function current_branch(target)
-  local head = head_state(target)
-  if head and head:find "^refs/heads/" then return head end
-  refuse(target, "conflict", "no branch is checked out, HEAD is detached at %s,", head or "nothing")
-end
-
-local PEEL = [=[git rev-parse -q --verify --end-of-options "$rev^{commit}" || :]=]
-
-local function peeled(target, rev)
-  return program.ask(target, "find " .. rev, { rev = rev }, PEEL):match "%x+"
-end
-
-local read_rev = effect.read("git.rev", peeled)
-
-local PLACES = { "%s", "refs/%s", "refs/tags/%s", "refs/heads/%s", "refs/remotes/%s" }
-
---- In a plan: the commit that the planned branch, tag or HEAD of this name leads to.
-local function planned_rev(target, rev)
-  check_cloned(target)
-  if rev == "HEAD" then
-    local head = head_state(target)
-    return head and head:find "^refs/" and ref_state(target, head) or head
-  end
-  for _, place in ipairs(PLACES) do
-    local ref = place:format(rev)
-    local id = ref:find "^refs/" and program.is_ref_name(ref) and ref_state(target, ref)
-    if id then return plans.is_real(id) and peeled(target, id) or id end
-  end
-  for _, one in ipairs(effect.planned "git.ref") do
-    if one.target.repo == target.repo and rev:find "[~^@:]" then
-      fault.raise { kind = "unknown", message = "known after an earlier step", after = "an earlier step" }
-    end
-  end
-  return peeled(target, rev)
-end
-
-local function find(target, rev, level)
-  program.rev(rev, level + 1)
-  if effect.planning() then return planned_rev(target, rev) end
-  return read_rev(target, rev)
-end
-
---- The commit of that name; raises kind `missing`.
-local function commit_named(target, rev, level)
-  return find(target, rev, level + 1) or refuse(target, "missing", "there is no commit %q", rev)
-end
-
 -- ---- moving branches ----
 
 --- Moves a branch; the function says where to, from where it is. files: "move" or "stay", where it may be checked out.
 local function move(target, ref, options, new_state, files)
-  return effect.change("git.ref", with(target, { ref = ref, files = files }), function(before)
+  return effect.change("git.ref", names.with(target, { ref = ref, files = files }), function(before)
     local after = new_state(before)
     plans.describe(target, before, after)
     if files == "move" then plans.shadow(target, before, after) end
@@ -146,7 +70,7 @@ end
 
 local function check_still(target, ref, before, expected)
   if before == expected then return end
-  refuse(target, "conflict", "%s is at %s, and was at %s when it was looked at,", ref, before or "nothing",
+  names.refuse(target, "conflict", "%s is at %s, and was at %s when it was looked at,", ref, before or "nothing",
     expected or "nothing")
 end
 
@@ -160,20 +84,27 @@ function git.branch(repo, name, start, options)
   local target
   target, options = begin(repo, options, OPTIONS.branch)
   program.ref_name("a branch", name, 2)
-  local id = commit_named(target, start or "HEAD", 2)
+  local id = names.commit_named(target, start or "HEAD", 2)
   return move(target, "refs/heads/" .. name, options, function(before)
     if before and before ~= id then
-      refuse(target, "conflict", "the branch %s is there already, at %s,", name, before)
+      names.refuse(target, "conflict", "the branch %s is there already, at %s,", name, before)
     end
     return id
   end)
 end
 
+--- In a plan a commit may be known by its name only, until it is fetched.
+local function relation_of(target, ours, theirs)
+  local relation = plans.relation(target, ours, theirs)
+  if relation == "unknown" then plans.refuse(theirs) end
+  return relation
+end
+
 local function check_merged(target, name, tip)
-  local head = commit_named(target, "HEAD", 3)
-  local relation = plans.relation(target, tip, head)
+  local head = names.commit_named(target, "HEAD", 3)
+  local relation = relation_of(target, tip, head)
   if relation == "same" or relation == "ahead" then return end
-  refuse(target, "conflict", "the branch %s holds commits that what is checked out does not hold,", name)
+  names.refuse(target, "conflict", "the branch %s holds commits that what is checked out does not hold,", name)
 end
 
 --- Takes a branch away, if it is there, with what it follows. Raises kind `conflict` where it holds commits that what is
@@ -185,10 +116,10 @@ function git.delete_branch(repo, name, options)
   local target
   target, options = begin(repo, options, OPTIONS.delete_branch)
   program.ref_name("a branch", name, 2)
-  local tip = ref_state(target, "refs/heads/" .. name)
+  local tip = names.ref_state(target, "refs/heads/" .. name)
   if tip and not options.force then check_merged(target, name, tip) end
   move(target, "refs/heads/" .. name, options, function() return nil end)
-  effect.change("git.upstream", with(target, { branch = name }), function() return nil end, given(options))
+  effect.change("git.upstream", names.with(target, { branch = name }), function() return nil end, given(options))
 end
 
 --- Moves the branch that is checked out to a commit, and its files with it, which have to be clean.
@@ -199,8 +130,8 @@ end
 function git.reset(repo, to, options)
   local target
   target, options = begin(repo, options, OPTIONS.reset)
-  local branch = current_branch(target)
-  local id = commit_named(target, to, 2)
+  local branch = names.current_branch(target)
+  local id = names.commit_named(target, to, 2)
   return move(target, branch, options, function() return id end, "move")
 end
 
@@ -212,9 +143,9 @@ function git.checkout(repo, what, options)
   local target
   target, options = begin(repo, options, OPTIONS.checkout)
   program.rev(what, 2)
-  local branch = program.is_ref_name(what) and ref_state(target, "refs/heads/" .. what)
-  local id = branch or commit_named(target, what, 2)
-  local from = effect.planning() and find(target, "HEAD", 2)
+  local branch = program.is_ref_name(what) and names.ref_state(target, "refs/heads/" .. what)
+  local id = branch or names.commit_named(target, what, 2)
+  local from = effect.planning() and names.find(target, "HEAD", 2)
   effect.change("git.head", target, function() return branch and "refs/heads/" .. what or id end, given(options))
   if from then plans.shadow(target, from, id) end
 end
@@ -261,14 +192,15 @@ function git.commit(repo, paths, message, options)
   paths = type(paths) == "table" and { table.unpack(paths) } or { paths }
   if #paths == 0 then error("git.commit names the files to be committed", 2) end
   for i, path in ipairs(paths) do paths[i] = program.path(path, 2):gsub("/+$", "") end
-  local branch = current_branch(target)
-  local parent = ref_state(target, branch)
-  if not parent then refuse(target, "conflict", "%s has no commit yet", branch) end
+  local branch = names.current_branch(target)
+  local parent = names.ref_state(target, branch)
+  if not parent then names.refuse(target, "conflict", "%s has no commit yet", branch) end
   local found = plans.tree(target, parent, paths)
   local id = parent
   if #found.files > 0 then
-    id = effect.perform("git.commit", target, { tree = found.tree, parents = { parent }, paths = paths, message = message,
-      author = options.author, date = options.date, sign = options.sign, files = found.files, stat = found.stat }, OBJECT)
+    id = effect.perform("git.commit", target, { tree = found.tree, parents = { parent }, paths = paths,
+      message = message, author = options.author, date = options.date, sign = options.sign, files = found.files,
+      stat = found.stat }, OBJECT)
     id = made(options, id, { parents = { parent }, tree = found.tree, base = found.base, changes = found.changes,
       subject = message:match "^[^\n]*", files = found.files })
   end
@@ -287,11 +219,11 @@ local function merge_commit(target, ours, theirs, message, options)
 end
 
 local function merged(target, branch, ours, theirs, what, options)
-  local relation = plans.relation(target, ours, theirs)
+  local relation = relation_of(target, ours, theirs)
   if relation == "same" or relation == "behind" then return ours end
   if relation == "ahead" and not options.no_ff then return theirs end
   if options.ff_only then
-    refuse(target, "conflict", "%s and %s have each gone on: there is no fast-forward", branch:gsub("^refs/heads/", ""),
+    names.refuse(target, "conflict", "%s and %s have each gone on: there is no fast-forward", branch:gsub("^refs/heads/", ""),
       what)
   end
   local message = options.message or ("Merge %s into %s"):format(what, (branch:gsub("^refs/heads/", "")))
@@ -309,9 +241,9 @@ function git.merge(repo, what, options)
   local target
   target, options = begin(repo, options, OPTIONS.merge)
   check_commit_options(options)
-  local branch = current_branch(target)
-  local ours = ref_state(target, branch)
-  local theirs = commit_named(target, what, 2)
+  local branch = names.current_branch(target)
+  local ours = names.ref_state(target, branch)
+  local theirs = names.commit_named(target, what, 2)
   local id = merged(target, branch, ours, theirs, what, options)
   return move(target, branch, options, function(before)
     check_still(target, branch, before, ours)
@@ -328,10 +260,10 @@ end
 function git.rebase(repo, onto, options)
   local target
   target, options = begin(repo, options, OPTIONS.rebase)
-  local branch = current_branch(target)
-  local tip = ref_state(target, branch)
-  local base = commit_named(target, onto, 2)
-  local relation = plans.relation(target, tip, base)
+  local branch = names.current_branch(target)
+  local tip = names.ref_state(target, branch)
+  local base = names.commit_named(target, onto, 2)
+  local relation = relation_of(target, tip, base)
   local id = relation == "ahead" and base or tip
   if relation == "diverged" then
     id = effect.perform("git.rebase", target, { tip = tip, onto = base }, OBJECT)
@@ -355,16 +287,16 @@ function git.tag(repo, name, at, options)
   target, options = begin(repo, options, OPTIONS.tag)
   program.ref_name("a tag", name, 2)
   check_commit_options(options)
-  local commit, ref = commit_named(target, at or "HEAD", 2), "refs/tags/" .. name
-  local there = ref_state(target, ref)
-  local id = there and find(target, ref, 2) == commit and there or commit
+  local commit, ref = names.commit_named(target, at or "HEAD", 2), "refs/tags/" .. name
+  local there = names.ref_state(target, ref)
+  local id = there and names.find(target, ref, 2) == commit and there or commit
   if options.message and not there then
     id = effect.perform("git.tag", target, { tag = name, commit = commit, sign = options.sign, date = options.date,
       message = check_text("a message", options.message, 2) }, { keep = "nothing refers to it once the tag is gone" })
     id = made(options, id, { parents = { commit }, subject = "tag " .. name })
   end
   return move(target, ref, options, function(before)
-    if before and before ~= id then refuse(target, "conflict", "the tag %s is there already, at %s,", name, before) end
+    if before and before ~= id then names.refuse(target, "conflict", "the tag %s is there already, at %s,", name, before) end
     return id
   end)
 end
@@ -380,9 +312,9 @@ function git.clone(repo, options)
   target, options = begin(repo, options, OPTIONS.clone)
   local url = program.url(repo.remote, 2)
   if repo.branch then program.ref_name("a branch", repo.branch, 2) end
-  effect.change("git.clone", with(target, { branch = repo.branch }), function(before)
+  effect.change("git.clone", names.with(target, { branch = repo.branch }), function(before)
     if before and before ~= url then
-      refuse(target, "conflict", "%s is not cloned: %s is", url, before == "" and "something else" or before)
+      names.refuse(target, "conflict", "%s is not cloned: %s is", url, before == "" and "something else" or before)
     end
     return url
   end, given(options))
@@ -393,6 +325,7 @@ local FETCHED = "what was fetched harms nobody"
 local function fetch(target, remote, ref, options)
   effect.perform("git.fetch", target, { remote = remote, ref = ref }, { keep = options.keep or FETCHED,
     timeout = options.timeout })
+  plans.note_fetch(target, remote)
 end
 
 --- Brings what a remote has to the branches that stand for it here ("origin/master"). A rollback leaves them.
@@ -405,7 +338,7 @@ function git.fetch(repo, options)
 end
 
 local function upstream_of(target, branch, options)
-  local follows = effect.state("git.upstream", with(target, { branch = branch:gsub("^refs/heads/", "") }))
+  local follows = effect.state("git.upstream", names.with(target, { branch = branch:gsub("^refs/heads/", "") }))
   local remote, ref = (follows or ""):match "^(%S+) (%S+)$"
   remote = program.remote_name(options.remote or remote or "origin", 3)
   return remote, options.branch and "refs/heads/" .. program.ref_name("a branch", options.branch, 3) or ref or branch
@@ -419,18 +352,18 @@ end
 function git.pull(repo, options)
   local target
   target, options = begin(repo, options, OPTIONS.pull)
-  local branch = current_branch(target)
+  local branch = names.current_branch(target)
   local remote, ref = upstream_of(target, branch, options)
-  local theirs = effect.state("git.remote_ref", with(target, { remote = remote, ref = ref }))
-  if not theirs then refuse(target, "missing", "%s has no %s, for what is", remote, ref) end
-  local ours = ref_state(target, branch)
+  local theirs = effect.state("git.remote_ref", names.with(target, { remote = remote, ref = ref }))
+  if not theirs then names.refuse(target, "missing", "%s has no %s, for what is", remote, ref) end
+  local ours = names.ref_state(target, branch)
   local relation = plans.relation(target, ours, theirs)
   if relation == "unknown" then
     fetch(target, remote, ref, options)
     relation = effect.planning() and "ahead" or plans.relation(target, ours, theirs)
   end
   if relation == "diverged" then
-    refuse(target, "conflict", "%s here and at %s have each gone on", branch:gsub("^refs/heads/", ""), remote)
+    names.refuse(target, "conflict", "%s here and at %s have each gone on", branch:gsub("^refs/heads/", ""), remote)
   end
   return move(target, branch, options, function(before)
     check_still(target, branch, before, ours)
@@ -440,13 +373,13 @@ end
 
 --- A branch or tag here, and what it is called at the remote.
 local function source_of(target, source, level)
-  if source == "HEAD" then source = current_branch(target):gsub("^refs/heads/", "") end
+  if source == "HEAD" then source = names.current_branch(target):gsub("^refs/heads/", "") end
   program.ref_name("a branch or tag", source, level + 1)
   for _, place in ipairs { "refs/heads/", "refs/tags/" } do
-    local id = ref_state(target, place .. source)
+    local id = names.ref_state(target, place .. source)
     if id then return id, place, source end
   end
-  refuse(target, "missing", "there is neither a branch nor a tag %q", source)
+  names.refuse(target, "missing", "there is neither a branch nor a tag %q", source)
 end
 
 local function check_forward(target, place, before, id, remote)
@@ -455,7 +388,7 @@ local function check_forward(target, place, before, id, remote)
   local message = relation == "unknown" and "%s has commits that are not here, and a push would lose them:"
     or place == "refs/tags/" and "%s has another tag of this name, and a push would lose it:"
     or "%s has commits that this branch does not hold, and a push would lose them:"
-  refuse(target, "conflict", message .. " it is not pushed, from what is", remote)
+  names.refuse(target, "conflict", message .. " it is not pushed, from what is", remote)
 end
 
 --- Pushes a branch or tag. Only forward, unless forced; also then only from the state that was looked at. A rollback puts
@@ -472,13 +405,13 @@ function git.push(repo, refspec, options)
   local id, place, name = source_of(target, here or refspec, 2)
   there = there ~= "" and program.ref_name("a branch or tag", there, 2) or name
   local ref = place .. there
-  local pushed = effect.change("git.remote_ref", with(target, { remote = remote, ref = ref }), function(before)
+  local pushed = effect.change("git.remote_ref", names.with(target, { remote = remote, ref = ref }), function(before)
     if before and before ~= id and not options.force then check_forward(target, place, before, id, remote) end
     plans.describe(target, before, id)
     return id
   end, given(options))
   if options.set_upstream and place == "refs/heads/" then
-    effect.change("git.upstream", with(target, { branch = name }), function() return remote .. " " .. ref end,
+    effect.change("git.upstream", names.with(target, { branch = name }), function() return remote .. " " .. ref end,
       given(options))
   end
   return pushed
@@ -494,7 +427,7 @@ function git.delete_remote(repo, name, options)
   local remote = program.remote_name(options.remote or "origin", 2)
   program.ref_name("a branch", name, 2)
   local ref = name:find "^refs/" and name or "refs/heads/" .. name
-  effect.change("git.remote_ref", with(target, { remote = remote, ref = ref }), function(before)
+  effect.change("git.remote_ref", names.with(target, { remote = remote, ref = ref }), function(before)
     plans.describe(target, before, nil)
     return nil
   end, given(options))
@@ -518,9 +451,9 @@ end
 --- @return { branch: string?, commit: string? }
 function git.head(repo, options)
   local target = begin(repo, options, READ)
-  local head = head_state(target)
+  local head = names.head_state(target)
   local branch = head and head:match "^refs/heads/(.*)"
-  return { branch = branch, commit = branch and ref_state(target, head) or not branch and head or nil }
+  return { branch = branch, commit = branch and names.ref_state(target, head) or not branch and head or nil }
 end
 
 --- The commit that a branch, tag or other revision names; nil where there is none.
@@ -528,18 +461,7 @@ end
 --- @param rev string
 --- @param options? { become?: string|false }
 --- @return string?
-function git.rev(repo, rev, options) return find(begin(repo, options, READ), rev, 2) end
-
-local LOG = [=[git log -z -n "$limit" --format='%H%x1f%an%x1f%ae%x1f%aI%x1f%s' --end-of-options "$range" -- ]=]
-
-local read_log = effect.read("git.log", function(target, range, limit, paths)
-  local out = program.ask(target, "read the log", { range = range, limit = limit }, LOG .. shell.words(paths))
-  local list = {}
-  for id, author, email, date, subject in out:gmatch "(%x+)\31([^\31]*)\31([^\31]*)\31([^\31]*)\31([^%z]*)%z?" do
-    list[#list + 1] = { id = id, author = author, email = email, date = date, subject = subject }
-  end
-  return list
-end)
+function git.rev(repo, rev, options) return names.find(begin(repo, options, READ), rev, 2) end
 
 local function check_range(range, level)
   if type(range) ~= "string" or range == "" or range:find "^%-" or range:find "[%c]" then
@@ -561,13 +483,8 @@ end
 function git.log(repo, range, options)
   local target
   target, options = begin(repo, options, OPTIONS.log)
-  return read_log(target, check_range(range or "HEAD", 2), options.limit or 100, checked_paths(options.paths, 2))
+  return reads.log(target, check_range(range or "HEAD", 2), options.limit or 100, checked_paths(options.paths, 2))
 end
-
-local read_diff = effect.read("git.diff", function(target, from, to, paths, stat)
-  local body = ([[git diff --no-ext-diff %s --end-of-options "$from" "$to" -- ]]):format(stat and "--stat=100" or "")
-  return program.ask(target, "compare commits", { from = from, to = to }, body .. shell.words(paths))
-end)
 
 --- What differs between two commits, as git shows it.
 --- @param repo neap.repository
@@ -578,26 +495,14 @@ end)
 function git.diff(repo, from, to, options)
   local target
   target, options = begin(repo, options, OPTIONS.diff)
-  return read_diff(target, program.rev(from, 2), program.rev(to, 2), checked_paths(options.paths, 2), options.stat)
+  return reads.diff(target, program.rev(from, 2), program.rev(to, 2), checked_paths(options.paths, 2), options.stat)
 end
-
-local read_status = effect.read("git.is_clean", function(target)
-  return program.ask(target, "read the status", nil, "git status --porcelain | head -n 1") == ""
-end)
 
 --- Whether no file differs from what is committed, and none is there that git does not know.
 --- @param repo neap.repository
 --- @param options? { become?: string|false }
 --- @return boolean
-function git.is_clean(repo, options) return read_status((begin(repo, options, READ))) end
-
-local read_remote = effect.read("git.ls_remote", function(target, remote)
-  local refs = {}
-  local out = program.ask(target, "ask " .. remote, { remote = remote }, 'git ls-remote -q -- "$remote"',
-    { network = true })
-  for id, ref in out:gmatch "(%x+)\t([^\n]+)" do refs[ref] = id end
-  return refs
-end)
+function git.is_clean(repo, options) return reads.status((begin(repo, options, READ))) end
 
 --- What a remote has: names of objects by full names ("refs/heads/master").
 --- @param repo neap.repository
@@ -606,13 +511,8 @@ end)
 function git.ls_remote(repo, options)
   local target
   target, options = begin(repo, options, OPTIONS.ls_remote)
-  return read_remote(target, program.remote_name(options.remote or "origin", 2))
+  return reads.remote(target, program.remote_name(options.remote or "origin", 2))
 end
-
-local read_show = effect.read("git.show", function(target, rev, path)
-  return program.ask(target, "read " .. path, { rev = rev, path = path },
-    'git cat-file blob "$(git rev-parse --verify --end-of-options "$rev^{commit}"):$path"')
-end)
 
 --- The text of a file as it is in a commit.
 --- @param repo neap.repository
@@ -621,16 +521,8 @@ end)
 --- @param options? { become?: string|false }
 --- @return string
 function git.show(repo, rev, path, options)
-  return read_show(begin(repo, options, READ), program.rev(rev, 2), program.path(path, 2))
+  return reads.show(begin(repo, options, READ), program.rev(rev, 2), program.path(path, 2))
 end
-
-local read_branches = effect.read("git.branches", function(target, prefix)
-  local branches = {}
-  local out = program.ask(target, "list branches", { prefix = prefix },
-    [[git for-each-ref --format='%(objectname) %(symref) %(refname)' "$prefix"]])
-  for id, ref in out:gmatch "(%x+)  (refs/[^\n]+)" do branches[ref:sub(#prefix + 1)] = id end
-  return branches
-end)
 
 --- The branches that are here, or those that stand for a remote's: commits by name.
 --- @param repo neap.repository
@@ -640,7 +532,7 @@ function git.branches(repo, options)
   local target
   target, options = begin(repo, options, OPTIONS.branches)
   local remote = options.remote and program.remote_name(options.remote, 2)
-  return read_branches(target, remote and ("refs/remotes/%s/"):format(remote) or "refs/heads/")
+  return reads.branches(target, remote and ("refs/remotes/%s/"):format(remote) or "refs/heads/")
 end
 
 return git

@@ -338,7 +338,8 @@ object("git.rebase", {
 local TAG = [=[
 t=$(mktemp -d) || exit
 trap 'rm -rf "$t"' EXIT
-objects=$(cd "$(git rev-parse --git-path objects)" && pwd -P) && configuration=$(git rev-parse --git-path config) || exit
+objects=$(cd "$(git rev-parse --git-path objects)" && pwd -P) || exit
+configuration=$(git rev-parse --git-path config) || exit
 git init -q --bare "$t" && cp -- "$configuration" "$t/config" && git config -f "$t/config" core.bare true || exit
 export GIT_DIR="$t" GIT_OBJECT_DIRECTORY="$objects"
 [ -z "$date" ] || export GIT_COMMITTER_DATE="$date"

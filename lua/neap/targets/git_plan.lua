@@ -15,7 +15,7 @@ local SHOWN = 50 -- commits, and lines of a diff's summary
 --- What this process's plan knows beside the engine's overlay.
 local function memory()
   local kept = hosts.memory "local"
-  kept.git = kept.git or { commits = {}, texts = {}, shadows = {}, count = 0 }
+  kept.git = kept.git or { commits = {}, texts = {}, shadows = {}, fetched = {}, count = 0 }
   return kept.git
 end
 
@@ -55,6 +55,20 @@ function plans.placeholder(result, commit)
   kept.commits[name] = commit
   return name
 end
+
+local function remote_key(target, remote) return table.concat({ target.host, target.repo, remote }, "\n") end
+
+--- Notes in a plan that what a remote has will have been fetched.
+--- @param target table
+--- @param remote string
+function plans.note_fetch(target, remote)
+  if effect.planning() then memory().fetched[remote_key(target, remote)] = true end
+end
+
+--- @param target table
+--- @param remote string
+--- @return boolean
+function plans.is_fetched(target, remote) return memory().fetched[remote_key(target, remote)] == true end
 
 -- ---- how two commits stand to each other ----
 
@@ -156,7 +170,8 @@ local function planned_files(target, paths)
     local below = path:sub(1, #prefix) == prefix and path:sub(#prefix + 1)
     for _, named in ipairs(below and paths or {}) do
       if named == "." or below == named or below:sub(1, #named + 1) == named .. "/" then
-        list[#list + 1] = { path = below, content = one.state and one.state.content, mode = one.state and one.state.mode }
+        local state = one.state or {}
+        list[#list + 1] = { path = below, content = state.content, mode = state.mode }
         break
       end
     end
