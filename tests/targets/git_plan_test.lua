@@ -113,6 +113,16 @@ describe("a plan", function()
     equal(one:picture(), before)
   end)
 
+  it("names changed files that a checkout or merge would refuse", function()
+    local one = new()
+    one:person "git switch -q -c o; echo 6 >>a; git commit -qam six; git switch -q master; echo mine >>a"
+    for _, step in ipairs { 'git.checkout(R, "o")', 'git.merge(R, "o")' } do
+      local trial = one:trial { step }
+      matches(raises(trial.plan, trial).message, "not committed in .*: a$")
+    end
+    equal(#one:plan { 'git.commit(R, "a", "mine") git.checkout(R, "o")' }, 3)
+  end)
+
   it("ends a step where it would have to guess", function()
     local one = new()
     one:person "git switch -q -c o; echo 6 >>a; git commit -qam six; git switch -q master"

@@ -276,6 +276,18 @@ describe("a commit", function()
     equal(one:picture(), before)
   end)
 
+  it("and a tag are signed as git is configured to, or as is said", function()
+    local one = new()
+    local key = sshd.key(scratch(), "signer", "ed25519")
+    one:person(('git config gpg.format ssh; git config user.signingKey "%s"; git config commit.gpgSign true'):format(key))
+    one:person 'echo 6 >>a; echo 7 >>"b c"'
+    one:there_and_back({ 'git.commit(R, "a", "signed") git.commit(R, "b c", "not", { sign = false })',
+      'git.tag(R, "t", "HEAD", { message = "t", sign = true }) git.tag(R, "u", "HEAD", { message = "u" })' }, function()
+      local function is_signed(name) return git(one, "cat-file -p " .. name):find "BEGIN SSH SIGNATURE" ~= nil end
+      equal({ is_signed "HEAD~1", is_signed "HEAD", is_signed "t", is_signed "u" }, { true, false, true, false })
+    end)
+  end)
+
   it("of what is committed already is none", function()
     local one = new()
     local trial = one:trial { 'git.commit(R, ".", "nothing", { keep = "it" })' }

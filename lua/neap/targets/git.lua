@@ -63,7 +63,10 @@ local function move(target, ref, options, new_state, files)
   return effect.change("git.ref", names.with(target, { ref = ref, files = files }), function(before)
     local after = new_state(before)
     plans.describe(target, before, after)
-    if files == "move" then plans.shadow(target, before, after) end
+    if files == "move" and before ~= after then
+      plans.check_clean(target)
+      plans.shadow(target, before, after)
+    end
     return after
   end, given(options))
 end
@@ -146,7 +149,11 @@ function git.checkout(repo, what, options)
   local branch = program.is_ref_name(what) and names.ref_state(target, "refs/heads/" .. what)
   local id = branch or names.commit_named(target, what, 2)
   local from = effect.planning() and names.find(target, "HEAD", 2)
-  effect.change("git.head", target, function() return branch and "refs/heads/" .. what or id end, given(options))
+  effect.change("git.head", target, function(before)
+    local after = branch and "refs/heads/" .. what or id
+    if before ~= after then plans.check_clean(target) end
+    return after
+  end, given(options))
   if from then plans.shadow(target, from, id) end
 end
 

@@ -361,6 +361,14 @@ function plans.describe(target, before, after)
   if after then texts[after] = new_text .. block(new_lines) end
 end
 
+--- In a plan: raises what a run would, where files are changed that a move would take along. Once files of the repository
+--- are planned to be edited or committed, only the run can tell.
+--- @param target table
+function plans.check_clean(target)
+  if not effect.planning() or next(memory().commits) or #planned_files(target, { "." }) > 0 then return end
+  program.ask(target, "read the status", nil, "clean")
+end
+
 local NAMES = [=[git diff --name-only --no-renames -z "$old" "$new"]=]
 
 local function shadow_paths(target, from, to)
