@@ -74,8 +74,8 @@ describe("a plan", function()
   it("knows the tree of the commit to be", function()
     local one = new()
     one:person "echo more >>d/ü; chmod +x a; rm untracked"
-    local steps = { EDIT .. 'git.commit(R, ".", "one")', 'file.write("local", git.path(R, "d/x"), "x", { mode = "0755" }) ' ..
-      'git.commit(R, { "d" }, "two")' }
+    local steps = { EDIT .. 'git.commit(R, ".", "one")',
+      'file.write("local", git.path(R, "d/x"), "x", { mode = "0755" }) git.commit(R, { "d" }, "two")' }
     local trees = {}
     local trial = one:trial(steps)
     local kinds = require("neap.engine.kinds").find(nil, "git.commit")
@@ -105,7 +105,8 @@ describe("a plan", function()
 
   it("finds the conflict of a merge", function()
     local one = new()
-    one:person [[git switch -q -c o; echo 6 >>a; git commit -qam six; git switch -q master; echo 7 >>a; git commit -qam 7]]
+    one:person [[git switch -q -c o; echo 6 >>a; git commit -qam six; git switch -q master
+      echo 7 >>a; git commit -qam 7]]
     local trial = one:trial { 'git.merge(R, "o")' }
     local before = one:picture()
     local failure = raises(trial.plan, trial)

@@ -51,8 +51,10 @@ end
 
 local PICTURE = [[
 cd "$1/work"
-git for-each-ref refs/heads refs/tags; git symbolic-ref -q HEAD || git rev-parse HEAD; git status --porcelain; git ls-files -s; cat .git/config
-find . -path ./.git -prune -o -type f -exec sha256sum {} +; find . -path ./.git -prune -o -type f -printf '%m %p\n' | sort
+git for-each-ref refs/heads refs/tags; git symbolic-ref -q HEAD || git rev-parse HEAD
+git status --porcelain; git ls-files -s; cat .git/config
+find . -path ./.git -prune -o -type f -exec sha256sum {} +
+find . -path ./.git -prune -o -type f -printf '%m %p\n' | sort
 ls .git | grep -v -e logs -e FETCH_HEAD -e ORIG_HEAD -e COMMIT_EDITMSG
 git -C ../remote.git for-each-ref
 ls .. | grep -v log

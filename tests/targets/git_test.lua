@@ -69,7 +69,8 @@ describe("a remote", function()
 
   it("loses a branch that is merged, and gets it back", function()
     local one = new()
-    one:person "git switch -q -c v1_1; echo 6 >>a; git commit -qam six; git push -q -u origin v1_1; git switch -q master"
+    one:person "git switch -q -c v1_1; echo 6 >>a; git commit -qam six; git push -q -u origin v1_1"
+    one:person "git switch -q master"
     one:there_and_back({ 'git.merge(R, "v1_1") git.push(R, "master")',
       'git.delete_remote(R, "v1_1") git.delete_branch(R, "v1_1")' }, function()
       equal(remote(one, "for-each-ref --format='%(refname) %(subject)'"), "refs/heads/master six")
@@ -140,8 +141,9 @@ describe("a repository", function()
 
   it("is rebased on another branch", function()
     local one = new()
-    one:person "git branch upstream; git switch -q -c mitx; echo 6 >>a; git commit -qam six; echo 7 >>a; git commit -qam seven"
-    one:person "git switch -q upstream; sed -i s/one/1/ a; git commit -qam other; git switch -q mitx; git push -q origin mitx"
+    one:person [[git branch upstream; git switch -q -c mitx; echo 6 >>a; git commit -qam six
+      echo 7 >>a; git commit -qam seven; git switch -q upstream; sed -i s/one/1/ a; git commit -qam other
+      git switch -q mitx; git push -q origin mitx]]
     one:there_and_back({ 'git.rebase(R, "upstream") git.push(R, "mitx", { force = true })' }, function()
       equal(git(one, "log --format=%s"), "seven\nsix\nother\nfirst")
       equal(one:person "cat a", "1\ntwo\nthree\nfour\nfive\n6\n7\n")
@@ -173,7 +175,8 @@ describe("a repository", function()
 
   it("with an unfinished merge is refused", function()
     local one = new()
-    one:person "git switch -q -c o; echo 6 >>a; git commit -qam 6; git switch -q master; git merge -q --no-commit --no-ff o"
+    one:person "git switch -q -c o; echo 6 >>a; git commit -qam 6; git switch -q master"
+    one:person "git merge -q --no-commit --no-ff o"
     matches(one:refused('git.checkout(R, "o")').message, "under way")
   end)
 
@@ -262,14 +265,15 @@ end)
 describe("a commit", function()
   it("takes the named files, with any name, and nothing else that is changed or staged", function()
     local one = new()
-    one:person [[echo staged >s; git add s; echo 6 >>a; echo Y >"b c"; printf x >"*"; printf y >"-q"; mkdir "e f"; echo z >"e f/ü"]]
+    one:person [[echo staged >s; git add s; echo 6 >>a; echo Y >"b c"; printf x >"*"; printf y >"-q"
+      mkdir "e f"; echo z >"e f/ü"]]
     local before = one:picture()
-    local trial = one:trial { 'git.commit(R, { "a", "*", "-q", "e f" }, "Über\\n\\nmore\\n", { author = "A B <a@b>", ' ..
-      'date = "2020-02-02T02:02:02+0000" })', 'fail("back")' }
+    local trial = one:trial { 'git.commit(R, { "a", "*", "-q", "e f" }, "Über\\n\\nmore\\n", ' ..
+      '{ author = "A B <a@b>", date = "2020-02-02T02:02:02+0000" })', 'fail("back")' }
     trial:run "stopped"
-    equal(git(one, "-c core.quotePath=false show --format='%s%n%b%an %ae %aI' --name-status -1"):gsub("Neap%-Effect: %S+",
-      "Neap-Effect: X"), "Über\nmore\n\nNeap-Effect: X\nA B a@b 2020-02-02T02:02:02+00:00\n\n" ..
-      "A\t*\nA\t-q\nM\ta\nA\te f/ü")
+    local shown = git(one, "-c core.quotePath=false show --format='%s%n%b%an %ae %aI' --name-status -1")
+    equal((shown:gsub("Neap%-Effect: %S+", "Neap-Effect: X")),
+      "Über\nmore\n\nNeap-Effect: X\nA B a@b 2020-02-02T02:02:02+00:00\n\n" .. "A\t*\nA\t-q\nM\ta\nA\te f/ü")
     equal(one:person "git status --porcelain", ' M "b c"\nA  s\n?? untracked\n')
     equal(git(one, "diff --cached --name-only"), "s")
     trial:roll_back "rolled back"
@@ -279,7 +283,7 @@ describe("a commit", function()
   it("and a tag are signed as git is configured to, or as is said", function()
     local one = new()
     local key = sshd.key(scratch(), "signer", "ed25519")
-    one:person(('git config gpg.format ssh; git config user.signingKey "%s"; git config commit.gpgSign true'):format(key))
+    one:person('git config gpg.format ssh; git config commit.gpgSign true; git config user.signingKey ' .. key)
     one:person 'echo 6 >>a; echo 7 >>"b c"'
     one:there_and_back({ 'git.commit(R, "a", "signed") git.commit(R, "b c", "not", { sign = false })',
       'git.tag(R, "t", "HEAD", { message = "t", sign = true }) git.tag(R, "u", "HEAD", { message = "u" })' }, function()
@@ -304,7 +308,7 @@ describe("a commit", function()
     local one = new()
     one:person [[printf '#!/bin/sh\necho checked >&2\nexit 1\n' >.git/hooks/pre-commit; chmod +x .git/hooks/pre-commit
       echo 6 >>a]]
-    equal(one:refused('git.commit(R, "a", "six")').message:match "^the hook pre%-commit refuses", 
+    equal(one:refused('git.commit(R, "a", "six")').message:match "^the hook pre%-commit refuses",
       "the hook pre-commit refuses")
     one:person [[printf '#!/bin/sh\necho more >>a; git add a\n' >.git/hooks/pre-commit]]
     local trial = one:trial { 'git.commit(R, "a", "six")' }
@@ -327,7 +331,8 @@ describe("names that could be taken for something else", function()
       'git.push(R, "master", { remote = "--receive-pack=touch PATH/log" })', 'git.push(R, "--mirror")',
       'git.push(R, ":master")', 'git.fetch(R, { remote = "ext::sh -c id" })',
       'git.clone { git = "PATH/x", remote = "ext::touch% PATH/log" }', 'git.clone { git = "PATH/x", remote = "-u" }',
-      'git.clone { git = "PATH/x", remote = "fd::7" }', 'git.log(R, "--output=PATH/log")', 'git.show(R, "HEAD", "../a")',
+      'git.clone { git = "PATH/x", remote = "fd::7" }', 'git.log(R, "--output=PATH/log")',
+      'git.show(R, "HEAD", "../a")',
       'git.diff(R, "--output=PATH/log", "HEAD")', 'git.commit(R, "a", "m", { sign = "-x y" })',
     } do
       local failure = one:refused(step)
@@ -337,8 +342,8 @@ describe("names that could be taken for something else", function()
 
   it("are those that git refuses", function()
     local program = require "neap.targets.git_program"
-    for _, name in ipairs { "a", "a/b", "a.b", ".a", "a/.b", "a..b", "a.lock", "a.lock/b", "a b", "a~", "a^", "a:b", "a?",
-      "a*", "a[", "a\\b", "a@{b", "a@b", "/a", "a/", "a//b", "a.", "a-", "ü", "a\127", "a\tb", "{a}", "a,b" } do
+    for _, name in ipairs { "a", "a/b", "a.b", ".a", "a/.b", "a..b", "a.lock", "a.lock/b", "a b", "a~", "a^", "a:b",
+      "a?", "a*", "a[", "a\\b", "a@{b", "a@b", "/a", "a/", "a//b", "a.", "a-", "ü", "a\127", "a\tb", "{a}", "a,b" } do
       local result = process.run({ "git", "check-ref-format", "refs/heads/" .. name }, { reads = true })
       equal({ name, program.is_ref_name(name) }, { name, result.status == 0 })
     end

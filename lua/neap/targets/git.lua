@@ -230,8 +230,8 @@ local function merged(target, branch, ours, theirs, what, options)
   if relation == "same" or relation == "behind" then return ours end
   if relation == "ahead" and not options.no_ff then return theirs end
   if options.ff_only then
-    names.refuse(target, "conflict", "%s and %s have each gone on: there is no fast-forward", branch:gsub("^refs/heads/", ""),
-      what)
+    names.refuse(target, "conflict", "%s and %s have each gone on: there is no fast-forward",
+      branch:gsub("^refs/heads/", ""), what)
   end
   local message = options.message or ("Merge %s into %s"):format(what, (branch:gsub("^refs/heads/", "")))
   return merge_commit(target, ours, theirs, message, options)
@@ -303,7 +303,9 @@ function git.tag(repo, name, at, options)
     id = made(options, id, { parents = { commit }, subject = "tag " .. name })
   end
   return move(target, ref, options, function(before)
-    if before and before ~= id then names.refuse(target, "conflict", "the tag %s is there already, at %s,", name, before) end
+    if before and before ~= id then
+      names.refuse(target, "conflict", "the tag %s is there already, at %s,", name, before)
+    end
     return id
   end)
 end
@@ -392,10 +394,10 @@ end
 local function check_forward(target, place, before, id, remote)
   local relation = plans.relation(target, before, id, true)
   if place == "refs/heads/" and (relation == "ahead" or relation == "same") then return end
-  local message = relation == "unknown" and "%s has commits that are not here, and a push would lose them:"
-    or place == "refs/tags/" and "%s has another tag of this name, and a push would lose it:"
-    or "%s has commits that this branch does not hold, and a push would lose them:"
-  names.refuse(target, "conflict", message .. " it is not pushed, from what is", remote)
+  local message = relation == "unknown" and "%s has commits that are not here and would be lost by a push of what is"
+    or place == "refs/tags/" and "%s has another tag of this name, which would be lost by a push of what is"
+    or "%s has commits that this branch does not hold and that would be lost by a push of what is"
+  names.refuse(target, "conflict", message, remote)
 end
 
 --- Pushes a branch or tag. Only forward, unless forced; also then only from the state that was looked at. A rollback puts

@@ -105,7 +105,7 @@ function program.check(target, what, result)
   local kind = kind_of(said)
   fault.raise { kind = kind, host = target.host, code = result.status, output = said,
     message = ("git on %s could not %s (%s): %s"):format(target.host, what, target.repo, reason(said)),
-    hint = kind == "auth" and "nobody is asked here: git's own helper, or an ssh agent, must have what it takes" or nil }
+    hint = kind == "auth" and "nobody is asked here: git's own helper or an ssh agent must know the secret" or nil }
 end
 
 --- Runs a script that reads, in the repository; returns its output.
