@@ -15,6 +15,7 @@ local environment = {}
 local SECTIONS = { "extends", "hosts", "databases", "clusters", "aws", "repositories", "values", "secrets", "policy",
                    "notify" }
 local HOST_KEYS = { "name", "ssh", "address", "user", "port", "become" }
+local REPOSITORY_KEYS = { "git", "remote", "branch", "on", "become" }
 local GROUP_KEYS = { "from", "hosts", "match", "command", "expect", "user", "port", "become" }
 local SOURCES = { static = "hosts", ssh_config = "match", command = "command" }
 local POLICY_KEYS = { "allow_exec", "approvals", "cloudformation", "colour", "freeze", "guard", "lease", "on_conflict",
@@ -415,6 +416,37 @@ local function build_databases(env, tree)
   return built
 end
 
+-- Repositories: where on which host they lie.
+
+local function check_repository(env, name, entry)
+  local path = "repositories." .. name
+  local what = ("repository '%s'"):format(name)
+  if not is_map(entry) then complain(env.origins[path], "%s is a map, as in { git: ~/git/NAME }", what) end
+  check_part(env, path, entry, REPOSITORY_KEYS)
+  local folder = entry.git
+  if type(folder) ~= "string" or not (is_reference(folder) or folder:find "^~?/[^/]") then
+    complain(env.origins[path .. ".git"] or env.origins[path], "%s lacks git: its folder, absolute or below ~/", what)
+  end
+  local host = entry.on or "local"
+  if is_reference(host) then return end
+  if not env.hosts[host] then
+    complain(env.origins[path .. ".on"], "%s lies on '%s', which is no host%s", what, tostring(host),
+      near.hint(host, env.hosts))
+  elseif not env.hosts[host].name then
+    complain(env.origins[path .. ".on"], "%s lies on '%s', which is a group of hosts", what, host)
+  end
+end
+
+local function build_repositories(env)
+  local repositories = {}
+  for _, name in ipairs(sorted_keys(env.repositories)) do
+    check_repository(env, name, env.repositories[name])
+    repositories[name] = { name = name }
+    for key, value in pairs(env.repositories[name]) do repositories[name][key] = value end
+  end
+  return repositories
+end
+
 local function build(env, arguments, partial)
   local state = { env = env, arguments = arguments, partial = partial, within = {} }
   env.sections = {}
@@ -429,6 +461,7 @@ local function build(env, arguments, partial)
   if mistake then complain(env.origins.notify, "%s", mistake) end
   env.hosts = build_hosts(env, env.sections.hosts, partial)
   env.databases = build_databases(env, env.sections.databases)
+  env.repositories = build_repositories(env)
   return env
 end
 

@@ -8,7 +8,7 @@ local words = {}
 local MODULES = {
   effect = "neap.engine.effect", file = "neap.targets.file", nginx = "neap.targets.nginx",
   postgres = "neap.targets.postgres", service = "neap.targets.service", host = "neap.targets.host",
-  witness = "neap.targets.witness", sql = "neap.targets.sql",
+  witness = "neap.targets.witness", git = "neap.targets.git", sql = "neap.targets.sql",
 }
 local FUNCTIONS = {
   with_reload = { "neap.targets.service", "with_reload" }, with_restart = { "neap.targets.service", "with_restart" },
@@ -71,15 +71,16 @@ end
 local function add_placeholders(view)
   setmetatable(view.hosts, { __index = function() return {} end })
   setmetatable(view.databases, { __index = function(_, name) return ("<%s>"):format(tostring(name)) end })
+  setmetatable(view.repositories, { __index = function(_, name) return { git = "/<" .. tostring(name) .. ">" } end })
   setmetatable(view, { __index = function(_, name) return ("<%s>"):format(tostring(name)) end })
 end
 
---- What a procedure sees as env: hosts and databases as objects, and each value under its own name.
+--- What a procedure sees as env: hosts and databases as objects, repositories by name, each value under its own name.
 --- @param resolved table   an environment whose references are resolved
 --- @return table frozen
 --- @return table view  the same, before it was frozen
 function words.environment(resolved)
-  local view = { name = resolved.name, databases = {}, hosts = {} }
+  local view = { name = resolved.name, databases = {}, hosts = {}, repositories = resolved.repositories or {} }
   for name, entry in pairs(resolved.hosts or {}) do
     view.hosts[name] = task.with_context(nil, require, "neap.targets.host").object(entry)
   end

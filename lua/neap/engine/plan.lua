@@ -39,6 +39,7 @@ local function effect_line(planned)
     branch = planned.path:match "/(.*)$", before_text = planned.before_text, after_text = planned.after_text,
     before = planned.before, after = planned.after, undo = UNDO[planned.disposition], why = planned.why,
     certainty = planned.certainty, closing = planned.closing, key = planned.key, before_digest = planned.before_digest,
+    after_digest = planned.after_digest,
   }
 end
 
@@ -141,7 +142,8 @@ local function effects_by_key(model)
     for _, step in ipairs(phase.steps) do
       for _, one in ipairs(step.effects) do
         if one.key then
-          effects[one.key] = { before_digest = one.before_digest, show = one.show, step = step.number }
+          effects[one.key] = { before_digest = one.before_digest, after_digest = one.after_digest, show = one.show,
+            step = step.number }
         end
       end
     end
@@ -174,7 +176,7 @@ function plan.make(given)
   local started = task.now()
   local self = session.prepare(given)
   self.planning, self.state, self.uid = true, fold.new(), "plan"
-  self.overlay, self.touched, self.opaque, self.planned = {}, {}, {}, {}
+  self.overlay, self.touched, self.opaque, self.planned, self.shadows = {}, {}, {}, {}, {}
   local ok, phases = pcall(walk, self)
   task.shield(self.leave, self)
   if not ok then
