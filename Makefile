@@ -30,10 +30,12 @@ WARN     := -std=gnu11 -Wall -Wextra -Werror
 # What brings a heavy library along is a module of its own beside neap, opened at its first use.
 LOADED   := pg mysql
 CFLAGS_pg    = $(shell pkg-config --cflags libpq)
-LIBS_pg      = $(shell pkg-config --libs libpq)
+LIBS_pg      = $(shell pkg-config --libs libpq) -lssl
 CFLAGS_mysql = $(shell pkg-config --cflags libmariadb)
 LIBS_mysql   = $(shell pkg-config --libs libmariadb)
-SOURCES  := $(filter-out $(LOADED:%=src/%.c),$(wildcard src/*.c))
+# Its sources are src/NAME.c and src/NAME_*.c.
+sources   = $(wildcard src/$(1).c src/$(1)_*.c)
+SOURCES  := $(filter-out $(foreach m,$(LOADED),$(call sources,$m)),$(wildcard src/*.c))
 OBJECTS  := $(SOURCES:src/%.c=$(OUT)/o/%.o) $(OUT)/o/lua_files.o
 MODULES  := $(patsubst src/%.c,$(OUT)/lib/neap/%.so,$(wildcard $(LOADED:%=src/%.c)))
 
@@ -53,9 +55,16 @@ $(OUT)/o/%.o: src/%.c $(SSH2)/lib/libssh2.a Makefile
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(EXTRA) $(WARN) -D_GNU_SOURCE $(INCLUDES) -MMD -MP -c -o $@ $<
 
-$(OUT)/lib/neap/%.so: src/%.c Makefile
-	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(EXTRA) $(WARN) -D_GNU_SOURCE $(INCLUDES) $(CFLAGS_$*) -MMD -MP -fPIC -shared -o $@ $< $(LIBS_$*)
+define LOADED_RULES
+$(OUT)/o/$(1)/%.o: src/%.c Makefile
+	@mkdir -p $$(@D)
+	$$(CC) $$(CFLAGS) $$(EXTRA) $$(WARN) -D_GNU_SOURCE $$(INCLUDES) $$(CFLAGS_$(1)) -MMD -MP -fPIC -c -o $$@ $$<
+
+$(OUT)/lib/neap/$(1).so: $(patsubst src/%.c,$(OUT)/o/$(1)/%.o,$(call sources,$(1)))
+	@mkdir -p $$(@D)
+	$$(CC) $$(CFLAGS) $$(EXTRA) -shared -o $$@ $$^ $$(LIBS_$(1))
+endef
+$(foreach m,$(LOADED),$(eval $(call LOADED_RULES,$m)))
 
 $(SSH2)/lib/libssh2.a: vendor/libssh2.sh
 	sh vendor/libssh2.sh $(SSH2)
@@ -115,4 +124,4 @@ fault: ## build/fault/neap, with fail points
 clean: ## remove what was built
 	rm -rf $(BUILD)
 
--include $(OBJECTS:.o=.d) $(MODULES:.so=.d)
+-include $(OBJECTS:.o=.d) $(foreach m,$(LOADED),$(patsubst src/%.c,$(OUT)/o/$m/%.d,$(call sources,$m)))

@@ -3,6 +3,7 @@
 local amend    = require "neap.engine.amend"
 local attempt  = require "neap.engine.attempt"
 local branches = require "neap.engine.branch"
+local data     = require "neap.engine.data"
 local estimate = require "neap.engine.estimate"
 local fan_out  = require "neap.engine.fan_out"
 local fault    = require "native.error"
@@ -58,7 +59,7 @@ end
 local function question(self, step, failure, notice)
   local ended = outcome.of(self, "stopped", failure)
   local shown = in_place(ended)
-  shown.failure, shown.step, shown.run = attempt.plain_failure(failure), ended.step, ended.run
+  shown.failure, shown.step, shown.run = data.failure(failure), ended.step, ended.run
   shown.undo_seconds = estimate.undo(self.state)
   shown.point_of_no_return, shown.has_check = ended.point_of_no_return, step.check ~= nil
   shown.procedure, shown.arguments = self.procedure.name, amend.arguments(self)
