@@ -81,8 +81,7 @@ void secret_close_off(lua_State *L, struct secret *s)
 	lua_pop(L, 1);
 }
 
-/* One that is secret from its first byte to its last, which is looked for from now on. */
-static int finish_whole(lua_State *L, struct secret *s)
+int secret_finish(lua_State *L, struct secret *s)
 {
 	secret_close_off(L, s);
 	spans_add(L, &s->spans, 0, s->memory.length, s->fingerprint);
@@ -189,7 +188,7 @@ static int secret_literal(lua_State *L)
 	struct secret *s = new_from_outside(L);
 
 	locked_add(L, &s->memory, text, length);
-	return finish_whole(L, s);
+	return secret_finish(L, s);
 }
 
 /* Pushes the table of the variables that were taken out of this process's environment, by name. */
@@ -219,7 +218,7 @@ static int secret_take_variable(lua_State *L)
 	lua_settop(L, 2);
 	s = secret_new(L, 2, 0);
 	locked_add(L, &s->memory, value, strlen(value));
-	finish_whole(L, s);
+	secret_finish(L, s);
 	explicit_bzero(value, strlen(value));
 	unsetenv(name);
 	push_taken(L);
@@ -245,7 +244,7 @@ static int secret_variable(lua_State *L)
 	else
 		locked_add(L, &s->memory, value, strlen(value));
 	lua_settop(L, 5);
-	return finish_whole(L, s);
+	return secret_finish(L, s);
 }
 
 static int cannot_read(lua_State *L, const char *path)
@@ -297,7 +296,7 @@ static int secret_file(lua_State *L)
 	if (!good)
 		return error_raise(L, "denied", "%s changes while it is being read", path);
 	drop_line_end(s);
-	return finish_whole(L, s);
+	return secret_finish(L, s);
 }
 
 /* Stack of a collecting call: stream, keyring, source, what its error output said, secret. */
@@ -354,7 +353,7 @@ static int collect_step(lua_State *L)
 		return stream->ops->wait(L, stream, TASK_READ, collect_step);
 	lua_settop(L, COLLECTED);
 	drop_line_end(s);
-	finish_whole(L, s);
+	secret_finish(L, s);
 	lua_pushvalue(L, SAID);
 	lua_pushinteger(L, *signal_name ? -1 : status);
 	return 3;
@@ -815,7 +814,7 @@ int luaopen_secret(lua_State *L)
 		{"fingerprint", secret_fingerprint}, {"source", secret_source},
 		{"same", secret_same},               {"text", secret_text},
 		{"base64", secret_base64},           {"like", secret_like},
-		{"reveal", secret_reveal},
+		{"reveal", secret_reveal},           {"pick", secret_pick},
 		{NULL, NULL},
 	};
 	static const luaL_Reg metamethods[] = {

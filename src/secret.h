@@ -79,6 +79,11 @@ enum { SECRET_KEYRING = 1, SECRET_SOURCE, SECRET_SEALED };
 struct secret *secret_new(lua_State *L, int keyring, int source);
 void secret_close_off(lua_State *L, struct secret *s);
 
+/* Closes off one on top that is secret from its first byte to its last, and looked for from now on; returns 1. */
+int secret_finish(lua_State *L, struct secret *s);
+
+int secret_pick(lua_State *L); /* a Lua function of its own file */
+
 /* The secret at the index, opened. */
 struct secret *secret_opened(lua_State *L, int index);
 

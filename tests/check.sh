@@ -51,7 +51,7 @@ sim() { make --no-print-directory sim; }
 
 model() { tests/model/check.sh; }
 
-kills() { make --no-print-directory all fault && build/neap test tests/kills tests/secrets; }
+kills() { make --no-print-directory all fault && build/neap test tests/kills tests/secrets && tests/secrets/core.sh; }
 
 lab() {
 	make --no-print-directory fault build/client && tests/lab/lab up && tests/lab/lab run build/neap test tests/lab

@@ -229,7 +229,10 @@ local function resolve_name(state, name, path)
     complain(origin, "$(%s) would make a secret a value that everybody reads: a step takes it from env.%s", name, name)
   end
   if value == nil then
-    if state.arguments[name] ~= nil then return state.arguments[name] end
+    if state.arguments[name] ~= nil then
+      state.env.from_arguments[name] = true
+      return state.arguments[name]
+    end
     if state.partial then return nil end
     local known = sorted_keys(state.env.tree.values or {})
     for argument in pairs(state.arguments) do known[#known + 1] = argument end
@@ -449,7 +452,7 @@ end
 
 local function build(env, arguments, partial)
   local state = { env = env, arguments = arguments, partial = partial, within = {} }
-  env.sections = {}
+  env.sections, env.from_arguments = {}, {}
   for _, section in ipairs(SECTIONS) do
     if section ~= "extends" then env.sections[section] = resolve_text(state, env.tree[section] or {}, section) end
     env[section] = env.sections[section]

@@ -6,7 +6,7 @@ local secret  = require "native.secret"
 
 local secrets = {}
 
-local HOW = "env:NAME, file:PATH, cmd:PROGRAM ARGUMENT…, ask:PROMPT"
+local HOW = "env:NAME, file:PATH[#key.path], cmd:PROGRAM ARGUMENT…[#key.path], ask:PROMPT"
 
 --- What a program that prints a secret gets of our environment.
 local INHERITED = { "HOME", "PATH", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR", "XDG_RUNTIME_DIR",
@@ -41,33 +41,44 @@ local CHECKS = {
   end,
   file = function(path)
     if path == "" then wrong "file: names no file" end
-    if path:find "#" then wrong("file:%s: nothing is picked out of a file yet", path) end
   end,
   cmd = function(text)
     if #words_of(text) == 0 then wrong "cmd: names no program" end
-    if text:find "#[%w_.-]+$" then
-      wrong("cmd:%s: nothing is picked out of an output yet; let the program do it", text)
-    end
   end,
   ask = function(prompt)
     if prompt == "" then wrong "ask: says nothing to who is asked" end
   end,
 }
 
+--- Schemes whose values may be documents, of which one part is meant.
+local PICKS = { file = true, cmd = true }
+
+--- What stands before the last #, and the path behind it. What is no path of names belongs to what stands before.
+local function parted(scheme, rest)
+  local before, path = rest:match "^(.*)#([^#%s'\"/]*)$"
+  if not PICKS[scheme] or not path then return rest end
+  for part in (path .. "."):gmatch "([^.]*)%." do
+    if not part:find "^[%w_-]+$" then wrong("%s:%s: behind # stand names, parted by dots", scheme, rest) end
+  end
+  return before, path
+end
+
 local LATER = { vault = true, ["aws-sm"] = true, ssm = true, k8s = true }
 
---- The two halves of a reference, its form checked. Raises `protocol`.
+--- The parts of a reference, its form checked. Raises `protocol`.
 --- @param reference any
 --- @return string scheme
 --- @return string rest
+--- @return string? path  of the value that is meant within a JSON or YAML document
 function secrets.parse(reference)
   if type(reference) ~= "string" then wrong "a secret is a reference, as in env:TOKEN" end
   local scheme, rest = reference:match "^([%w-]+):(.*)$"
   if not scheme then wrong "the secret stands there itself, instead of where it is kept" end
   if LATER[scheme] then wrong("this release does not know %s: yet", scheme) end
   if not CHECKS[scheme] then wrong("there are no secrets of %s:%s", scheme, near.hint(scheme, CHECKS)) end
-  CHECKS[scheme](rest)
-  return scheme, rest
+  local before, path = parted(scheme, rest)
+  CHECKS[scheme](before)
+  return scheme, before, path
 end
 
 local sources = {}
@@ -126,8 +137,14 @@ end
 --- @param from neap.secrets.from
 --- @return native.secret.value
 function secrets.resolve(reference, from)
-  local scheme, rest = secrets.parse(reference)
-  return sources[scheme](rest, reference, from)
+  local scheme, rest, path = secrets.parse(reference)
+  if not path then return sources[scheme](rest, reference, from) end
+  local document = sources[scheme](rest, nil, from)
+  local ok, picked = pcall(secret.pick, document, path, reference)
+  if not ok and fault.is(picked) then picked.message = ("%s: %s"):format(reference, picked.message) end
+  if not ok then error(picked, 0) end
+  if secret.size(picked) > 0 then return picked end
+  fault.raise { kind = "auth", message = ("%s is empty"):format(reference) }
 end
 
 local function take_variable(reference, keys)

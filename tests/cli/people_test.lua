@@ -31,6 +31,15 @@ local FILES = {
 phase "Fill"
 step "Fill the shelves" { run = function() for i = 1, 4 do shop.write("db1", "/srv/shelf" .. i, "full") end end }
 ]],
+  ["procedures/hall/greet.lua"] = [[
+-- Greets with a release.
+local arg = parameters { release = "the release's number", file = { "where it is said", default = "/etc/motd" } }
+step "Say it" { run = function() shop.write("web1", arg.file, "welcome to " .. arg.release .. "\n") end }
+step "Say it on the second host" {
+  run = function() shop.write("web2", "/etc/" .. arg.release .. ".conf", "release " .. arg.release .. "\n") end,
+}
+]],
+  ["procedures/hall/environments/lab.yml"] = "hosts:\n  web1: { ssh: web1.example.org }\n",
   ["procedures/shop/environments/night.yml"] = "policy: { window: { from: '22:00', to: '01:30', zone: UTC } }\n",
   ["procedures/shop/environments/lab.yml"] = "hosts:\n  web1: { ssh: web1.example.org }\n",
   ["procedures/shop/environments/prod.yml"] = "policy: { guard: production }\n",
@@ -65,6 +74,59 @@ describe("neap, before a person,", function()
     golden("failure-handed-over", on:screen "run shop/switch --env lab")
     on.answers = { "h", "moved the name by hand", "q" }
     golden("failure-taken-up", on:screen "resume 1")
+  end)
+
+  it("takes other arguments at a failure, typed one by one or in an editor", function()
+    on.failing["/etc/web2.conf"] = true
+    on.answers = { "e", "a", "", "", "e", "a", "/etc/issue", "", "said elsewhere", "q" }
+    golden("failure-edit", on:screen "run hall/greet --env lab -p release=web2")
+    equal(on.values["/etc/issue"], nil)
+    on.set.EDITOR = "sed -i s/^release=web2/release=web3/"
+    on.answers = { "e", "a", "it is called web3" }
+    golden("failure-editor", on:screen "resume 1")
+    golden("failure-edit-log", on:screen "log 1")
+    equal(on.values["/etc/web3.conf"], "release web3\n")
+  end)
+
+  it("takes an argument along with a resume, for a reason", function()
+    on.failing["/etc/web2.conf"] = true
+    on:neap "run hall/greet --env lab -p release=web2"
+    equal(on:neap "resume 1 -p release=web3", 2)
+    matches(on.told, "needs %-%-reason")
+    equal(on:neap "resume 1 -p relaese=web3 --reason typo", 5)
+    matches(on.output, "no parameter is named \"relaese\".*release")
+    equal(on:neap "resume 1 -p release=web3 --reason typo", 0)
+    equal(on.values["/etc/web3.conf"], "release web3\n")
+  end)
+
+  it("takes up the code as it is now, and shows what is otherwise of steps that are over", function()
+    local file = on.root .. "/procedures/hall/greet.lua"
+    on.failing["/etc/web2.conf"] = true
+    on.set.EDITOR = "sed -i s/web2/web9/"
+    on.answers = { "e", "c", "web2 is gone", "q" }
+    on:neap "run hall/greet --env lab -p release=web2"
+    matches(on.told, "code changed by alice@jump1: procedures/hall/greet.lua %(web2 is gone%)")
+    fs.write(file, (fs.read(file):gsub('"welcome to "', '"hello to "')), { mode = "0644" })
+    on.answers = { "leave" }
+    golden("resume-code", on:screen "resume 1 --code current --reason nicer")
+    on.failing = {}
+    equal(on:neap "resume 1 --code current --reason nicer --yes", 0)
+    equal(on.values["/etc/motd"], "welcome to web2\n")
+  end)
+
+  it("runs lines of Lua at a failure", function()
+    on.answers = { "s", "?", ":x", "env.name", "{ a = 1, b = 'upper\\nlower' }",
+      "{ { host = 'web1', up = true }, { host = 'web2' } }", "{ deep = { er = 1 } }", "nothing.there",
+      "shop.edit('web1', '/etc/motd', function(text)", "return text .. 'back soon\\n'", "end)", "n",
+      "shop.write('web1', '/etc/issue', 'closed')", "y", "shop.mail('people@shop', 'soon')", "yes", ":q", "q" }
+    golden("failure-shell", on:screen "run shop/switch --env lab")
+    on:neap "log 1"
+    matches(on.output, "repl/1 by alice@jump1: env.name\n")
+    matches(on.output, "! repl/5  FAILED 0.0s attempt to index a nil value")
+    matches(on.output, "repl/7 by alice@jump1: shop.write%('web1', '/etc/issue', 'closed'%)\n"
+      .. "%S+ +%+ web1 /etc/issue  shop.file  done")
+    on.answers = { "s", "shop.write('web1', '/etc/issue', 'open')", "y" }
+    equal(on:neap "resume 1", 8)
   end)
 
   it("is answered without a terminal", function()

@@ -56,8 +56,11 @@ end
 function stage.new(root, files)
   local self = setmetatable({ root = fs.realpath(root), values = {}, failing = {}, mails = {}, answers = {} }, stage)
   for path, text in pairs(files) do write(self.root, path, text) end
-  local set = { NEAP_PATH = self.root, XDG_STATE_HOME = self.root .. "/state" }
-  rawset(os, "getenv", function(name) return set[name] or getenv(name) end)
+  self.set = { NEAP_PATH = self.root, XDG_STATE_HOME = self.root .. "/state" }
+  rawset(os, "getenv", function(name)
+    local of_machine = name ~= "EDITOR" and name ~= "VISUAL" and getenv(name) or nil
+    return self.set[name] or of_machine
+  end)
   console.new = function(options) return self:console(options) end
   attend.actor = function() return "alice@jump1" end
   current = self

@@ -97,7 +97,8 @@ describe("a reference", function()
     for reference, message in pairs {
       ["hunter2"] = "stands there itself", ["evn:X"] = "no secrets of evn:.*env", ["env:1x"] = "names no variable",
       ["file:"] = "names no file", ["cmd:"] = "names no program", ["ask:"] = "says nothing",
-      ["vault:a/b"] = "does not know vault: yet", ["cmd:sops -d x#key"] = "nothing is picked",
+      ["vault:a/b"] = "does not know vault: yet", ["cmd:sops -d x#a..b"] = "parted by dots",
+      ["file:x#"] = "parted by dots", ["file:#a"] = "names no file", ["cmd:#a.b"] = "names no program",
       ["cmd:a 'b"] = "a quote is not closed",
     } do
       local failure = raises(secrets.parse, reference)
@@ -105,6 +106,10 @@ describe("a reference", function()
       matches(failure.message, message)
     end
     equal({ secrets.parse "cmd:pass show a:b" }, { "cmd", "pass show a:b" })
+    equal({ secrets.parse "file:/a#b/c#d.e" }, { "file", "/a#b/c", "d.e" })
+    equal({ secrets.parse "file:/a#b/c" }, { "file", "/a#b/c" })
+    equal({ secrets.parse "cmd:print 'a#b'" }, { "cmd", "print 'a#b'" })
+    equal({ secrets.parse "ask:Ticket #7" }, { "ask", "Ticket #7" })
   end)
 
   it("to a file begins at the repository", function()
@@ -112,6 +117,17 @@ describe("a reference", function()
     local value = secrets.resolve("file:kept", from)
     truthy(secret.same(value, VALUE))
     equal(secret.source(value), "file:kept")
+  end)
+
+  it("picks inside what a file holds or a program prints", function()
+    fs.write(from.root .. "/kept", ('{"db": {"password": "%s"}, "empty": ""}\n'):format(VALUE), { mode = "0600" })
+    local value = secrets.resolve("file:kept#db.password", from)
+    truthy(secret.same(value, VALUE))
+    equal(secret.source(value), "file:kept#db.password")
+    truthy(secret.same(secrets.resolve("cmd:printf 'token: %s' abcdefgh#token", from), "abcdefgh"))
+    local failure = raises(secrets.resolve, "file:kept#db.user", from)
+    equal({ failure.kind, failure.message }, { "missing", "file:kept#db.user: there is no db.user in it" })
+    equal(raises(secrets.resolve, "file:kept#empty", from).kind, "auth")
   end)
 
   it("to a program is resolved only where the environment allows it", function()
@@ -165,7 +181,11 @@ describe("env.secrets", function()
     local w = new [[
       step "One" { run = function() world.set("a", "x" .. env.secrets.token) end }
       step "Fail" { run = function() fail("no") end }]]
+    local anchored = {}
+    function w.given.anchors(text) anchored[#anchored + 1] = text end
     w:start(w.given)
+    truthy(#anchored >= 1)
+    equal(table.concat(anchored, "\n"):find(VALUE, 1, true), nil)
     for entry in w.store:records(1) do equal(entry.line:find(VALUE, 1, true), nil) end
     for _, bytes in pairs(w.store.blobs) do equal(bytes:find(VALUE, 1, true), nil) end
     equal(w:rollback().status, "rolled back")

@@ -162,9 +162,9 @@ function world:resume(more)
 end
 
 --- A resume that dies itself at a point.
-function world:resume_crashing(crash_at)
+function world:resume_crashing(crash_at, more)
   live_again(self, crash_at)
-  return run.resume(given(self, { run = 1 }))
+  return run.resume(given(self, more or { run = 1 }))
 end
 
 function world:rollback(more)

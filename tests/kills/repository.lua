@@ -8,6 +8,8 @@ repository.__index = repository
 
 local NEAP = "build/fault/neap"
 
+repository.NEAP = NEAP
+
 --- What the targets hold after a run of the procedure that nothing disturbed.
 repository.LAST = {
   a = "new", ["a.loaded"] = "new", x = "made", y = "made", reloads = "reload\n",
@@ -81,9 +83,11 @@ function repository.new(folder)
   return self
 end
 
-local function environment(self, fault)
+--- The variables of a neap that works on it.
+function repository:environment(fault)
   return { HOME = self.folder .. "/home", XDG_STATE_HOME = self.folder .. "/state", NEAP_PATH = self.folder,
-    PATH = process.environ "PATH", NEAP_FAULT = fault, NEAP_FAULT_COUNT = self.count, LC_ALL = "C.UTF-8" }
+    PATH = process.environ "PATH", NEAP_FAULT = fault, NEAP_FAULT_COUNT = self.count, LC_ALL = "C.UTF-8",
+    NEAP_LUA = process.environ "NEAP_LUA" }
 end
 
 --- Runs neap on it as a process of its own, to its end.
@@ -91,20 +95,20 @@ end
 --- @return table result  of process.run
 function repository:neap(fault, ...)
   return process.run({ NEAP, ... },
-    { env = environment(self, fault), clear_env = true, reads = true, input = "", timeout = 60 })
+    { env = self:environment(fault), clear_env = true, reads = true, input = "", timeout = 60 })
 end
 
 --- Runs a program as neap would be run: the release under strace, say.
 --- @param argv string[]
 --- @return table result  of process.run
 function repository:program(argv)
-  return process.run(argv, { env = environment(self), clear_env = true, reads = true, input = "", timeout = 60 })
+  return process.run(argv, { env = self:environment(), clear_env = true, reads = true, input = "", timeout = 60 })
 end
 
 --- Starts neap on it; closing the stream hangs up.
 --- @return stream
 function repository:start(...)
-  return process.spawn({ NEAP, ... }, { env = environment(self), clear_env = true, reads = true })
+  return process.spawn({ NEAP, ... }, { env = self:environment(), clear_env = true, reads = true })
 end
 
 --- How often each site was passed: { ["journal before"] = n, … }.

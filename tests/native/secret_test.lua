@@ -329,3 +329,117 @@ describe("an earlier text", function()
     equal(shown("key: -----BEGIN\nold\n-----END\nx: 1\n", "key: " .. key .. "\nx: 1\n"), "(secret)")
   end)
 end)
+
+describe("a value inside a secret", function()
+  local keys
+
+  before_each(function() keys = secret.keyring() end)
+
+  local function pick(text, path)
+    return secret.pick(secret.literal(text, keys, "test:document"), path, "test:value")
+  end
+
+  local function is(text, path, expected)
+    local value = pick(text, path)
+    if not secret.same(value, expected) then error(("%s of %q is another"):format(path, text), 2) end
+    return value
+  end
+
+  it("is picked out of JSON by names and numbers", function()
+    local text = '{ "a": {"b": ["x", {"c": "found"}, -1.5e3, true, null]}, "n": 12, "é\\"": "q-canary", "b": "other" }'
+    equal(secret.source(is(text, "a.b.2.c", "found")), "test:value")
+    is(text, "a.b.1", "x")
+    is(text, "a.b.3", "-1.5e3")
+    is(text, "a.b.4", "true")
+    is(text, "n", "12")
+    is(text, 'é"', "q-canary")
+    is('["x", "y"]', "2", "y")
+    is(' {"a":""}', "a", "")
+  end)
+
+  it("has the escapes of JSON read", function()
+    is([[{"k\u0065y": "\u00e9\ud83d\ude00\"\\\/\b\f\n\r\t\u0000."}]], "key", "é😀\"\\/\b\f\n\r\t\0.")
+  end)
+
+  it("is picked out of YAML, of every style", function()
+    local text = [[
+# kept
+a:
+  plain: plain-canary kept # said
+  'single': 'it''s'
+  double: "a\tb"
+  block: |
+    block-canary
+    second
+  folded: >-
+    folded-canary
+    line
+  list: [x, y]
+  none: ~
+  number: 007
+  text: 'null'
+]]
+    is(text, "a.plain", "plain-canary kept")
+    is(text, "a.single", "it's")
+    is(text, "a.double", "a\tb")
+    is(text, "a.block", "block-canary\nsecond\n")
+    is(text, "a.folded", "folded-canary line")
+    is(text, "a.list.2", "y")
+    is(text, "a.number", "007")
+    is(text, "a.text", "null")
+    equal(raises(pick, text, "a.none").kind, "missing")
+  end)
+
+  it("is looked for like any other from then on", function()
+    local value = is('{"a": "picked-canary"}', "a", "picked-canary")
+    equal(secret.redact "x picked-canary", "x " .. tostring(value))
+    equal(tostring(value), ("(secret %s)"):format(secret.fingerprint(value):sub(1, 4)))
+  end)
+
+  it("that is not there is missing, and one that is no value is refused", function()
+    for _, text in ipairs { '{"a": {"b": 1, "l": []}, "n": null}', "a: { b: 1, l: [] }\nn: ~\n" } do
+      for _, path in ipairs { "b", "a.c", "a.b.c", "a.l.1", "n", "a.0" } do
+        local failure = raises(pick, text, path)
+        equal({ path, failure.kind, failure.message }, { path, "missing", ("there is no %s in it"):format(path) })
+      end
+      for _, path in ipairs { "a", "a.l" } do matches(raises(pick, text, path).message, "is a list or a map") end
+    end
+  end)
+
+  it("that stands there twice is refused", function()
+    matches(raises(pick, '{"a": "one", "b": 2, "a": "two"}', "a").message, "a stands there twice")
+    matches(raises(pick, "a: one\na: two\n", "a").message, "a stands there twice")
+  end)
+
+  it("is not picked out of what is damaged, and no message shows what stands there", function()
+    local good = '{"a": ["hunter2", {"b": "hunter2\\u0041"}], "c": -1, "d": true}'
+    is(good, "a.2.b", "hunter2A")
+    for length = 1, #good - 1 do
+      local failure = raises(pick, good:sub(1, length), "a.2.b")
+      equal(failure.kind, "protocol")
+      equal(failure.message:find "hunter", nil)
+    end
+    for _, text in ipairs {
+      '{"a": "b"} x', '{"a": "b",}', '{"a" "b"}', '{a: "b", "c": }', '{"a": "\\x"}', '{"a": "\\ud800"}',
+      '{"a": "\\ud800\\u0041"}', '{"a": "\\udc00"}', '{"a": "\1"}', '{"a": +1}', '{"a": -}', '{"a": tru}',
+      '["a" "b"]', "a: [hunter2\n", "a: 'hunter2\n",
+      "a: hunter2\n b: c: d\n", "", "a: hunter2\n---\na: b\n", "? [a]\n: hunter2\n", "a: \"hunter2\\q\"\n", "\tb: c",
+      ("["):rep(600), ("- "):rep(300) .. "a",
+    } do
+      local failure = raises(pick, text, "a")
+      truthy(failure.kind == "protocol")
+      equal(failure.message:find "hunter", nil)
+    end
+  end)
+
+  it("is not followed through an alias", function()
+    is("x: &anchor hunter2\na: plain\ny: *anchor\n", "a", "plain")
+    is("x: &anchor hunter2\n", "x", "hunter2")
+    matches(raises(pick, "x: &anchor { a: b }\ny: *anchor\n", "y.a").message, "an alias stands where")
+  end)
+
+  it("asks for a path, and for a secret", function()
+    matches(raises(pick, "{}", ""), "names nothing")
+    matches(raises(secret.pick, "a: b", "a"), "secret expected")
+  end)
+end)

@@ -9,7 +9,7 @@ local task       = require "native.task"
 local CANARIES = repository.CANARIES
 
 --- Those that no command gets as a variable, and that do not come from one.
-local UNASKED = { command = true, typed = true, old = true }
+local UNASKED = { command = true, typed = true, old = true, picked = true, beside = true }
 
 local function read(path)
   local file = io.open(path, "rb")
@@ -39,6 +39,7 @@ local function while_watching(world, fn)
         end
       end
     end
+    if looks % 3 == 0 then world:search_state() end
     looks = looks + 1
     task.sleep(0.003)
   end
@@ -54,7 +55,7 @@ end
 
 describe("a secret", function()
   it("is nowhere but where it was put, and gone after a rollback", function()
-    local world = repository.new(scratch(), { wait = "0.2" })
+    local world = repository.new(scratch(), { wait = "1" })
     expect(0, world:neap(nil, "plan", "demo/it", "--env", "lab"))
     expect(0, world:neap(nil, "plan", "demo/it", "--env", "lab", "--json"))
     local looks, limits = while_watching(world, function()
@@ -65,6 +66,7 @@ describe("a secret", function()
     equal(fs.read(world.data .. "/conf"), ("user = me\ntoken = %s\nport = 2\n"):format(CANARIES.file))
     equal(fs.read(world.data .. "/whole"), CANARIES.variable)
     equal(fs.read(world.data .. "/variables"), ("x%s\nplain\n"):format(CANARIES.file))
+    equal(fs.read(world.data .. "/picked"), CANARIES.picked .. " " .. CANARIES.command)
     expect(0, world:neap(nil, "log", "1", "--env", "lab"))
     expect(0, world:neap(nil, "log", "1", "--env", "lab", "--json"))
     world:search_all()

@@ -17,7 +17,8 @@ local NEAP = "build/fault/neap"
 repository.CANARIES = {
   file = "canary-file/+\"quoted\" 'tick' 8f31", command = "canary-command <&> 5c02=",
   variable = "canary-variable?x=1&y\\9d77",
-  typed = "canary-typed %41 e6b0", old = "canary-old-3b95",
+  typed = "canary-typed %41 e6b0", old = "canary-old-3b95", picked = "canary-picked\\{7a1e}",
+  beside = "canary-beside-c4d2",
 }
 
 local PROCEDURE = [[
@@ -38,6 +39,9 @@ step "Variable" { run = function()
     { env = { X = env.secrets.file, Y = "plain" }, undo = { "rm", folder .. "/variables" } })
   local found = here:read_shell("tr '\\0' '\\n' </proc/$$/environ | grep -c '^CANARY' ; true")
   return { said = said, found = found }
+end }
+step "Picked" { run = function()
+  file.write(here, folder .. "/picked", env.secrets.picked .. " " .. env.secrets.listed, { mode = "0600" })
 end }
 step "Read" { run = function() return { conf = file.read(here, folder .. "/conf") } end }
 step "Edit" { run = function()
@@ -65,6 +69,8 @@ secrets:
   file: file:%s
   command: "cmd:cat %s"
   variable: env:CANARY
+  picked: file:%s#database.password
+  listed: "cmd:cat %s#keys.2"
   typed: "ask:The typed one"
 policy: { allow_exec: [cat] }
 ]]
@@ -76,9 +82,12 @@ function repository.new(folder, options)
   local self = setmetatable({ folder = folder, data = folder .. "/data", terminal = {} }, repository)
   for path, text in pairs {
     ["procedures/demo/it.lua"] = PROCEDURE, ["data/conf"] = self:before(),
+    ["kept/document"] = json.encode { database = { password = self.CANARIES.picked, user = self.CANARIES.beside } },
+    ["kept/list"] = ("keys: [one, '%s']\n"):format(self.CANARIES.command),
     ["kept/file"] = self.CANARIES.file .. "\n", ["kept/command"] = self.CANARIES.command .. "\n",
     ["procedures/demo/environments/lab.yml"] = ENVIRONMENT:format(self.data, options.fails or "",
-      options.typed and "yes" or "", options.wait or "0", folder .. "/kept/file", folder .. "/kept/command"),
+      options.typed and "yes" or "", options.wait or "0", folder .. "/kept/file", folder .. "/kept/command",
+      folder .. "/kept/document", folder .. "/kept/list"),
   } do
     fs.mkdir(folder .. "/" .. path:match "^(.*)/", "0700")
     fs.write(folder .. "/" .. path, text, { mode = "0600" })
@@ -104,6 +113,27 @@ function repository:neap(fault, ...)
   table.insert(self.terminal, result.out)
   table.insert(self.terminal, result.err)
   return result
+end
+
+local function each_file(folder, visit)
+  for _, name in ipairs(fs.list(folder)) do
+    local path = folder .. "/" .. name
+    local found = fs.lstat(path) -- nil: it is gone by now
+    local kind = found and found.type
+    if kind == "directory" then each_file(path, visit) end
+    if kind == "file" then visit(path) end
+  end
+end
+
+--- The state folder's files as they are while a run goes on: the journal, its log, the socket aside.
+function repository:search_state()
+  if not fs.exists(self.folder .. "/state") then return end
+  each_file(self.folder .. "/state", function(path)
+    if path:find "/ballast$" then return end -- 8 MiB of nothing
+    local file = io.open(path, "rb") -- one may be gone by now
+    if file then self:search(file:read "a" or "", path) end
+    if file then file:close() end
+  end)
 end
 
 --- The same at a terminal of its own, where `typed` is typed when the prompt has come.
@@ -140,26 +170,20 @@ function repository.encodings(value)
   return list
 end
 
+local NEEDLES = {} -- of each canary, for they are looked for again and again
+for name, value in pairs(repository.CANARIES) do NEEDLES[name] = repository.encodings(value) end
+
 --- Raises where a canary stands in the text. only: these, by name.
 function repository:search(text, where, only)
-  for name, value in pairs(self.CANARIES) do
+  for name, needles in pairs(NEEDLES) do
     if not only or only[name] then
-      for _, needle in ipairs(self.encodings(value)) do
+      for _, needle in ipairs(needles) do
         local at = text:find(needle, 1, true)
         if at then
           error(("%s holds %s: %q"):format(where, name, text:sub(math.max(1, at - 60), at + #needle + 20)), 0)
         end
       end
     end
-  end
-end
-
-local function each_file(folder, visit)
-  for _, name in ipairs(fs.list(folder)) do
-    local path = folder .. "/" .. name
-    local kind = fs.lstat(path).type
-    if kind == "directory" then each_file(path, visit) end
-    if kind == "file" then visit(path) end
   end
 end
 

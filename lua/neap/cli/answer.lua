@@ -1,5 +1,6 @@
 --- Reads a person's answer to a question: the choice, and what belongs to it.
 local failure = require "neap.cli.failure"
+local line    = require "neap.cli.view.line"
 local stand   = require "neap.cli.view.stand"
 
 local answer = {}
@@ -76,6 +77,8 @@ complete["hand over"] = function(asker)
   return { choice = "hand over", whom = whom, reason = reason ~= "" and reason or nil }
 end
 
+function complete.edit(asker, question) return require "neap.cli.edit".ask(asker, question) end
+
 local look = {}
 
 function look.diff(asker, question) return stand.diff(asker.model(), question, asker.console.err) end
@@ -100,6 +103,24 @@ function read.failure(asker, question)
   end
 end
 
+-- ---- lines ----
+
+function read.shell(asker, question)
+  local console = asker.console
+  while true do
+    local typed = console:ask(line.prompt(question, asker.environment))
+    if not typed or typed:find "^%s*:q%s*$" then return { choice = "leave" } end
+    local is_text = utf8.len(typed)
+    if is_text and not typed:find "^%s*[:?]" then return { choice = "line", line = typed } end
+    console:tell(is_text and line.help() or "A line is UTF-8; this one is not.")
+  end
+end
+
+read["shell change"] = function(asker)
+  local typed = asker.console:ask(("apply on %s? [y/N] "):format(asker.environment:match "[^/]*$"))
+  return { choice = typed and typed:lower():find "^%s*ye?s?%s*$" and "yes" or "no" }
+end
+
 -- ---- all others ----
 
 function read.manual(asker, question)
@@ -117,7 +138,8 @@ end
 --- The answer to a question; nil where input has ended.
 --- @param asker neap.asker
 --- @param question neap.question
---- @return { choice: string, reason?: string, to?: string, whom?: string, evidence?: string }?
+--- @return { choice: string, reason?: string, to?: string, whom?: string, evidence?: string, line?: string,
+---   arguments?: table<string, string>, files?: table<string, string> }?
 function answer.read(asker, question)
   if read[question.kind] then return read[question.kind](asker, question) end
   local choice = read_option(asker, question)
@@ -125,6 +147,17 @@ function answer.read(asker, question)
 end
 
 -- ---- without a terminal ----
+
+--- Choices that need no terminal.
+--- @param options string[]
+--- @return string[]
+function answer.without_terminal(options)
+  local at_terminal, list = require "neap.engine.decide".AT_TERMINAL, {}
+  for _, option in ipairs(options) do
+    if not at_terminal[option] then list[#list + 1] = option end
+  end
+  return list
+end
 
 local NEEDS_REASON = { skip = true, ["go on"] = true }
 
@@ -152,9 +185,10 @@ function answer.given(options, model)
     failure.wrong_use("a point of no return is passed by the environment's name",
       ("neap resume %s --answer %s"):format(named, environment))
   end
-  local choice = chosen(typed, question.options)
+  local allowed = answer.without_terminal(question.options)
+  local choice = chosen(typed, allowed)
   if not choice then
-    failure.wrong_use(("--answer takes one of: %s"):format(table.concat(question.options, ", ")),
+    failure.wrong_use(("--answer takes one of: %s"):format(table.concat(allowed, ", ")),
       "neap log " .. named)
   end
   if NEEDS_REASON[choice] and not options.reason then

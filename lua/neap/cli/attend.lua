@@ -26,7 +26,7 @@ function attend.new(options)
   local console = options.console
   return setmetatable({
     console = console, environment = options.environment, view = progress.new(console.err), drawn = 0,
-    intents = {}, kept = {}, started = task.now(),
+    intents = {}, kept = {}, lines = {}, started = task.now(),
   }, attend)
 end
 
@@ -49,10 +49,22 @@ local function draw(self, finished)
   self.console:draw(text)
 end
 
+--- What who is here has asked for, or is about to be asked.
+local function is_known(self, record)
+  if record.type == "step" and record.line then self.lines[record.seq] = true end
+  local of_line = record.line ~= nil or record.of and self.lines[record.of]
+  return self.console.may_ask and (record.type == "ask" or of_line)
+end
+
+local function text_of(self, record)
+  if record.type == "line" then return require "neap.cli.view.line".text(record, self.console.err) end
+  return self.view:line(record)
+end
+
 local function show(self, record)
   self.view:follow(record)
-  local line = self.view:line(record)
-  if record.type == "ask" and self.console.may_ask then return end -- it is about to be asked
+  local line = text_of(self, record)
+  if is_known(self, record) then return end
   if self.console.live then return draw(self, line) end
   if line then self.console:tell(line) end
 end
@@ -71,6 +83,7 @@ function attend:replay(records)
     self.view:line(record)
     self.run = record.run
     if record.type == "intent" then self.intents[record.seq] = record end
+    if record.type == "step" and record.line then self.lines[record.seq] = true end
   end
 end
 
@@ -89,6 +102,7 @@ end
 function attend:on_event(record)
   record.time = record.time or clock.utc()
   if record.pausing and self.reading then self.reading:cancel() end
+  if record.withdrawing and self.reading then withdraw(self) end
   if record.type == "answer" and self.reading and record.of == self.asked then withdraw(self) end
   if record.type == "end" and record.status == "kept" then note_kept(self, record) end
   if record.type == "intent" then self.intents[record.seq] = record end
@@ -145,7 +159,8 @@ end
 function attend:ask(question)
   if not self.console.may_ask then return nil end
   local above = self.console.live and erase(self) or ""
-  self.console:draw(above .. require "neap.cli.view.question".text(question, self.console.err) .. "\n")
+  local text = require "neap.cli.view.question".text(question, self.console.err)
+  if text or above ~= "" then self.console:draw(above .. (text and text .. "\n" or "")) end
   local asker = { console = self.console, environment = self.environment, model = function() return model_of(self) end }
   self.asked, self.withdrawn = question.seq, false
   local answer = read_beside(self, question.timeout, require "neap.cli.answer".read, asker, question)

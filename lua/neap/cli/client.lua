@@ -19,7 +19,13 @@ local LEFT = 10 -- exit status: left, the run goes on
 -- ---- starting a worker ----
 
 local SENT = { "procedure", "arguments", "state", "actor", "plan", "run", "to", "on_conflict",
-               "answer", "outside_window" }
+               "answer", "outside_window", "amendment" }
+
+local function as_text(files)
+  local encoded = {}
+  for path, bytes in pairs(files) do encoded[path] = crypto.base64(bytes) end
+  return encoded
+end
 
 --- What the worker is to do, as one JSON text. The environment goes with its references resolved.
 local function order(verb, request)
@@ -30,9 +36,9 @@ local function order(verb, request)
       arguments = request.arguments, environment = request.environment }.environment
     sent.environment = data.plain(resolved)
     sent.environment.tree, sent.environment.origins, sent.environment.files = nil, nil, nil
-    sent.files = {}
-    for path, bytes in pairs(request.files) do sent.files[path] = crypto.base64(bytes) end
+    sent.files = as_text(request.files)
   end
+  if sent.amendment and sent.amendment.files then sent.amendment.files = as_text(sent.amendment.files) end
   return json.encode(sent)
 end
 
@@ -58,6 +64,13 @@ end
 
 local function say(connection, message) pcall(connection.write, connection, lines.encode(message)) end
 
+--- What a person wrote, and code, goes as it is: what lines.encode leaves out the worker could not read anywhere.
+local function say_answer(connection, answer)
+  if not answer.files and not answer.line and not answer.arguments then return say(connection, answer) end
+  answer.files = answer.files and as_text(answer.files)
+  pcall(connection.write, connection, json.encode(answer) .. "\n")
+end
+
 --- Ctrl-C: pause, cancel, leave. The terminal's end: leave.
 local function pass_on_signals(view)
   local presses = 0
@@ -79,7 +92,7 @@ function heard.question(view, message)
   local answer = view.request.ask(message.question)
   if answer then
     answer.say, answer.id = "answer", message.id
-    say(view.connection, answer)
+    say_answer(view.connection, answer)
   else
     say(view.connection, { say = "interrupt", why = "the question was left open" })
   end

@@ -22,7 +22,8 @@ local function open_step(state)
   if asked then return title_of(asked), state.steps[asked] end
   for i = #state.step_order, 1, -1 do
     local step = state.steps[state.step_order[i]]
-    if step.status == "open" or step.status == "failed" then return title_of(step.path), step end
+    local ended = not step or step.path:find "^repl/%d+$" or (step.status ~= "open" and step.status ~= "failed")
+    if not ended then return title_of(step.path), step end
   end
 end
 

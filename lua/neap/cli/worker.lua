@@ -22,7 +22,9 @@ end
 --- @return integer status
 function worker.main()
   local given = json.decode(io.read "a")
-  for path, text in pairs(given.files or {}) do given.files[path] = crypto.unbase64(text) end
+  for _, files in ipairs { given.files or {}, given.amendment and given.amendment.files or {} } do
+    for path, text in pairs(files) do files[path] = crypto.unbase64(text) end
+  end
   return require("neap.engine.worker").serve(worker.start_of(given.verb), given, announce)
 end
 

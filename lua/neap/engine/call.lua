@@ -7,6 +7,7 @@ local kinds    = require "neap.engine.kinds"
 local points   = require "native.fault"
 local settle   = require "neap.engine.settle"
 local task     = require "native.task"
+local versions = require "neap.engine.versions"
 
 local call = {}
 
@@ -143,7 +144,7 @@ function call.release(run)
   local left = {}
   for _, seq in pairs(run.state.places) do
     local done = run.state:intent(seq)
-    local kind = kinds.find(run, done.kind)
+    local kind = kinds.find(versions.at(run, seq), done.kind)
     if kind.release then
       if not task.with_context({ run = run }, release_one, kind, done.target, done.place) then
         left[#left + 1] = { show = done.show, place = done.place }

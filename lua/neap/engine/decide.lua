@@ -1,5 +1,6 @@
 --- What becomes of a step that failed, where a person is there to say it: again, done by hand, without it, back, handed
 --- over, or left as it is.
+local amend    = require "neap.engine.amend"
 local attempt  = require "neap.engine.attempt"
 local branches = require "neap.engine.branch"
 local data     = require "neap.engine.data"
@@ -7,13 +8,17 @@ local estimate = require "neap.engine.estimate"
 local fan_out  = require "neap.engine.fan_out"
 local fault    = require "native.error"
 local outcome  = require "neap.engine.outcome"
+local repl     = require "neap.engine.repl"
 local rollback = require "neap.engine.rollback"
 local task     = require "native.task"
 
 local decide = {}
 
 --- What a person can say.
-decide.OPTIONS = { "retry", "by hand", "skip", "back", "hand over", "quit" }
+decide.OPTIONS = { "retry", "by hand", "skip", "back", "hand over", "quit", "edit", "shell" }
+
+--- What only somebody at a terminal can say.
+decide.AT_TERMINAL = { edit = true, shell = true }
 
 local MOST_SHOWN = 100 -- effects in place that the question lists
 
@@ -57,6 +62,7 @@ local function question(self, step, failure, notice)
   shown.failure, shown.step, shown.run = data.failure(failure), ended.step, ended.run
   shown.undo_seconds = estimate.undo(self.state)
   shown.point_of_no_return, shown.has_check = ended.point_of_no_return, step.check ~= nil
+  shown.procedure, shown.arguments = self.procedure.name, amend.arguments(self)
   return { kind = "failure", path = step.title, options = decide.OPTIONS, shown = shown, notice = notice,
     text = ("%s failed: %s"):format(step.title, shown.failure.message) }
 end
@@ -109,25 +115,40 @@ act["hand over"] = function(self, step, answer)
   return "left", { choice = "hand over", failure = fault.new { kind = "paused", where = "", message = text } }
 end
 
+--- Other arguments or code: the step is taken back, and the walk begins anew with them.
+function act.edit(self, step, answer, given)
+  local change = { reason = answer.reason, who = answer.who, arguments = answer.arguments, files = given.files }
+  if not change.arguments and not change.files then
+    fault.raise { kind = "verify", where = "", message = "nothing was changed" }
+  end
+  amend.make(self, step, change)
+  return "amended"
+end
+
+function act.shell(self, step)
+  repl.read(self, step)
+  return "again"
+end
+
 function act.quit() return "left", { choice = "quit" } end
 
 --- Asks until an answer can be carried out. What ends the walk is raised again, with self.decision saying how.
 --- @param self table
 --- @param step table
 --- @param failure any
---- @return "retry"|"ended"
+--- @return "retry"|"ended"|"amended"
 function decide.ask(self, step, failure)
   local notice
   while true do
-    local choice, answer = self:ask(question(self, step, failure, notice))
-    local ok, result, decision = pcall(act[choice], self, step, answer)
-    if ok and result ~= "left" then return result end
-    if ok then
+    local choice, answer, given = self:ask(question(self, step, failure, notice))
+    local ok, result, decision = pcall(act[choice], self, step, answer, given)
+    if ok and result ~= "left" and result ~= "again" then return result end
+    if ok and result == "left" then
       if choice ~= "quit" or self.state:has_changed() then self.decision = decision end
       error(failure, 0)
     end
-    if attempt.interrupts(result) then error(result, 0) end
-    notice = fault.is(result) and result.message or tostring(result)
+    if not ok and attempt.interrupts(result) then error(result, 0) end
+    notice = not ok and (fault.is(result) and result.message or tostring(result)) or nil
   end
 end
 

@@ -186,12 +186,23 @@ local function plan_change(branch, kind, target, before, after, options)
   return planned.change(branch, kind, target, before, after, disposition_of(branch, kind, options))
 end
 
+--- A line that a person typed asks before each change; that is then what the person wants, whatever was planned.
+local function confirm(branch, kind, target, change, disposition, why)
+  change.kind, change.show, change.disposition, change.why = kind.name, kinds.show(kind, target), disposition, why
+  branch.step.confirm(change)
+end
+
 local function make_change(branch, kind, target, before, after, options)
   if data.same(before, after) then return same_state(branch, kind, target, after) end
-  check_drift(branch, kind, target, before, after)
+  local disposition, why = disposition_of(branch, kind, options)
+  if branch.step.confirm then
+    confirm(branch, kind, target, { sign = planned.sign(before, after), before_text = kinds.text(kind, before),
+      after_text = kinds.text(kind, after) }, disposition, why)
+  else
+    check_drift(branch, kind, target, before, after)
+  end
   branch:check_going_on()
   open_brackets(branch)
-  local disposition, why = disposition_of(branch, kind, options)
   call.put(branch, kind, { target = target, before = before, after = after, disposition = disposition, why = why,
     timeout = options.timeout or kind.timeout or READ_TIMEOUT })
   return data.plain(after)
@@ -255,6 +266,10 @@ function effect.perform(kind_name, target, action_data, options)
   if item then return data.plain(item.result) end
   if branch.run.planning then
     return planned.action(branch, kind, target, action_data, disposition_of(branch, kind, options))
+  end
+  if branch.step.confirm then
+    confirm(branch, kind, target, { sign = ">", says = kind.says and kind.says(action_data) or nil },
+      disposition_of(branch, kind, options))
   end
   branch:check_going_on()
   open_brackets(branch)

@@ -21,7 +21,10 @@ end
 --- @param session table
 --- @param why string
 local function interrupt(session, walk, why)
-  if session.pausing then
+  if session.line then -- the line alone; the run stands at its failure anyway
+    session:emit { type = "progress", withdrawing = true, text = "ending the line" }
+    session.line:cancel()
+  elseif session.pausing then
     session:emit { type = "progress", pausing = true, text = "cancelling the call in hand, and asking its target" }
     walk:cancel()
   else

@@ -182,7 +182,7 @@ local NAMES = {
 
 --- Fields that are read by people: a secret in them is replaced by its mark. In all others it is sealed.
 local SAID = { show = true, why = true, text = true, reason = true, who = true, failure = true, left = true,
-               remaining = true }
+               remaining = true, line = true }
 
 local function pack(record, keep, keys)
   local packed = {}

@@ -43,7 +43,8 @@ function planned.add(branch, kind, target, fields)
   table.insert(branch.run.planned, line)
 end
 
-local function sign_of(before, after)
+--- @return "+"|"-"|"~"
+function planned.sign(before, after)
   return before == nil and "+" or after == nil and "-" or "~"
 end
 
@@ -60,7 +61,7 @@ end
 function planned.change(branch, kind, target, before, after, disposition, why)
   open_brackets(branch)
   planned.add(branch, kind, target, {
-    class = "resource", sign = sign_of(before, after), before_text = kinds.text(kind, before),
+    class = "resource", sign = planned.sign(before, after), before_text = kinds.text(kind, before),
     after_text = kinds.text(kind, after), before = before, after = after, key = branch:effect_key(kind, target),
     before_digest = digest_of(before), after_digest = kind.pinned and digest_of(after) or nil,
     certainty = certainty(branch, target, after), disposition = disposition, why = why,

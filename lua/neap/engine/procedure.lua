@@ -29,6 +29,7 @@ local words      = require "neap.words"
 --- @field used table<string, true>  the files that were loaded
 --- @field remarks table[]
 --- @field needs table[]
+--- @field globals table  what its steps see
 --- @field environment? table  with what the procedure needs resolved
 
 local procedure = {}
@@ -166,8 +167,11 @@ local function add(loading, kind, title, given)
   if title:find "/" then
     error(("the title %q has a slash, which separates a step from its branches"):format(title), 2)
   end
+  if title == "repl" then error("the title \"repl\" is that of the lines typed at a failure", 2) end
   local phase = current_phase(loading)
+  local frame = debug.getinfo(2, "Sl")
   local definition = { kind = kind, title = title, phase = phase.title, where = where,
+    file = frame.source:sub(2), line = frame.currentline,
     disposition = disposition(given), number = ("%d.%d"):format(phase.number, #phase.steps + 1) }
   for part, value in pairs(given) do definition[part] = value end
   loading.titles[title] = definition
@@ -354,7 +358,7 @@ function procedure.load(given)
     name = given.path:match "^procedures/(.*)%.lua$", title = first_comment(given.files[given.path]), path = given.path,
     phases = loading.phases, steps = loading.steps, titled = loading.titles, parameters = loading.parameters or {},
     arguments = loading.arguments or {}, kinds = loading.kinds, remarks = loading.remarks, needs = loading.needs,
-    used = loading.used,
+    used = loading.used, globals = loading.globals,
     environment = resolved,
   }
 end

@@ -5,6 +5,7 @@ local data     = require "neap.engine.data"
 local fault    = require "native.error"
 local kinds    = require "neap.engine.kinds"
 local undo     = require "neap.engine.undo"
+local versions = require "neap.engine.versions"
 
 local recover = {}
 
@@ -37,7 +38,8 @@ local function ask_about(self, doubtful, verdict, detail)
   write_end(self, doubtful, ASKED[choice], { how = "person" })
 end
 
-local function settle_one(self, doubtful)
+local function settle_one(run, doubtful)
+  local self = versions.at(run, doubtful.seq)
   local kind = kinds.find(self, doubtful.kind)
   local branch = branches.new(self, { title = doubtful.path }, { path = doubtful.path, attempt = doubtful.attempt })
   local verdict, detail = call.settle(branch, kind, doubtful, self.settle_patience or PATIENCE, function(state, why)

@@ -5,9 +5,11 @@ local data     = require "neap.engine.data"
 local fault    = require "native.error"
 local outcome  = require "neap.engine.outcome"
 local recover  = require "neap.engine.recover"
+local repl     = require "neap.engine.repl"
 local session  = require "neap.engine.session"
 local task     = require "native.task"
 local undo     = require "neap.engine.undo"
+local versions = require "neap.engine.versions"
 
 --- @class neap.rollback_options
 --- @field reason? string
@@ -67,7 +69,7 @@ local function on_conflict(self, how)
 end
 
 local function undo_effect(self, one, how)
-  local definition = definition_of(self, one.path) or { title = one.path, number = "" }
+  local definition = definition_of(self, one.path) or { title = one.path }
   local branch = branches.new(self, definition, { path = one.path, attempt = one.attempt })
   self:emit { type = "progress", path = one.path, show = one.show, text = "undo" }
   local result = task.with_context(branch, undo.effect, one, on_conflict(self, how))
@@ -88,10 +90,11 @@ local function walk_back(self, options)
     if self.pausing then fault.raise { kind = "cancelled", code = "paused", message = self.pausing } end
     if item.seq < (options.down_to or 0) then break end
     self.at = definition_of(self, item.path)
+    local as_done = versions.at(self, item.seq)
     if item.step then
-      undo_step(self, item.step)
+      undo_step(as_done, item.step)
     else
-      undo_effect(self, self.state:effect(item.seq), options.on_conflict)
+      undo_effect(as_done, self.state:effect(item.seq), options.on_conflict)
     end
   end
 end
@@ -183,8 +186,32 @@ function rollback.down_to(self, name)
   return seq
 end
 
+--- Takes back what a step, and all after it, has done, and turns forward again: the step is as if it had not been begun.
+--- The note is written with that turn. Raises what rollback.down_to raises, before anything is undone; what stops the way
+--- back is raised as kind "paused".
+--- @param self table
+--- @param step table?  definition; nil: there is nothing to take back
+--- @param note table  a record
+function rollback.step(self, step, note)
+  if not step or not self.state:step(step.title) then
+    self.writer:write(note)
+    return
+  end
+  local down_to = rollback.down_to(self, step.title)
+  self.writer:write { type = "turn", direction = "back", to = down_to, why = note.text, who = note.who }
+  local ok, failure = pcall(walk_back, self, { down_to = down_to, on_conflict = self:policy("on_conflict", "stop") })
+  if not ok and attempt.interrupts(failure) then error(failure, 0) end
+  if not ok then
+    fault.raise { kind = "paused", where = "",
+      message = ("%s could not be taken back: %s"):format(step.title, data.failure(failure).message) }
+  end
+  self.writer:append { type = "turn", direction = "forward", why = note.text, who = note.who }
+  self.writer:write(note) -- in one commit: no resume finds the way back without what it was for
+end
+
 local function settle_and_go_back(self, given)
   recover.settle_all(self)
+  repl.close_all(self)
   return rollback.back(self, {
     down_to = rollback.down_to(self, given.to), on_conflict = given.on_conflict, reason = "asked for",
     actor = given.actor,

@@ -1,4 +1,5 @@
 --- Walks the steps forward: start and resume. What fails is settled, stopped or rolled back as the environment says.
+local amend    = require "neap.engine.amend"
 local approval = require "neap.engine.approval"
 local attempt  = require "neap.engine.attempt"
 local branches = require "neap.engine.branch"
@@ -11,6 +12,7 @@ local locals   = require "neap.engine.locals"
 local outcome  = require "neap.engine.outcome"
 local outlook  = require "neap.engine.outlook"
 local recover  = require "neap.engine.recover"
+local repl     = require "neap.engine.repl"
 local rollback = require "neap.engine.rollback"
 local session  = require "neap.engine.session"
 local task     = require "native.task"
@@ -42,6 +44,7 @@ local task     = require "native.task"
 --- @field on_conflict? "keep"|"overwrite"|"stop"  where the run is already being rolled back
 --- @field signals? boolean  as in neap.run_request
 --- @field outside_window? string  as in neap.run_request
+--- @field amendment? neap.amendment  arguments or code to go on with
 
 local run = {}
 
@@ -197,13 +200,15 @@ local function carry_out(self, step)
       if not decide.is_possible(self, raised) then error(raised, 0) end
       failure = raised
     end
-    if decide.ask(self, step, failure) == "ended" then return end
+    if decide.ask(self, step, failure) ~= "retry" then return end
     failure = nil
   end
 end
 
-local function walk(self)
-  for _, step in ipairs(self.procedure.steps) do
+--- Walks the steps of a procedure, until a person changes it.
+local function walk_through(self, procedure)
+  for _, step in ipairs(procedure.steps) do
+    if self.procedure ~= procedure then return end
     if not self.state:is_over(step.title) then
       if self.pausing then fault.raise { kind = "cancelled", code = "paused", message = self.pausing } end
       self.at = step
@@ -211,6 +216,13 @@ local function walk(self)
       carry_out(self, step)
     end
   end
+end
+
+local function walk(self)
+  repeat
+    local procedure = self.procedure
+    walk_through(self, procedure)
+  until self.procedure == procedure
 end
 
 --- A person has said what becomes of the run: back, or left as it is.
@@ -271,6 +283,23 @@ local function enter_window(self, given)
   outlook.note(self, self.outside, given.actor)
 end
 
+--- The step that was begun and is not over, or the next.
+local function standing_at(self)
+  for _, step in ipairs(self.procedure.steps) do
+    if not self.state:is_over(step.title) then return step end
+  end
+end
+
+--- What a resume does before it goes forward.
+local function prepare_to_go_on(self, given)
+  enter_window(self, given)
+  local change = given.amendment
+  if not change then return end
+  change.who = given.actor
+  self.at = standing_at(self)
+  amend.make(self, self.at, change)
+end
+
 --- Goes on with a run that stopped: asks the targets about what is in doubt first.
 --- @param given neap.resume_request
 --- @return table outcome
@@ -279,10 +308,11 @@ function run.resume(given)
   return self:hold(function()
     local ok, failure = pcall(recover.settle_all, self)
     if not ok then return outcome.of(self, "stopped", failure) end
+    repl.close_all(self)
     if self.state.turn == "back" then
       return rollback.back(self, { down_to = self.state.to, on_conflict = given.on_conflict })
     end
-    ok, failure = pcall(enter_window, self, given)
+    ok, failure = pcall(prepare_to_go_on, self, given)
     if not ok then return outcome.of(self, "stopped", failure) end
     return forward(self)
   end)

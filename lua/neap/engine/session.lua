@@ -18,6 +18,7 @@ local secret     = require "native.secret"
 local summary    = require "neap.engine.summary"
 local syslog     = require "native.syslog"
 local task       = require "native.task"
+local versions   = require "neap.engine.versions"
 local words      = require "neap.words"
 
 local session = {}
@@ -96,9 +97,9 @@ end
 --- What a run that is taken up goes on with: the state it is in, its environment as it was, its snapshot's code.
 local function load_snapshot(self)
   fold_read(self)
-  local first = self.state.first
-  self.uid, self.environment, self.files, self.path = first.uid, first.environment_data, first.files, first.path
-  self.procedure = procedure.load { files = first.files, path = first.path, arguments = first.arguments,
+  local first, now = self.state.first, versions.last(self.state)
+  self.uid, self.environment, self.files, self.path = first.uid, first.environment_data, now.files, first.path
+  self.procedure = procedure.load { files = now.files, path = first.path, arguments = now.arguments,
     environment = self.environment }
   self.kinds = self.procedure.kinds
 end
@@ -154,7 +155,7 @@ local function frozen_environment(env)
     name = env.name, group = env.group, values = env.values, policy = env.policy, hosts = env.hosts,
     databases = env.databases, clusters = env.clusters, aws = env.aws, repositories = env.repositories,
     secrets = env.secrets, root = env.root,
-    notify = env.notify,
+    notify = env.notify, from_arguments = env.from_arguments,
   }
 end
 
@@ -273,7 +274,8 @@ end
 --- Asks a person. Writes the question down; where nobody is there to answer, raises kind "paused" with it.
 --- @param question neap.question
 --- @return string choice
---- @return table answer  the record: with who, and by the choice reason, to, whom, evidence
+--- @return table answer  the record: with who, and by the choice reason, to, whom, evidence, arguments
+--- @return table given  as it came: code is not in the record
 function session:ask(question)
   local record = self.writer:write { type = "ask", kind = question.kind, path = question.path, text = question.text,
     options = question.options, shown = question.shown, evidence = question.evidence, timeout = question.timeout,
@@ -285,8 +287,9 @@ function session:ask(question)
     fault.raise { kind = "paused", message = why .. question.text, question = shown }
   end
   local written = self.writer:write { type = "answer", of = record.seq, choice = answer.choice, who = answer.who,
-    reason = answer.reason, to = answer.to, whom = answer.whom, evidence = answer.evidence }
-  return written.choice, written
+    reason = answer.reason, to = answer.to, whom = answer.whom, evidence = answer.evidence,
+    arguments = answer.arguments }
+  return written.choice, written, answer
 end
 
 --- Closes the run in the journal: the environment is clean again.

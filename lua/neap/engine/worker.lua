@@ -1,5 +1,6 @@
 --- The process that owns a run: it goes on when its terminal is lost. Clients attach to its socket, see the events, answer
 --- questions, interrupt; with no client that answers, a question pauses the run.
+local crypto  = require "native.crypto"
 local data    = require "neap.engine.data"
 local fault   = require "native.error"
 local lines   = require "neap.engine.lines"
@@ -60,6 +61,7 @@ end
 
 function said.answer(hub, _, message)
   if not hub.asking or hub.asking.id ~= message.id then return end
+  for path, text in pairs(message.files or {}) do message.files[path] = crypto.unbase64(text) end
   hub.asking.answer = message
   hub.asking.task:wake()
 end

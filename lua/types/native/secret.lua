@@ -128,6 +128,14 @@ function secret.reveal(value) end
 --- @return native.secret.value|string
 function secret.base64(value) end
 
+--- A value inside a secret that is JSON or YAML: names, and in lists numbers from 1 on, parted by dots. Raises `missing`
+--- where there is none, `protocol` where it is neither, or the path names a list or a map.
+--- @param document native.secret.value
+--- @param path string  "database.password"
+--- @param source? string
+--- @return native.secret.value
+function secret.pick(document, path, source) end
+
 --- An earlier text in the light of a later one: what stood where that has a secret is one, too.
 --- @param text string
 --- @param later native.secret.value

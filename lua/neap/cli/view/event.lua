@@ -24,6 +24,7 @@ function event.new() return setmetatable({ numbers = {}, begun = {}, effects = {
 --- @return string title
 --- @return string? branch
 function event:step_of(path)
+  if path:find "^repl/%d+$" then return nil, path end
   local title, branch = path:gsub("^undo of ", ""):match "^([^/]*)/?(.*)$"
   return self.numbers[title], title, branch ~= "" and branch or nil
 end
@@ -62,6 +63,10 @@ function on.step(self, record)
   local _, title, branch = self:step_of(record.path)
   if record.number and not branch then self.numbers[title] = record.number end
   self.begun[record.seq] = record
+  if record.line then
+    local by = record.who and " by " .. record.who or ""
+    return { sign = "note", text = ("%s%s: %s"):format(record.path, by, (record.line:gsub("\n", " "))) }
+  end
   if branch or record.how then return nil end
   local again = record.attempt and record.attempt > 1 and ("attempt %d"):format(record.attempt) or nil
   return { sign = "step", number = self.numbers[title], text = title,
@@ -104,14 +109,15 @@ local function end_of_step(self, step, record)
   local name = branch and title .. " on " .. branch or title
   local seconds = time.between(step.time, record.time)
   if record.status == "failed" then
-    return { sign = "!", number = number, text = name, result = "FAILED", seconds = seconds,
-             detail = record.failure and record.failure.message }
+    local detail = record.failure and record.failure.message
+    if step.line and detail then detail = detail:gsub("^load line:%d+: ", "") end
+    return { sign = "!", number = number, text = name, result = "FAILED", seconds = seconds, detail = detail }
   end
   if record.how == "person" then
     return { sign = "!", number = number, text = name, detail = record.reason,
              result = record.status == "skipped" and "SKIPPED" or "done by hand" }
   end
-  if branch then return nil end
+  if branch or step.line then return nil end
   return { sign = "done", number = number, text = name, result = step.undoes and "undone" or record.status,
            seconds = seconds }
 end
@@ -162,7 +168,7 @@ local WAITS = { running = "still runs; waiting for its end", unreachable = "cann
 
 --- A wait of a settler is said once; the other events of this kind show in the block alone.
 function on.progress(self, record)
-  if record.pausing then return { sign = "note", text = record.text } end
+  if record.pausing or record.withdrawing then return { sign = "note", text = record.text } end
   local says = WAITS[record.text]
   local key = says and ("%s %s"):format(record.show, says)
   if not says or self.waits[key] then return nil end

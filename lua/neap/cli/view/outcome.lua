@@ -51,7 +51,7 @@ local function changes(outcome)
   return list
 end
 
-local function title_of(path) return (path:match "^[^/]*") end
+local function title_of(path) return path:match "^repl/%d+$" or path:match "^[^/]*" end
 
 local function effect_text(one, page)
   return ("  %s  %s"):format(page:clean(one.show or one.kind), page:paint("dim", page:clean(title_of(one.path))))
@@ -91,8 +91,8 @@ local function named(outcome) return ("%d --env %s"):format(outcome.run, outcome
 --- The answers that a resume without a terminal can give.
 local function answers_to(question, outcome)
   if question.kind == "point of no return" then return outcome.environment:match "[^/]*$" end
-  local words = {}
-  for i, option in ipairs(question.options or {}) do words[i] = option:gsub(" ", "-") end
+  local words = require "neap.cli.answer".without_terminal(question.options or {})
+  for i, option in ipairs(words) do words[i] = option:gsub(" ", "-") end
   return table.concat(words, "|")
 end
 
@@ -100,7 +100,7 @@ local function add_next(lines, outcome, page)
   lines[#lines + 1] = ""
   lines[#lines + 1] = page:paint("bold", "WHAT NEXT")
   lines[#lines + 1] = page:clean("  neap resume " .. named(outcome)) .. page:paint("dim", "     go on from here")
-  if outcome.question then
+  if outcome.question and outcome.question.kind ~= "code" then -- which is asked where the code is brought along
     lines[#lines + 1] = page:clean(("    --answer %s"):format(answers_to(outcome.question, outcome)))
       .. page:paint("dim", "   without a terminal")
   end

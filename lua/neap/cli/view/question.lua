@@ -22,7 +22,11 @@ local function add_difference(lines, page, title, before, after)
   end
 end
 
-local function add_shown(lines, shown, page)
+local function add_shown(lines, shown, page, kind)
+  if kind == "code" then
+    for _, line in ipairs(require "neap.cli.view.line".code(shown, page)) do lines[#lines + 1] = "  " .. line end
+    return
+  end
   if type(shown) == "string" then
     for _, line in ipairs(page:lines(shown)) do lines[#lines + 1] = "  | " .. line end
     return
@@ -42,6 +46,7 @@ local MEANINGS = {
                    stop = "look first, answer later" },
   partial = { again = "do it again", done = "take it for done", stop = "look first, answer later" },
   manual = { done = "it is done", stop = "pause the run here" },
+  code = { take = "go on with the new code", leave = "keep the run's own" },
   ["point of no return"] = { stop = "pause the run here" },
   window = { ["go on"] = "outside the window, with a reason", stop = "pause the run here" },
 }
@@ -56,10 +61,12 @@ end
 
 --- @param question { kind: string, text: string, options: string[], shown?: any, path?: string }
 --- @param page neap.page
---- @return string
+--- @return string?  nil: there is only a prompt
 function view.text(question, page)
   local lines = { "" }
   add_notice(lines, question, page)
+  if question.kind == "shell" then return nil end
+  if question.kind == "shell change" then return require "neap.cli.view.line".change(question.shown, page) end
   if question.kind == "failure" then
     lines[#lines + 1] = require "neap.cli.view.stand".text(question, page)
     return table.concat(lines, "\n")
@@ -67,7 +74,7 @@ function view.text(question, page)
   for _, line in ipairs(page:lines(question.text)) do
     for _, piece in ipairs(page:wrap(line, page.width - 2, 2)) do lines[#lines + 1] = page:paint("bold", piece) end
   end
-  if question.shown ~= nil then add_shown(lines, question.shown, page) end
+  if question.shown ~= nil then add_shown(lines, question.shown, page, question.kind) end
   if question.timeout then lines[#lines + 1] = "  within " .. page.duration(question.timeout) end
   local meanings = MEANINGS[question.kind] or {}
   for _, option in ipairs(question.options or {}) do

@@ -8,9 +8,11 @@ local view = {}
 --- Key, the engine's option, what it does. `diff` and `output` only look.
 local KEYS = {
   { "r", "retry", "retry %s" },
+  { "e", "edit", "edit arguments or code, then retry" },
   { "h", "by hand", "done by hand (its check must pass)" },
   { "k", "skip", "skip it, with a reason" },
   { "b", "back", "back: all, or to a step" },
+  { "s", "shell", "shell: lines of Lua in this run" },
   { "o", "hand over", "hand over to someone" },
   { "q", "quit", "leave it stopped" },
   { "d", "diff", "diff: what this step changed" },

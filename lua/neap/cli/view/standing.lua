@@ -49,6 +49,7 @@ local function add_where(lines, model, page)
   if model.failure then add_wrapped(lines, page, "  " .. page:clean(model.failure.message)) end
   local handed = model.state.handed_over
   if handed and handed.path == title then add_wrapped(lines, page, page:clean(handed.text)) end
+  for _, note in ipairs(model.state.amendments) do add_wrapped(lines, page, page:clean(note.text)) end
   if model.question then add_wrapped(lines, page, "It waits for an answer: " .. page:clean(model.question.text)) end
 end
 

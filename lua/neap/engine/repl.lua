@@ -1,0 +1,186 @@
+--- Lines of Lua that a person types within a run. Each is a step `repl/N` of its own: its reads happen at once, each of its
+--- changes is shown and asked about before, and stands in the journal like any other.
+local approval = require "neap.engine.approval"
+local attempt  = require "neap.engine.attempt"
+local data     = require "neap.engine.data"
+local fault    = require "native.error"
+local sandbox  = require "neap.engine.sandbox"
+local secret   = require "native.secret"
+local task     = require "native.task"
+
+local repl = {}
+
+local CHUNK = "=load line" -- which sandbox.is_foreign knows for a procedure's
+
+--- Whether a path is one of a line.
+--- @param path string
+--- @return boolean
+function repl.is_line(path) return path:find "^repl/%d+$" ~= nil end
+
+-- ---- a line ----
+
+--- The function of a line: of an expression, which it returns, or of statements.
+--- @param text string
+--- @param globals table
+--- @return function? fn
+--- @return string? message  what is wrong with it
+--- @return boolean? unfinished  it may go on in another line
+function repl.compile(text, globals)
+  local fn = load("return " .. text, CHUNK, "t", globals)
+  if fn then return fn end
+  local message
+  fn, message = load(text, CHUNK, "t", globals)
+  if fn then return fn end
+  return nil, (message:gsub("^load line:%d+: ", "")), message:find("<eof>", 1, true) ~= nil
+end
+
+--- What a line sees: what the procedure's steps see, its arguments as `arg`, and what earlier lines have set.
+--- @param self table  the session
+--- @return table
+function repl.globals(self)
+  local function index(_, name)
+    if name == "arg" then return sandbox.frozen(self.procedure.arguments) end
+    return self.procedure.globals[name]
+  end
+  return setmetatable({}, { __index = index, __metatable = false })
+end
+
+--- A value as the journal and a client can have it.
+local function showable(value)
+  if type(value) == "function" or type(value) == "thread" then return type(value) end
+  if value ~= value or value == math.huge or value == -math.huge then return tostring(value) end
+  local ok, plain = pcall(data.plain, value)
+  if ok and pcall(data.digest, plain) then return plain end
+  local meta = debug.getmetatable(value)
+  return type(meta) == "table" and meta.__tostring and secret.redact(tostring(value)) or type(value)
+end
+
+--- The values that a line gave, each in a box, for one may be nil.
+local function evaluate(fn)
+  local values, list = table.pack(fn()), {}
+  for i = 1, values.n do list[i] = { value = showable(values[i]) } end
+  return list
+end
+
+-- ---- its changes ----
+
+local function refuse_unapproved(self)
+  if not approval.demand(self.environment.policy or {}) then return end
+  fault.raise { kind = "denied", code = "approval", where = "",
+    message = ("%s asks for approvals, and a line has none: it may read alone"):format(self.environment.name) }
+end
+
+--- Asks before a change of a line; one at a time, for a line may have tasks.
+local function ask_about(self, change)
+  refuse_unapproved(self)
+  while self.asking_of_line do task.sleep(0.05) end
+  self.asking_of_line = true
+  local ok, answer = pcall(self.answerer, data.shown { kind = "shell change", options = { "yes", "no" }, shown = change,
+    text = "apply?", environment = self.environment.name })
+  self.asking_of_line = nil
+  if not ok then error(answer, 0) end
+  if not answer then fault.raise { kind = "paused", where = "", message = "nobody said whether to apply it" } end
+  if answer.choice ~= "yes" then
+    fault.raise { kind = "denied", code = "declined", where = "", message = "not applied" }
+  end
+end
+
+-- ---- running it ----
+
+local function next_number(self)
+  local last = 0
+  for _, path in ipairs(self.state.step_order) do
+    last = math.max(last, math.tointeger(tonumber(path:match "^repl/(%d+)$" or 0)))
+  end
+  return last + 1
+end
+
+--- Waits for the task of a line; when we are cancelled, it is.
+local function wait_for(line)
+  local waited, ok, result = pcall(line.wait, line)
+  if waited then return ok, result end
+  line:cancel()
+  task.shield(line.wait, line)
+  error(ok, 0)
+end
+
+--- A line that was cut short has no end yet; it is over all the same, for no line is ever run again.
+local function close(self, path, failure)
+  local known = self.state:step(path)
+  if not known or known.status ~= "open" then return end
+  self.writer:write { type = "end", of = known.seq, path = path, status = "failed",
+    failure = data.failure(failure) }
+end
+
+local ENDS_RUN = { journal = true, fenced = true, paused = true }
+
+--- Whether what a line raised is more than the line's own failure.
+local function ends_run(self, failure)
+  return self.pausing ~= nil or fault.is(failure) and (ENDS_RUN[failure.kind] or failure.in_doubt ~= nil)
+end
+
+--- Runs one line as the next step `repl/N`. Raises only what ends the run.
+--- @param self table  the session
+--- @param fn function  of repl.compile
+--- @param text string
+--- @param who string?
+--- @return { path: string, values?: { value: any }[], failure?: table }
+function repl.run(self, fn, text, who)
+  local path = "repl/" .. next_number(self)
+  local definition = { title = path, kind = "step", where = "", disposition = "effects",
+    confirm = function(change) ask_about(self, change) end }
+  self.line = task.spawn(attempt.run, self, definition, path, { fields = { line = text, who = who } }, evaluate, fn)
+  local waited, ok, result = pcall(wait_for, self.line)
+  self.line = nil
+  if not waited then error(ok, 0) end
+  if ok then return { path = path, values = result } end
+  local broken = fault.is(result) and (result.kind == "journal" or result.kind == "fenced")
+  if not broken and not (fault.is(result) and result.in_doubt) then close(self, path, result) end
+  if ends_run(self, result) then error(result, 0) end
+  local plain = data.failure(result)
+  plain.message = plain.message:gsub("^load line:%d+: ", "")
+  return { path = path, failure = plain }
+end
+
+--- After a crash: lines that have no end.
+--- @param self table  the session, with nothing in doubt
+function repl.close_all(self)
+  local cut = fault.new { kind = "lost", where = "", message = "neap ended before this line did" }
+  for _, path in ipairs(self.state.step_order) do
+    if repl.is_line(path) then close(self, path, cut) end
+  end
+end
+
+-- ---- a person ----
+
+local function read_line(self, step, unfinished)
+  local answer = self.answerer { kind = "shell", path = step.title, options = { "line", "leave" }, text = "",
+    shown = { run = self.number, step = { number = step.number }, unfinished = unfinished } }
+  if answer then return answer end
+  fault.raise { kind = "paused", where = "", message = "left at the shell of " .. step.title }
+end
+
+--- Reads lines, and tells the view what each gave, until the person leaves.
+--- @param self table  the session
+--- @param step table  that the run stands at
+function repl.read(self, step)
+  self.line_globals = self.line_globals or repl.globals(self)
+  local text
+  while true do
+    local answer = read_line(self, step, text ~= nil)
+    if answer.choice ~= "line" then return end
+    local line = tostring(answer.line or "")
+    local abandoned = text ~= nil and line == ""
+    text = text and text .. "\n" .. line or line
+    local fn, message, unfinished = repl.compile(text, self.line_globals)
+    if fn and text:find "%S" then
+      local said = repl.run(self, fn, text, answer.who)
+      self:emit { type = "line", path = said.path, values = said.values, failure = said.failure }
+    elseif not fn and (not unfinished or abandoned) then
+      self:emit { type = "line", failure = { kind = "mistake", message = message } }
+    end
+    if fn or not unfinished or abandoned then text = nil end
+  end
+end
+
+return repl
