@@ -184,6 +184,7 @@ wait_for_streaming() {
 first_home() {
 	find "$fs/home" "$fs/srv" -mindepth 1 -delete
 	cp -a "$fs/first-home/." "$fs/home"
+	cp -a "$fs/first-srv/." "$fs/srv"
 }
 
 keep_layer() {

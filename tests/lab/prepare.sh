@@ -194,8 +194,37 @@ mariadb_host() {
 	: >"$up/etc/lab-services" # until there is a data folder
 }
 
+# Repositories as they are at version 1.0, bare, under /srv/git; passwords of the databases in the jump server's home.
+repository() { # NAME FOLDER…: what the folders hold is its first commit
+	local name=$1 work
+	work=$(mktemp -d)
+	shift
+	git init -q -b master "$work"
+	for folder in "$@"; do cp -r "$folder" "$work/"; done
+	git -C "$work" add -A
+	GIT_COMMITTER_DATE='2018-01-15T12:00:00Z' git -C "$work" -c user.name=RDW -c user.email=rdw@sbac.org commit -q -m "Version 1.0" --date '2018-01-15T12:00:00Z'
+	git -C "$work" branch develop
+	git clone -q --bare "$work" "$fs/first-srv/git/$name.git"
+	rm -rf "$work"
+}
+
+rdw() {
+	local rdw=$files/rdw
+	mkdir -p "$fs/first-srv/git"
+	repository RDW "$rdw"/samples/*
+	repository RDW_Deploy_Opus "$rdw"/deploy/*
+	repository RDW_Config_Opus "$rdw"/config/*
+	repository RDW_Schema "$rdw"/schema/* "$here/stand-ins/gradlew"
+	printf '[user]\n\tname = Operator\n\temail = operator@sbac.org\n' >"$fs/first-home/.gitconfig"
+	for part in Root Ingest Reporting; do
+		printf '%s-of-the-lab' "$part" | install -m 600 /dev/stdin "$fs/first-home/${part,}.password"
+	done
+	mkdir -p "$fs/first-home/git"
+}
+
 data() {
 	authority
+	rdw
 	mariadb_host warehouse
 	mariadb_host reporting
 	certificate redshift /etc/postgresql postgres
@@ -214,7 +243,8 @@ prepare() {
 	each disk "${hosts[@]}"
 	each host_files "${hosts[@]}"
 	"$(cat "$state/set")"
-	chown -R "$LAB_UID" "$fs/first-home"
+	mkdir -p "$fs/first-srv"
+	chown -R "$LAB_UID" "$fs/first-home" "$fs/first-srv"
 	each keep_layer "${hosts[@]}"
 	lab_reset
 }
