@@ -92,6 +92,7 @@ static void forget(struct ssh_session *s)
 
 static void shut(struct ssh_session *s)
 {
+	tunnels_close(s);
 	say_goodbye(s);
 	s->in.start = s->in.end;
 	s->shutting = 1;
@@ -193,6 +194,7 @@ static int session_close(lua_State *L)
 	if (!s)
 		return 0;
 	s->closed = 1;
+	tunnels_close(s);
 	if (s->uses > 1 && s->authenticated)
 		ssh_channels_close(s);
 	ssh_release(s);

@@ -7,6 +7,7 @@ local known_hosts = require "neap.targets.known_hosts"
 local native      = require "native.ssh"
 local process     = require "native.process"
 local task        = require "native.task"
+local tunnel      = require "native.tunnel"
 
 local ssh = {}
 
@@ -499,6 +500,14 @@ end
 --- @return stream
 function session_methods:subsystem(name)
   return name_host(self, pcall(self.native.subsystem, self.native, name))
+end
+
+--- A port of 127.0.0.1 that leads to a port as the host sees it, for this process alone.
+--- @param address string
+--- @param port integer
+--- @return native.tunnel.tunnel
+function session_methods:tunnel(address, port)
+  return name_host(self, pcall(tunnel.open, self.native, address, port))
 end
 
 local function quoted(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
