@@ -8,7 +8,7 @@
 
 /*
  * What the parts of native.ssh share: ssh.c (sessions as Lua sees them), ssh_wire.c (their bytes), ssh_channel.c (commands
- * on them), ssh_auth.c (logging in), ssh_agent.c (keys kept by an agent); and native.tunnel (ports over a session).
+ * on them), ssh_tunnel.c (ports over them), ssh_auth.c (logging in), ssh_agent.c (keys kept by an agent).
  *
  * libssh2 never meets a full or an empty socket: it writes into `out` and reads from `in`, and the loop moves these. So no
  * call of its is left half sent, which another call on the same session would corrupt, and a cancelled task leaves nothing
@@ -151,9 +151,11 @@ int ssh_session_exec(lua_State *L);
 int ssh_session_subsystem(lua_State *L);
 int ssh_ending(lua_State *L);
 
-/* tunnel.c */
-void tunnels_turn(struct ssh_session *s);
-void tunnels_close(struct ssh_session *s);
+/* ssh_tunnel.c */
+void ssh_tunnels_turn(struct ssh_session *s);
+void ssh_tunnels_close(struct ssh_session *s); /* whoever calls it uses the session, too */
+void ssh_tunnel_register(lua_State *L);
+int ssh_session_tunnel(lua_State *L);
 
 /* ssh_agent.c */
 void ssh_agent_register(lua_State *L);

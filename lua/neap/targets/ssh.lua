@@ -7,7 +7,6 @@ local known_hosts = require "neap.targets.known_hosts"
 local native      = require "native.ssh"
 local process     = require "native.process"
 local task        = require "native.task"
-local tunnel      = require "native.tunnel"
 
 local ssh = {}
 
@@ -505,9 +504,9 @@ end
 --- A port of 127.0.0.1 that leads to a port as the host sees it, for this process alone.
 --- @param address string
 --- @param port integer
---- @return native.tunnel.tunnel
+--- @return native.ssh.tunnel
 function session_methods:tunnel(address, port)
-  return name_host(self, pcall(tunnel.open, self.native, address, port))
+  return name_host(self, pcall(self.native.tunnel, self.native, address, port))
 end
 
 local function quoted(text) return "'" .. text:gsub("'", "'\\''") .. "'" end

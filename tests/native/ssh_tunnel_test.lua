@@ -3,7 +3,6 @@ local process = require "native.process"
 local socket  = require "native.socket"
 local ssh     = require "native.ssh"
 local task    = require "native.task"
-local tunnel  = require "native.tunnel"
 local mariadb = require "tests.mariadb"
 local sshd    = dofile("tests/sshd.lua")
 
@@ -56,7 +55,7 @@ end
 describe("a tunnel", function()
   it("leads to a server that the host can reach", function()
     local database = mariadb.start()
-    local opened <close> = tunnel.open(session, "127.0.0.1", database.port)
+    local opened <close> = session:tunnel("127.0.0.1", database.port)
     local c <close> = mysql.connect(settings(database, opened, { ssl_ca = database.ca }))
     equal(c:query("select ?", { 1 }).rows, { { 1 } })
     equal(c:facts().tls, "TLSv1.3")
@@ -75,7 +74,7 @@ n = 0
 while (b := c.recv(65536)): n += len(b)
 c.sendall(b"%d bytes, " % n + b"y" * 3000000)
 c.close()]]
-    local opened <close> = tunnel.open(session, "127.0.0.1", port)
+    local opened <close> = session:tunnel("127.0.0.1", port)
     local client <close> = socket.connect_port(opened:port())
     client:write(("x"):rep(5000000))
     client:close_input()
@@ -93,7 +92,7 @@ c.shutdown(socket.SHUT_WR)
 n = 0
 while (b := c.recv(65536)): n += len(b)
 print(n, flush=True)]]
-    local opened <close> = tunnel.open(session, "127.0.0.1", port)
+    local opened <close> = session:tunnel("127.0.0.1", port)
     local client <close> = socket.connect_port(opened:port())
     equal(read_all(client), "hello")
     client:write(("x"):rep(5000000))
@@ -116,7 +115,7 @@ try:
   while True: n += c.send(b"x" * 65536)
 except BlockingIOError: print(n, flush=True)
 time.sleep(20)]]
-    local opened <close> = tunnel.open(session, "127.0.0.1", port)
+    local opened <close> = session:tunnel("127.0.0.1", port)
     local client <close> = socket.connect_port(opened:port())
     truthy(tonumber(child:read()) < 30000000)
     equal(#client:read(1), 1)
@@ -128,7 +127,7 @@ time.sleep(20)]]
       return tonumber(sshd.read("/proc/self/status"):match("VmRSS:%s+(%d+)"))
     end
     local database = mariadb.start()
-    local opened <close> = tunnel.open(session, "127.0.0.1", database.port)
+    local opened <close> = session:tunnel("127.0.0.1", database.port)
     local c <close> = mysql.connect(settings(database, opened, { ssl = "off", database = "mysql" }))
     local bytes, most, before, started = 0, 0, resident(), task.now()
     for row in c:rows "select repeat('x', 100000) from seq_1_to_1000" do
@@ -144,7 +143,7 @@ time.sleep(20)]]
 
   it("carries as much the other way", function()
     local database = mariadb.start()
-    local opened <close> = tunnel.open(session, "127.0.0.1", database.port)
+    local opened <close> = session:tunnel("127.0.0.1", database.port)
     local c <close> = mysql.connect(settings(database, opened, { ssl = "off" }))
     local bytes = mysql.bytes(("\0\1"):rep(5000000))
     for _ = 1, 3 do
@@ -154,7 +153,7 @@ time.sleep(20)]]
 
   it("lets no other process in", function()
     local database = mariadb.start()
-    local opened <close> = tunnel.open(session, "127.0.0.1", database.port)
+    local opened <close> = session:tunnel("127.0.0.1", database.port)
     local text = "import socket\ns = socket.create_connection(('127.0.0.1', %d))\ns.settimeout(10)\n"
       .. "try: print(len(s.recv(100)))\nexcept ConnectionResetError: print('reset')"
     local result = process.run({ "python3", "-c", text:format(opened:port()) }, READS)
@@ -166,7 +165,7 @@ time.sleep(20)]]
 
   it("breaks with its session: what is connected is lost, and nobody comes in any more", function()
     local database = mariadb.start()
-    local opened <close> = tunnel.open(session, "127.0.0.1", database.port)
+    local opened <close> = session:tunnel("127.0.0.1", database.port)
     local c <close> = mysql.connect(settings(database, opened))
     local waiting = task.spawn(c.query, c, "select sleep(30)")
     task.sleep(0.2)
@@ -174,13 +173,13 @@ time.sleep(20)]]
     local ok, failure = waiting:wait()
     equal({ ok, failure.kind }, { false, "lost" })
     equal(raises(mysql.connect, settings(database, opened)).kind, "connect")
-    equal(raises(tunnel.open, session, "127.0.0.1", 3306).kind, "connect")
+    equal(raises(session.tunnel, session, "127.0.0.1", 3306).kind, "connect")
   end)
 
   it("is closed by its session, and closing it breaks what goes over it", function()
     local database = mariadb.start()
-    local opened <close> = tunnel.open(session, "127.0.0.1", database.port)
-    local other = tunnel.open(session, "127.0.0.1", database.port)
+    local opened <close> = session:tunnel("127.0.0.1", database.port)
+    local other = session:tunnel("127.0.0.1", database.port)
     local c <close> = mysql.connect(settings(database, opened))
     local d <close> = mysql.connect(settings(database, other))
     other:close()
@@ -193,7 +192,7 @@ time.sleep(20)]]
   end)
 
   it("tells why the host could not connect", function()
-    local opened <close> = tunnel.open(session, "127.0.0.1", 1)
+    local opened <close> = session:tunnel("127.0.0.1", 1)
     equal(opened:failure(), nil)
     local failure = raises(mysql.connect, { host = "127.0.0.1", port = opened:port(), user = "x", defaults_file = false })
     equal(failure.kind, "connect")
@@ -202,16 +201,16 @@ time.sleep(20)]]
   end)
 
   it("goes to a port of a host alone", function()
-    matches(raises(tunnel.open, session, "", 1), "not the name of a host")
-    matches(raises(tunnel.open, session, "a", 0), "not a port")
-    matches(raises(tunnel.open, session, "a\0b", 1), "not the name of a host")
-    matches(raises(tunnel.open, {}, "a", 1), "ssh.session expected")
+    matches(raises(session.tunnel, session, "", 1), "not the name of a host")
+    matches(raises(session.tunnel, session, "a", 0), "not a port")
+    matches(raises(session.tunnel, session, "a\0b", 1), "not the name of a host")
+    matches(raises(session.tunnel, {}, "a", 1), "ssh.session expected")
     session:close()
-    matches(raises(tunnel.open, session, "a", 1), "session is closed")
+    matches(raises(session.tunnel, session, "a", 1), "session is closed")
   end)
 
   it("does not outlive a program that forgot it", function()
-    for _ = 1, 20 do tunnel.open(session, "127.0.0.1", 1) end
+    for _ = 1, 20 do session:tunnel("127.0.0.1", 1) end
     collectgarbage()
     collectgarbage()
     truthy(not sshd.run({ "ss", "-Htlnp", "sport > 0" }):find("pid=" .. process.pid() .. ",", 1, true))

@@ -1,4 +1,4 @@
-/* native.tunnel: ports of 127.0.0.1 that lead, over an ssh session, to a port its host can reach. For this process alone. */
+/* Ports of 127.0.0.1 that lead, over an ssh session, to a port its host can reach. For this process alone. */
 #include "error.h"
 #include "ssh.h"
 #include "task.h"
@@ -16,7 +16,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define TYPE "tunnel.tunnel"
+#define TYPE "ssh.tunnel"
 
 enum {
 	PIECE = 64 * 1024,
@@ -337,7 +337,7 @@ static void close_listener(struct tunnel *t)
 
 /* ---- the session's side ---- */
 
-void tunnels_turn(struct ssh_session *s)
+void ssh_tunnels_turn(struct ssh_session *s)
 {
 	struct link *next;
 
@@ -372,7 +372,7 @@ static void tunnel_shut(struct tunnel *t)
 	t->session = NULL;
 }
 
-void tunnels_close(struct ssh_session *s)
+void ssh_tunnels_close(struct ssh_session *s)
 {
 	while (s->tunnels) {
 		tunnel_shut(s->tunnels);
@@ -441,8 +441,8 @@ static int listen_anywhere(struct tunnel *t)
 	return 1;
 }
 
-/* tunnel.open(session, host, port) -> tunnel. Whether anybody listens there shows when somebody connects. */
-static int tunnel_open(lua_State *L)
+/* session:tunnel(host, port) -> tunnel. Whether anybody listens there shows when somebody connects. */
+int ssh_session_tunnel(lua_State *L)
 {
 	struct ssh_session *s = ssh_session_check(L);
 	size_t length;
@@ -468,9 +468,8 @@ static int tunnel_open(lua_State *L)
 	return 1;
 }
 
-int luaopen_tunnel(lua_State *L)
+void ssh_tunnel_register(lua_State *L)
 {
-	static const luaL_Reg functions[] = {{"open", tunnel_open}, {NULL, NULL}};
 	static const luaL_Reg methods[] = {
 		{"port", tunnel_port},
 		{"count", tunnel_count},
@@ -485,6 +484,5 @@ int luaopen_tunnel(lua_State *L)
 	luaL_setfuncs(L, methods, 0);
 	lua_pushvalue(L, -1);
 	lua_setfield(L, -2, "__index");
-	luaL_newlib(L, functions);
-	return 1;
+	lua_pop(L, 1);
 }
