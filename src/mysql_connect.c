@@ -360,6 +360,7 @@ static void connect_done(uv_work_t *work, int status)
 	struct mysql_session *s = c->session;
 
 	s->connecting = 0;
+	s->world->workers--;
 	if (status < 0)
 		mysql_note(&s->problem, CR_CONN_HOST_ERROR, "HY000", uv_strerror(status));
 	s->handle = c->handle;
@@ -384,8 +385,10 @@ void mysql_session_connect(lua_State *L, struct mysql_session *s)
 	c->session = s;
 	s->uses++;
 	s->connecting = 1;
-	if (uv_queue_work(task_loop(), &c->work, connect_work, connect_done) == 0)
+	if (uv_queue_work(task_loop(), &c->work, connect_work, connect_done) == 0) {
+		s->world->workers++;
 		return;
+	}
 	free(c);
 	s->uses--;
 	s->connecting = 0;
@@ -429,6 +432,7 @@ static void kill_done(uv_work_t *work, int status)
 
 	(void)status;
 	s->killings--;
+	s->world->workers--;
 	s->stale_kill |= !k->connection;
 	free(k);
 	task_wake_fd(s->bell);
@@ -458,6 +462,7 @@ int mysql_session_kill(struct mysql_session *s, int connection)
 	}
 	s->uses++;
 	s->killings++;
+	s->world->workers++;
 	return 1;
 }
 

@@ -55,14 +55,15 @@ describe("mysql values", function()
       '2026-02-28 23:59:59', b'1000000001', 'ab', 'é😀', 'text', x'00ff00', x'27', 'b', 'x,y', true)]])
     local text = c:query "select * from t"
     local prepared = c:query("select * from t where k = ?", { 1 })
-    equal(text.rows, { { 1, -128, 255, -32768, -8388608, -2147483648, math.mininteger, "18446744073709551615", 2026, 0.1,
-      1e300, "-12345.6789", "2026-02-28", "-12:30:00.250", "2026-02-28 23:59:59.123456", "2026-02-28 23:59:59", "\2\1",
+    equal(text.rows, { { 1, -128, 255, -32768, -8388608, -2147483648, math.mininteger, "18446744073709551615", 2026,
+      0.1, 1e300, "-12345.6789",
+      "2026-02-28", "-12:30:00.250", "2026-02-28 23:59:59.123456", "2026-02-28 23:59:59", "\2\1",
       "ab", "é😀", "text", "\0\xFF\0", "'", "b", "x,y", 1 } })
     equal(prepared.rows, text.rows)
     equal(prepared.types, text.types)
-    equal(text.types, { "int", "tinyint", "tinyint unsigned", "smallint", "mediumint", "int", "bigint", "bigint unsigned",
-      "year", "float", "double", "decimal", "date", "time", "datetime", "timestamp", "bit", "char", "varchar", "text", "blob",
-      "varbinary", "enum", "set", "tinyint" })
+    equal(text.types, { "int", "tinyint", "tinyint unsigned", "smallint", "mediumint", "int", "bigint",
+      "bigint unsigned", "year", "float", "double", "decimal", "date", "time", "datetime", "timestamp", "bit", "char",
+      "varchar", "text", "blob", "varbinary", "enum", "set", "tinyint" })
     equal({ math.type(text.rows[1][1]), math.type(text.rows[1][11]) }, { "integer", "float" })
     equal(text.columns[3], "tu")
   end)
@@ -113,7 +114,8 @@ describe("mysql statements", function()
   it("take hostile values as values", function()
     local c <close> = connect()
     fresh(c, "id int, v text")
-    local hostile = { "'; drop table t; -- ", "\\", "\\'", "\"", "`", "%s?", "/*", "a\nb\0c", "é' or '1'='1", "\27[31m" }
+    local hostile = { "'; drop table t; -- ", "\\", "\\'", "\"", "`", "%s?", "/*", "a\nb\0c", "é' or '1'='1",
+      "\27[31m" }
     for i, value in ipairs(hostile) do execute(c, "insert into t values (?, ?)", { i, value }) end
     for i, value in ipairs(hostile) do
       equal(c:query("select id from t where v = ?", { value }).rows, { { i } })
@@ -163,7 +165,8 @@ describe("mysql statements", function()
     local c <close> = connect()
     fresh(c, "a int primary key")
     for _, params in ipairs { {}, { 1 } } do
-      local failure = raises(execute, c, "insert into nothing_there values (" .. (params[1] and "?" or "1") .. ")", params)
+      local value = params[1] and "?" or "1"
+      local failure = raises(execute, c, "insert into nothing_there values (" .. value .. ")", params)
       equal({ failure.kind, failure.code }, { "remote", "42S02" })
       matches(failure.message, "neap_test.nothing_there' doesn't exist %(1146%)$")
     end
@@ -208,18 +211,20 @@ describe("mysql statements", function()
       "Warning: Data truncated for column 'b' at row 1 (1265)",
       "Warning: Truncated incorrect INTEGER value: 'x1' (1292)",
     })
-    equal(c:notices(), {})
     for _ = 1, 30 do execute(c, "insert into t select 1000, 'abcdef' from seq_1_to_50") end
-    equal(#c:notices(), 1000)
+    local kept, lost = c:notices()
+    equal({ #kept, lost }, { 1000, 30 * 100 - 1000 })
+    equal({ c:notices() }, { {}, 0 })
   end)
 end)
 
 describe("mysql reading", function()
   it("refuses what may change something, before it is sent", function()
     local c <close> = connect()
-    for _, sql in ipairs { "insert into t values (1)", "  /* x */ delete from t", "-- select\ndrop table t", "# a\nset @a = 1",
+    for _, sql in ipairs { "insert into t values (1)", "  /* x */ delete from t", "-- select\ndrop table t",
+      "# a\nset @a = 1", "", "(", "'select'",
       "call p()", "do sleep(0)", "commit", "kill 1", "select 1 into outfile '/tmp/neap-not-there'",
-      "select '\\' into ' into dumpfile '/tmp/neap-not-there'", "/*!50000 drop table t */", "select /*M! 1 */ 1", "", "(", "'select'",
+      "select '\\' into ' into dumpfile '/tmp/neap-not-there'", "/*!50000 drop table t */", "select /*M! 1 */ 1",
       "(select 1) into outfile '/tmp/neap-not-there'", "select 1 in/**/to /*x*/ into/**/outfile '/tmp/x'" } do
       local failure = raises(c.query, c, sql)
       equal({ sql, failure.kind, failure.code }, { sql, "denied", "25006" })
@@ -231,8 +236,8 @@ describe("mysql reading", function()
     local c <close> = connect()
     fresh(c, "a int")
     for _, sql in ipairs { "SELECT 1", "(select 1) union (select 2)", "-- why\nshow tables", "/* a */ # b\n desc t",
-      "explain select * from t", "with x as (select 1) select * from x", "values (1), (2)", "--\tx\nselect 'into outfile'",
-      "select 1 -- into outfile", "describe t", "select a as `into outfile` from t" } do
+      "explain select * from t", "with x as (select 1) select * from x", "values (1), (2)",
+      "--\tx\nselect 'into outfile'", "select 1 -- into outfile", "describe t", "select a as `into outfile` from t" } do
       truthy(c:query(sql))
     end
   end)
@@ -313,7 +318,8 @@ describe("mysql rows", function()
       local count, sum, most = 0, 0, 0
       collectgarbage()
       local before = memory.used()
-      for row in c:rows("select seq, repeat('x', " .. (params[1] and "?" or "200") .. ") from seq_1_to_400000", params) do
+      local length = params[1] and "?" or "200"
+      for row in c:rows("select seq, repeat('x', " .. length .. ") from seq_1_to_400000", params) do
         count, sum = count + 1, sum + row[1]
         if count % 20000 == 0 then
           collectgarbage()
@@ -331,7 +337,9 @@ describe("mysql rows", function()
     equal(raises(c.rows, c, "select nothing").code, "42S22")
     local read = 0
     local failure = raises(function()
-      for _ in c:rows "select if(seq < 50000, seq, (select 1 union select 2)) from seq_1_to_60000" do read = read + 1 end
+      for _ in c:rows "select if(seq < 50000, seq, (select 1 union select 2)) from seq_1_to_60000" do
+        read = read + 1
+      end
     end)
     equal({ failure.code, failure.message:match("%(%d+%)$") }, { "21000", "(1242)" })
     truthy(read > 10000)
@@ -486,7 +494,8 @@ describe("mysql connections", function()
     task.sleep(0.05)
     matches(raises(c.query, c, "select 1"), "the connection is busy with another statement")
     matches(raises(execute, c, "do 1"), "the connection is busy with another statement")
-    equal({ waiting:wait() }, { true, { columns = { "sleep(0.3)" }, types = { "int" }, rows = { { 0 } }, affected = 0 } })
+    equal({ waiting:wait() },
+      { true, { columns = { "sleep(0.3)" }, types = { "int" }, rows = { { 0 } }, affected = 0 } })
   end)
 
   it("that are killed are lost, in a statement and between two", function()
@@ -525,8 +534,8 @@ describe("mysql connections", function()
     local c <close> = mysql.connect { socket = server.socket, user = "root", password = server.password,
       defaults_file = false }
     local facts = c:facts()
-    equal({ facts.socket, facts.port, facts.tls, facts.user, facts.in_transaction }, { server.socket, nil, "TLSv1.3", "root",
-      false })
+    equal({ facts.socket, facts.port, facts.tls, facts.user, facts.in_transaction },
+      { server.socket, nil, "TLSv1.3", "root", false })
     matches(facts.server_version, "^10%.")
     equal(c:query "select connection_id()".rows, { { facts.backend } })
     local d <close> = connect { ssl = "off" }
@@ -591,7 +600,8 @@ describe("mysql TLS", function()
   it("is required where a CA is named, and looks at the certificate and its name", function()
     local c <close> = connect { ssl_ca = server.ca }
     equal(c:facts().tls, "TLSv1.3")
-    for _, wrong in ipairs { { ssl_ca = server.other_ca }, { ssl = "require" }, { ssl_ca = server.ca, host = "localhost" } } do
+    local elsewhere = { ssl_ca = server.ca, host = "localhost" } -- a name that the certificate does not have
+    for _, wrong in ipairs { { ssl_ca = server.other_ca }, { ssl = "require" }, elsewhere } do
       local failure = raises(connect, wrong)
       equal({ failure.kind, failure.message:match("%((%d+)%)$") }, { "auth", "2026" })
     end
@@ -618,8 +628,9 @@ describe("mysql defaults files", function()
 
   it("say what the settings leave open", function()
     local path = scratch() .. "/my.cnf"
-    write(path, ("[client]\nhost=127.0.0.1\nport=%d\nuser=nobody\n[neap]\nuser=root\npassword=\"%s\"\ndatabase=neap_test\n")
-      :format(server.port, server.password:gsub("[\\\"]", "\\%0")))
+    local text = "[client]\nhost=127.0.0.1\nport=%d\nuser=nobody\n[neap]\nuser=root\npassword=\"%s\"\n"
+      .. "database=neap_test\n"
+    write(path, text:format(server.port, server.password:gsub("[\\\"]", "\\%0")))
     local c <close> = mysql.connect { defaults_file = path }
     equal(c:query "select current_user(), database()".rows, { { "root@127.0.0.1", "neap_test" } })
     equal(raises(mysql.connect, { defaults_file = path, user = "nobody" }).kind, "auth")
@@ -628,7 +639,8 @@ describe("mysql defaults files", function()
   it("allow nothing that is forbidden here", function()
     local folder = scratch()
     write(folder .. "/data", "1\n2\n")
-    write(folder .. "/my.cnf", "[neap]\nlocal-infile=1\nmulti-statements=1\nreconnect=1\ndefault-character-set=latin1\n")
+    write(folder .. "/my.cnf",
+      "[neap]\nlocal-infile=1\nmulti-statements=1\nreconnect=1\ndefault-character-set=latin1\n")
     local c <close> = connect { defaults_file = folder .. "/my.cnf" }
     fresh(c, "a varchar(9)")
     equal(raises(execute, c, "insert into t values (1); insert into t values (2)").code, "42000")

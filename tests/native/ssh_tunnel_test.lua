@@ -8,12 +8,19 @@ local sshd    = dofile("tests/sshd.lua")
 
 local READS = { reads = true }
 
+--- What comes before the next line end.
+local function line(stream)
+  local text = ""
+  repeat text = text .. stream:read(1) until text:sub(-1) == "\n"
+  return text:sub(1, -2)
+end
+
 --- A server of one connection, written in Python around that connection `c`. Returns its process and its port.
 local function python_server(text)
-  local around = "import socket, sys\ns = socket.create_server(('127.0.0.1', 0))\nprint(s.getsockname()[1], flush=True)\n"
-    .. "c = s.accept()[0]\n"
+  local around = "import socket, sys\ns = socket.create_server(('127.0.0.1', 0))\n"
+    .. "print(s.getsockname()[1], flush=True)\nc = s.accept()[0]\n"
   local child = process.spawn({ "python3", "-c", around .. text }, READS)
-  return child, tonumber(child:read():match "%d+")
+  return child, tonumber(line(child))
 end
 
 local function read_all(stream)
@@ -47,7 +54,8 @@ local function eventually(holds)
 end
 
 local function settings(database, opened, more)
-  local all = { host = "127.0.0.1", port = opened:port(), user = "root", password = database.password, defaults_file = false }
+  local all = { host = "127.0.0.1", port = opened:port(), user = "root", password = database.password,
+    defaults_file = false }
   for key, value in pairs(more or {}) do all[key] = value end
   return all
 end
@@ -97,7 +105,7 @@ print(n, flush=True)]]
     equal(read_all(client), "hello")
     client:write(("x"):rep(5000000))
     client:close_input()
-    equal(child:read(), "5000000\n")
+    equal(line(child), "5000000")
     truthy(eventually(function() return opened:count() == 0 end))
     child:close()
   end)
@@ -117,7 +125,7 @@ except BlockingIOError: print(n, flush=True)
 time.sleep(20)]]
     local opened <close> = session:tunnel("127.0.0.1", port)
     local client <close> = socket.connect_port(opened:port())
-    truthy(tonumber(child:read()) < 30000000)
+    truthy(tonumber(line(child)) < 30000000)
     equal(#client:read(1), 1)
     child:close()
   end)
@@ -135,7 +143,8 @@ time.sleep(20)]]
       if bytes % 5000000 == 0 then most = math.max(most, resident() - before) end
     end
     equal(bytes, 100000000)
-    truthy(most < 64 * 1024) -- KiB, with what Lua has not collected yet
+    local kept = process.executable():find("/san/", 1, true) and 400 or 0 -- the sanitizer keeps what was freed a while
+    truthy(most < (64 + kept) * 1024) -- KiB, with what Lua has not collected yet
     if os.getenv "NEAP_TEST_VERBOSE" then
       print(("%.0f MB/s, %d KiB more"):format(bytes / 1e6 / (task.now() - started), most))
     end
@@ -194,7 +203,8 @@ time.sleep(20)]]
   it("tells why the host could not connect", function()
     local opened <close> = session:tunnel("127.0.0.1", 1)
     equal(opened:failure(), nil)
-    local failure = raises(mysql.connect, { host = "127.0.0.1", port = opened:port(), user = "x", defaults_file = false })
+    local failure = raises(mysql.connect,
+      { host = "127.0.0.1", port = opened:port(), user = "x", defaults_file = false })
     equal(failure.kind, "connect")
     truthy(opened:failure())
     equal(opened:count(), 0)

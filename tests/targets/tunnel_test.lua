@@ -66,7 +66,8 @@ describe("hosts.tunnel", function()
     local database = mariadb.start()
     within(function()
       local c <close> = connect(database, hosts.tunnel("far", "127.0.0.1", database.port))
-      local text = "ss -Htnp state established sport = :%d | grep -o 'pid=[0-9]*' | cut -d= -f2 | sort -u | xargs kill -9"
+      local text = "ss -Htnp state established sport = :%d | grep -o 'pid=[0-9]*' | cut -d= -f2 | sort -u | "
+        .. "xargs kill -9"
       process.run { "sh", "-c", text:format(server.port) }
       equal(raises(c.query, c, "select 1").kind, "lost")
       local d <close> = connect(database, hosts.tunnel("far", "127.0.0.1", database.port))
