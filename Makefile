@@ -30,7 +30,7 @@ WARN     := -std=gnu11 -Wall -Wextra -Werror
 # What brings a heavy library along is a module of its own beside neap, opened at its first use.
 LOADED   := pg mysql
 CFLAGS_pg    = $(shell pkg-config --cflags libpq)
-LIBS_pg      = $(shell pkg-config --libs libpq)
+LIBS_pg      = $(shell pkg-config --libs libpq) -lssl
 CFLAGS_mysql = $(shell pkg-config --cflags libmariadb)
 LIBS_mysql   = $(shell pkg-config --libs libmariadb)
 # Its sources are src/NAME.c and src/NAME_*.c.

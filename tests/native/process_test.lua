@@ -19,9 +19,15 @@ local function descriptors()
   return count
 end
 
+--- Those that neap has started, which lead a group each; an orphan of others that falls to this process does not.
 local function children()
   local file <close> = io.open("/proc/self/task/" .. process.pid() .. "/children")
-  return file:read("a")
+  local list = {}
+  for pid in file:read("a"):gmatch "%d+" do
+    local ok, _, leader = pcall(parent_group, pid)
+    if ok and leader == pid then list[#list + 1] = pid end
+  end
+  return table.concat(list, " ")
 end
 
 local function eventually(holds)
