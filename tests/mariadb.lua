@@ -48,7 +48,8 @@ end
 
 local function make_data(folder)
   sshd.run(as_mysql { "mariadb-install-db", "--no-defaults", "--datadir=" .. folder .. "/data", "--skip-test-db",
-    "--auth-root-authentication-method=normal", "--skip-name-resolve", "--innodb-log-file-size=8M" })
+    "--auth-root-authentication-method=normal", "--skip-name-resolve", "--innodb-log-file-size=8M",
+    "--tmpdir=" .. folder .. "/tmp" })
 end
 
 local function client(server, text, password)
@@ -83,7 +84,7 @@ local function launch(server, options)
     "--socket=" .. server.socket, "--bind-address=127.0.0.1", "--port=" .. server.port, "--skip-name-resolve",
     "--pid-file=" .. folder .. "/data/pid", "--log-error=" .. server.log, "--innodb-buffer-pool-size=32M",
     "--innodb-log-file-size=8M", "--innodb-flush-log-at-trx-commit=0", "--max-allowed-packet=64M",
-    "--character-set-server=utf8mb4" }
+    "--character-set-server=utf8mb4", "--tmpdir=" .. folder .. "/tmp" }
   if options.tls ~= false then
     table.move({ "--ssl-ca=" .. folder .. "/ca.pem", "--ssl-cert=" .. folder .. "/server.pem",
       "--ssl-key=" .. folder .. "/server.key" }, 1, 3, #argv + 1, argv)
@@ -131,6 +132,7 @@ local function make()
     user = "root", password = PASSWORD, ca = folder .. "/ca.pem", other_ca = folder .. "/other.pem",
     log = folder .. "/data/log.err" }
   make_certificates(folder)
+  fs.mkdir(folder .. "/tmp") -- its own: a server that starts removes what it takes for its leftovers
   if process.user().uid == 0 then sshd.run { "sh", "-c", "chown mysql: '" .. folder .. "'/*" } end
   make_data(folder)
   return server
