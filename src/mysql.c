@@ -60,6 +60,8 @@ static const char *kind_of(const struct mysql_problem *p, int connecting)
 	case ER_HOST_NOT_PRIVILEGED:
 	case UNIX_LOGIN_DENIED:
 	case CR_AUTH_PLUGIN_CANNOT_LOAD:
+	case CR_AUTH_PLUGIN_ERR:
+	case CR_PLUGIN_NOT_ALLOWED:
 		return "auth";
 	case ER_BAD_DB_ERROR:
 		return connecting ? "missing" : "remote";
@@ -82,6 +84,10 @@ int mysql_problem_raise(lua_State *L, const struct mysql_problem *p, int connect
 	error_push(L, kind_of(p, connecting), "%s (%d)", p->text, (int)p->number);
 	lua_pushstring(L, p->state);
 	lua_setfield(L, -2, "code");
+	if (p->number == CR_PLUGIN_NOT_ALLOWED) {
+		lua_pushliteral(L, "the server wants the password itself, which it gets where its certificate is verified");
+		lua_setfield(L, -2, "hint");
+	}
 	return lua_error(L);
 }
 

@@ -584,6 +584,30 @@ describe("mysql connections", function()
     listener:close()
   end)
 
+  it("give no server the password as it is, unless its certificate was looked at", function()
+    local process = require "native.process"
+    local hostile = [[
+import socket, struct
+s = socket.create_server(('127.0.0.1', 0))
+print(s.getsockname()[1], flush=True)
+c = s.accept()[0]
+def send(n, body): c.sendall(struct.pack('<I', len(body))[:3] + bytes([n]) + body)
+caps = 0x1 | 0x8 | 0x200 | 0x2000 | 0x8000 | 0x80000
+send(0, b'\x0a5.5.5-10.11.0-MariaDB\0' + struct.pack('<I', 7) + b'saltsalt\0' + struct.pack('<H', caps & 0xffff)
+  + b'\x2d\x02\0' + struct.pack('<H', caps >> 16) + b'\x15' + bytes(10) + b'saltsaltsalt\0mysql_native_password\0')
+got = c.recv(65536)
+send(got[3] + 1, b'\xfemysql_clear_password\0')
+got += c.recv(65536)
+print('asked', b'open sesame' in got, flush=True)]]
+    local server_process = process.spawn({ "python3", "-c", hostile }, { reads = true })
+    local port = tonumber(server_process:read():match "%d+")
+    local failure = raises(connect, { port = port, password = "open sesame" })
+    equal(failure.kind, "auth")
+    matches(failure.hint, "wants the password itself")
+    matches(server_process:collect().out, "asked False")
+    server_process:close()
+  end)
+
   it("open secrets for the password, and as values", function()
     local secret = require "native.secret"
     local keys = secret.keyring()
