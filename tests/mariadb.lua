@@ -9,16 +9,17 @@ local mariadb = {}
 
 local PASSWORD = "Neap's \"own\" \\ pass"
 
---- Runs the server and, when its input ends because the process is gone, ends it and takes its folder away.
+--- Runs the server and, when its input ends because the process is gone, ends it and takes its folder away. No child of
+--- the process, whose children are counted by other tests.
 local WATCHER = [[
-trap "" TERM
-folder=$1 keep=$2; shift 2
+watch='folder=$1 keep=$2; shift 2
 "$@" <&- & server=$!
 echo $server
 cat > /dev/null
 kill -9 $server; wait $server 2> /dev/null
-[ -e "$keep" ] || rm -rf "$folder"
-]]
+[ -e "$keep" ] || rm -rf "$folder"'
+exec 3<&0
+setsid sh -c "$watch" sh "$@" <&3 3<&- &]]
 
 local SUBJECT = "/CN=neap tests "
 
