@@ -8,7 +8,7 @@ local words = {}
 local MODULES = {
   effect = "neap.engine.effect", file = "neap.targets.file", nginx = "neap.targets.nginx",
   postgres = "neap.targets.postgres", service = "neap.targets.service", host = "neap.targets.host",
-  witness = "neap.targets.witness",
+  witness = "neap.targets.witness", yaml = "neap.targets.yaml",
 }
 local FUNCTIONS = {
   with_reload = { "neap.targets.service", "with_reload" }, with_restart = { "neap.targets.service", "with_restart" },
