@@ -815,7 +815,7 @@ int luaopen_secret(lua_State *L)
 		{"fingerprint", secret_fingerprint}, {"source", secret_source},
 		{"same", secret_same},               {"text", secret_text},
 		{"base64", secret_base64},           {"like", secret_like},
-		{"reveal", secret_reveal},
+		{"reveal", secret_reveal},           {"quote", secret_quote},
 		{NULL, NULL},
 	};
 	static const luaL_Reg metamethods[] = {

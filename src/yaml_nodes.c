@@ -10,6 +10,7 @@
 #define TYPE "yaml.tree"
 #define TEXT_MAX (64u << 20) /* bytes */
 #define NONE UINT32_MAX
+#define FEW 32 /* children of a map whose keys are compared each with each */
 
 enum kind { MAP, LIST, SCALAR, ALIAS };
 enum style { PLAIN, SINGLE, DOUBLE, LITERAL, FOLDED, BLOCK, FLOW };
@@ -301,11 +302,30 @@ static uint32_t value_of_key(const struct tree *t, uint32_t key)
 	return t->nodes[key].next;
 }
 
-/* Raises if a key of the map stands in it twice. */
-static void check_keys(lua_State *L, struct tree *t, uint32_t map)
+static void refuse_twice(lua_State *L, const struct tree *t, const struct node *again, uint32_t line)
 {
-	if (t->nodes[map].length <= 2)
-		return;
+	lua_pushfstring(L, "'%s' is there already, in line %d", text_of(t, again), (int)line + 1);
+	refuse(L, again->line, again->column, lua_tostring(L, -1));
+}
+
+static bool same_key(const struct tree *t, const struct node *a, const struct node *b)
+{
+	return a->kind == SCALAR && b->kind == SCALAR && a->length == b->length &&
+	       !memcmp(text_of(t, a), text_of(t, b), a->length);
+}
+
+static void check_few_keys(lua_State *L, const struct tree *t, uint32_t map)
+{
+	const struct node *n = t->nodes;
+
+	for (uint32_t key = map + 1; key < t->count; key = n[n[key].next].next)
+		for (uint32_t before = map + 1; before < key; before = n[n[before].next].next)
+			if (same_key(t, &n[key], &n[before]))
+				refuse_twice(L, t, &n[key], n[before].line);
+}
+
+static void check_many_keys(lua_State *L, const struct tree *t, uint32_t map)
+{
 	lua_createtable(L, 0, (int)t->nodes[map].length / 2);
 	for (uint32_t key = map + 1; key < t->count; key = t->nodes[value_of_key(t, key)].next) {
 		const struct node *n = &t->nodes[key];
@@ -314,12 +334,10 @@ static void check_keys(lua_State *L, struct tree *t, uint32_t map)
 			continue;
 		lua_pushlstring(L, text_of(t, n), n->length);
 		lua_pushvalue(L, -1);
-		if (lua_rawget(L, -3) != LUA_TNIL) {
-			lua_pushfstring(L, "'%s' is there already, in line %d", lua_tostring(L, -2), (int)lua_tointeger(L, -1));
-			refuse(L, n->line, n->column, lua_tostring(L, -1));
-		}
+		if (lua_rawget(L, -3) != LUA_TNIL)
+			refuse_twice(L, t, n, (uint32_t)lua_tointeger(L, -1));
 		lua_pop(L, 1);
-		lua_pushinteger(L, n->line + 1);
+		lua_pushinteger(L, n->line);
 		lua_rawset(L, -3);
 	}
 	lua_pop(L, 1);
@@ -340,8 +358,8 @@ static void close_collection(lua_State *L, struct tree *t)
 		if (child < t->count)
 			n->last = t->nodes[child].last;
 	}
-	if (n->kind == MAP)
-		check_keys(L, t, id);
+	if (n->kind == MAP) /* a key twice */
+		(n->length <= FEW ? check_few_keys : check_many_keys)(L, t, id);
 	t->open = n->parent;
 	t->depth--;
 }

@@ -378,19 +378,19 @@ local function replace_in_block(file, entry, value)
   local elsewhere = rest ~= "" and not pieces.is_block(old)
   local lines = on_own_lines(value)
   local quote = type(value) == "string" and QUOTES[old.style] or nil
-  if elsewhere and (lines or type(value) == "string" and value:find("\n", 1, true)) or lines and old.anchor then
+  local text_lines = type(value) == "string" and value:find("\n", 1, true)
+  if elsewhere and (lines or text_lines or old.anchor or old.tag) or lines and old.anchor then
     refuse(entry.source, entry.line, "a value that stands in another line than its key, or has an anchor")
   end
   local line = rest_of_line(entry, file.source.newline)
   local comment = line:match("^[ \t]+#[^\r\n]*")
-  local node = node_of(file, value, emit_options(file, false, quote), old.anchor and "&" .. old.anchor .. " ", comment)
+  local anchor = old.anchor and "&" .. old.anchor .. " " or ""
+  local node = node_of(file, value, emit_options(file, false, quote), anchor, comment)
   if lines then
     put_lines(file, entry, node, marker, line)
-  elseif elsewhere then
-    entry.sep = entry.sep:gsub("[^%s]*[ \t]*$", function(last) return last:find("^[&!]") and "" or last end)
-  else
+  elseif not elsewhere then
     local blanks = between:match("^[ \t]*")
-    entry.sep = marker .. (blanks == "" and " " or blanks)
+    entry.sep = marker .. (blanks == "" and " " or blanks) .. anchor
     entry.tail = node.style == "literal" and comment and line:sub(#comment + 1) or line
   end
   entry.value, entry.base, node.owner = node, 0, entry
@@ -401,7 +401,7 @@ local function replace_in_flow(file, entry, value)
   if not one_line(entry.value) then
     refuse(entry.source, entry.line, "a value of several lines within braces or brackets")
   end
-  local anchor = entry.value.anchor and "&" .. entry.value.anchor .. " "
+  local anchor = entry.value.anchor and "&" .. entry.value.anchor .. " " or ""
   local node = node_of(file, value, emit_options(file, true, quote), anchor)
   if entry.parent.kind == "map" then
     entry.sep = entry.sep:match("^%s*:%s*") or ": "
@@ -409,6 +409,7 @@ local function replace_in_flow(file, entry, value)
   else
     entry.sep = ""
   end
+  entry.sep = entry.sep .. anchor
   entry.value, node.owner = node, entry
 end
 

@@ -131,9 +131,17 @@ local function search_list(state, node, from)
     if entry then take(state, entry, from, from) end
     return
   end
+  local one
   for _, entry in ipairs(node.entries) do
-    if text_under(entry.value, part.key) == part.value then take(state, entry, from, from) end
+    if text_under(entry.value, part.key) == part.value then
+      if one then
+        refuse(entry.source, entry.line, ("%s is there twice, in line %d too"):format(yaml_path.text(state.parts, 1, from),
+          one.line))
+      end
+      one = entry
+    end
   end
+  if one then take(state, one, from, from) end
 end
 
 function search(state, node, from, owner)
