@@ -70,6 +70,16 @@ static int is_escaped(long point)
 	       point == 0x2029 || point == 0xFEFF || point == 0xFFFE || point == 0xFFFF;
 }
 
+static const char *letter_of(long point)
+{
+	static const char letters[] = "\"\"\\\\\bb\ff\nn\rr\tt";
+
+	for (const char *letter = letters; *letter; letter += 2)
+		if (*letter == point)
+			return letter + 1;
+	return NULL;
+}
+
 static void put_double(struct sink *sink, const char *bytes, size_t length)
 {
 	const unsigned char *s = (const unsigned char *)bytes, *end = s + length;
@@ -77,11 +87,13 @@ static void put_double(struct sink *sink, const char *bytes, size_t length)
 
 	put(sink, "\"", 1);
 	for (size_t n; s < end; s += n) {
+		const char *letter;
 		long point;
 
 		n = sequence(sink->L, s, end, &point);
-		if (point == '"' || point == '\\')
-			put(sink, (char[]){'\\', (char)point}, 2);
+		letter = letter_of(point);
+		if (letter)
+			put(sink, (char[]){'\\', *letter}, 2);
 		else if (is_escaped(point))
 			put(sink, escape, (size_t)snprintf(escape, sizeof(escape), "\\u%04lx", point));
 		else

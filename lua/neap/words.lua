@@ -8,7 +8,8 @@ local words = {}
 local MODULES = {
   effect = "neap.engine.effect", file = "neap.targets.file", nginx = "neap.targets.nginx",
   postgres = "neap.targets.postgres", service = "neap.targets.service", host = "neap.targets.host",
-  witness = "neap.targets.witness", yaml = "neap.targets.yaml",
+  witness = "neap.targets.witness", json = "neap.targets.json", template = "neap.targets.template",
+  yaml = "neap.targets.yaml",
 }
 local FUNCTIONS = {
   with_reload = { "neap.targets.service", "with_reload" }, with_restart = { "neap.targets.service", "with_restart" },

@@ -59,7 +59,9 @@ end
 
 local function pictures(text)
   local tree, list = yaml.nodes(text), {}
-  for i, each in ipairs(tree:documents()) do list[i] = each.root and picture_of(tree, each.root) or { kind = "none" } end
+  for i, each in ipairs(tree:documents()) do
+    list[i] = each.root and picture_of(tree, each.root) or { kind = "none" }
+  end
   return list
 end
 
@@ -287,8 +289,8 @@ local function places_in(text, number)
     end
     local following = place.index == 1 and place.parent[2]
     if following then -- what stands behind the first may take its place behind a dash
-      local _, _, _, _, _, line = tree:node(place.parent.kind == "map" and following.value.id - 1 or following.value.id)
-      place.next_line = line
+      local key = place.parent.kind == "map" and 1 or 0
+      place.next_line = select(6, tree:node(following.value.id - key))
     end
     if targets[id] then place.target = picture_of(tree, targets[id]) end
   end
@@ -346,7 +348,7 @@ end
 --- The text with some bytes turned over, left out, doubled or taken from elsewhere in it.
 local function damaged(text, random)
   for _ = 1, random(4) do
-    local at, length = random(#text), random(6)
+    local at, length = random(#text + 1), random(6)
     local kind = random(4)
     local piece = text:sub(at, at + length)
     if kind == 1 then piece = string.char(random(256) - 1) end

@@ -135,8 +135,8 @@ local function search_list(state, node, from)
   for _, entry in ipairs(node.entries) do
     if text_under(entry.value, part.key) == part.value then
       if one then
-        refuse(entry.source, entry.line, ("%s is there twice, in line %d too"):format(yaml_path.text(state.parts, 1, from),
-          one.line))
+        local path = yaml_path.text(state.parts, 1, from)
+        refuse(entry.source, entry.line, ("%s is there twice, in line %d too"):format(path, one.line))
       end
       one = entry
     end
