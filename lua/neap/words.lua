@@ -74,6 +74,16 @@ local function add_placeholders(view)
   setmetatable(view, { __index = function(_, name) return ("<%s>"):format(tostring(name)) end })
 end
 
+--- A value that could not be read where it is deployed is missed by who asks for it.
+local function hide_unread(view, unread)
+  if not unread then return end
+  for name in pairs(unread) do view[name] = nil end
+  setmetatable(view, { __index = function(_, name)
+    if not unread[name] then return nil end
+    require("native.error").raise { kind = "missing", message = ("the value '%s': %s"):format(name, unread[name]) }
+  end })
+end
+
 --- What a procedure sees as env: hosts as objects, databases by name, and each value under its own name.
 --- @param resolved table   an environment whose references are resolved
 --- @return table frozen
@@ -86,6 +96,7 @@ function words.environment(resolved)
   for name, value in pairs(resolved.values or {}) do
     if view[name] == nil then view[name] = value end
   end
+  hide_unread(view, resolved.unread)
   view.secrets = require("neap.secrets").view(resolved.secrets or {})
   if resolved.placeholders then add_placeholders(view) end
   return sandbox.frozen(view), view

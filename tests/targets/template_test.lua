@@ -10,8 +10,9 @@ local HARD = "it's \"$(x)\" \\ `id` $HOME;\n'' -- /* \\' é"
 
 describe("template.render", function()
   it("puts each value in, and nothing else changes", function()
-    equal(template.render("a $(x) $$(x) $y $ $$ ${z} $(m.n) $(l.2) $(d.e)$(x)", { x = 1, m = { n = true }, l = { "a", "b" },
-      ["d.e"] = "whole" }, "text"), "a 1 $(x) $y $ $$ ${z} true b whole1")
+    local values = { x = 1, m = { n = true }, l = { "a", "b" }, ["d.e"] = "whole" }
+    equal(template.render("a $(x) $$(x) $y $ $$ ${z} $(m.n) $(l.2) $(d.e)$(x)", values, "text"),
+      "a 1 $(x) $y $ $$ ${z} true b whole1")
     equal(template.render("", {}, "sh"), "")
   end)
 
@@ -54,7 +55,8 @@ describe("template.render", function()
       local made = template.render("x: $(s)\n", { s = hidden }, quote)
       truthy(secret.is(made))
       truthy(not tostring(made):find("HOME", 1, true))
-      equal(secret.reveal(made), template.render("x: $(s)\n", { s = HARD }, quote == "yaml" and "json" or quote))
+      local plain = template.render("x: $(s)\n", { s = HARD }, quote == "yaml" and "json" or quote)
+      equal(secret.reveal(made), plain)
     end
     equal((yaml.parse(secret.reveal(template.render("x: $(s)\n", { s = hidden }, "yaml")))), { x = HARD })
     matches(raises(template.render, "$(l)", { l = { hidden } }, "json"), "would be readable")

@@ -338,7 +338,8 @@ local function attempt(text, seed, counts, wild)
   end
   local result = pictures(failure)
   for i = 1, math.max(#expected, #result) do
-    if not result[i] or not same(expected[i], result[i]) then report(seed, name, place, text, failure, "the tree") end
+    local alike = result[i] and same(expected[i], result[i])
+    if not alike then report(seed, name, place, text, failure, "the tree") end
   end
   if times > 1 or wild then return end
   local fits, why = check_bytes(name, text, failure, place)

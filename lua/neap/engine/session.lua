@@ -128,7 +128,7 @@ local function frozen_environment(env)
     name = env.name, group = env.group, values = env.values, policy = env.policy, hosts = env.hosts,
     databases = env.databases, clusters = env.clusters, aws = env.aws, repositories = env.repositories,
     secrets = env.secrets, root = env.root,
-    notify = env.notify,
+    notify = env.notify, unread = env.unread,
   }
 end
 

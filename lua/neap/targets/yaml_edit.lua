@@ -97,6 +97,19 @@ function document:has(path)
   return find.search(root, parts, true).found[1] ~= nil
 end
 
+--- The text of the scalar at a path, as it is read before it is taken for a number or anything else; nil where nothing is.
+--- Raises `conflict` for a list or a map.
+--- @param path string
+--- @return string?
+function document:text_at(path)
+  local root, parts = with_path(self, path)
+  local found = find.search(root, parts, true).found[1]
+  local node = found and find.target(found.entry.value)
+  if not node then return nil end
+  if node.kind ~= "scalar" then refuse(node.source, node.line, ("%s is a list or a map"):format(path)) end
+  return node.source.tree:text(node.id)
+end
+
 --- How many documents the file has.
 --- @return integer
 function document:count() return #self.file.documents end

@@ -23,9 +23,12 @@ local refuse = pieces.refuse
 
 local search
 
---- What an alias stands for.
-local function target_of(node)
+--- What an alias stands for; any other node itself.
+--- @param node yaml_pieces.node
+--- @return yaml_pieces.node
+function find.target(node)
   local aliases = node.source.aliases
+  if node.kind ~= "alias" then return node end
   for i = 1, #aliases, 2 do
     if aliases[i] == node.id then return pieces.node(node.source, aliases[i + 1]) end
   end
@@ -33,7 +36,7 @@ end
 
 local function through_alias(state, node)
   if node.kind ~= "alias" then return node end
-  if state.reading then return target_of(node) end
+  if state.reading then return find.target(node) end
   return refuse(node.source, node.line, ("%s goes through the alias *%s: name what it stands for"):format(
     yaml_path.text(state.parts), node.source.tree:text(node.id)))
 end
