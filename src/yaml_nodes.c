@@ -24,7 +24,7 @@ struct node {
 	uint32_t next, parent;
 	uint32_t first, content, last; /* content: behind anchor and tag */
 	uint32_t line, column;         /* from 0; the column in characters */
-	uint32_t text, length;         /* of a scalar, or an alias' name: in strings; of a collection length counts children */
+	uint32_t text, length;         /* of a scalar, or an alias' name: in strings; length counts a collection's children */
 	uint32_t anchor, tag;          /* in strings, ended by a NUL; or NONE */
 	uint32_t target;               /* of an alias */
 	uint8_t kind, style;
@@ -572,9 +572,10 @@ static int tree_indent(lua_State *L)
 		else if (n->kind == LIST && flush < 0)
 			flush = n->column == parent->column;
 	}
-	lua_pushinteger(L, step);
 	if (step == 0)
-		lua_pushnil(L), lua_replace(L, -2);
+		lua_pushnil(L);
+	else
+		lua_pushinteger(L, step);
 	if (flush < 0)
 		lua_pushnil(L);
 	else
@@ -591,7 +592,8 @@ static bool same_string(const struct tree *a, uint32_t at, const struct tree *b,
 
 /* Without their children. Where both aliases lead into the subtrees that begin at a_root and b_root, they lead to the same
  * place in them. */
-static bool same_node(const struct tree *a, uint32_t i, uint32_t a_root, const struct tree *b, uint32_t j, uint32_t b_root)
+static bool same_node(const struct tree *a, uint32_t i, uint32_t a_root, const struct tree *b, uint32_t j,
+		      uint32_t b_root)
 {
 	const struct node *n = &a->nodes[i], *m = &b->nodes[j];
 

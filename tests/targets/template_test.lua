@@ -60,7 +60,8 @@ describe("template.render", function()
     end
     equal((yaml.parse(secret.reveal(template.render("x: $(s)\n", { s = hidden }, "yaml")))), { x = HARD })
     matches(raises(template.render, "$(l)", { l = { hidden } }, "json"), "would be readable")
-    equal(raises(template.render, "$(s)", { s = secret.literal("ab\255cdef", secret.keyring()) }, "json").kind, "protocol")
+    local binary = secret.literal("ab\255cdef", secret.keyring())
+    equal(raises(template.render, "$(s)", { s = binary }, "json").kind, "protocol")
   end)
 end)
 

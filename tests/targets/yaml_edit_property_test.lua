@@ -298,8 +298,9 @@ local function places_in(text, number)
 end
 
 local function report(seed, name, place, before, after, why)
-  error(("seed %d (NEAP_SEED=%d): %s of %s: %s\n--- before\n%s\n--- after\n%s"):format(seed, SEED, name, place.path, why,
-    before, after or ""), 0)
+  local place_and_why = ("%s of %s: %s"):format(name, place.path, why)
+  error(("seed %d (NEAP_SEED=%d): %s\n--- before\n%s\n--- after\n%s"):format(seed, SEED, place_and_why, before,
+    after or ""), 0)
 end
 
 local function reason(failure)
