@@ -135,6 +135,19 @@ function edits.add(random, document, place)
   node[#node + 1] = { key = key, value = picture_of_value(value) }
 end
 
+function edits.deepen(random, document, place)
+  local node = place.entry.value
+  if node.value ~= json.null or node.anchor or node.tag then return false end
+  local value, list = any_value(random, 0), random(2) == 1
+  if list then
+    document:append(place.path, value)
+  else
+    document:set(place.path .. ".deeper", value)
+  end
+  place.entry.value = { kind = list and "list" or "map", { key = not list and "deeper" or nil,
+    value = picture_of_value(value) } }
+end
+
 function edits.insert(random, document, place)
   local node = place.entry.value
   if node.kind ~= "list" then return false end
@@ -192,7 +205,8 @@ end
 
 edits.move, edits.copy = carried(false), carried(true)
 
-local NAMES = { "set", "set", "remove", "rename", "add", "insert", "insert_key", "append", "move", "copy" }
+local NAMES = { "set", "set", "remove", "rename", "add", "insert", "insert_key", "append", "move", "copy",
+  "deepen" }
 
 -- ---- bytes ----
 

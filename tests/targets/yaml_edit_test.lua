@@ -383,6 +383,12 @@ describe("yaml that cannot be edited exactly", function()
     end
   end)
 
+  it("leaves no text behind that is changed in part", function()
+    local text = "a: &x {b: 1}\nc: *x\n"
+    truthy(refused(text, function(d) pcall(d.move, d, "c", "n.c") end):find "both stay where they are")
+    equal(edited(text, function(d) pcall(d.remove, d, "none") end), text)
+  end)
+
   it("is found out when the new text is read again", function()
     local message = refused("a: 1\n    # deep\nb: 2\n", function(d) d:set("a", "x\ny\n") end)
     equal(message, 'verify: f.yml: what was asked for cannot be written exactly: line 1 would be "a: |"')

@@ -58,6 +58,12 @@ d:
 ]])
   end)
 
+  it("stay as they are where the secret is there already", function()
+    local document = yaml.document "a: 'x'\n"
+    document:set("a", secret.literal("x", secret.keyring()))
+    equal(document:text(), "a: 'x'\n")
+  end)
+
   it("lend nothing, and are not emitted", function()
     local document = yaml.document "a: 1\n"
     document:set("b", hidden)

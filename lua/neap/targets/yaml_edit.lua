@@ -39,6 +39,12 @@ local function plain(file, value)
   end)
 end
 
+--- Whether a scalar is the text of a secret.
+local function is_text(node, hidden)
+  local text = node.kind == "scalar" and not node.tag and node.source.tree:text(node.id)
+  return text and type(node.source.tree:value(node.id)) == "string" and secret.same(hidden, text)
+end
+
 local function check_value(value)
   if value == nil then error("a value is missing; remove takes something away, and null is json.null", 3) end
 end
@@ -253,6 +259,7 @@ function document:set(path, value)
   local root, parts = with_path(self, path)
   local state = find.search(root, parts)
   local found = state.found[1]
+  if found and secret.is(value) and is_text(found.entry.value, value) then return end
   value = plain(self.file, value)
   if found then return change.replace(self.file, found.entry, value) end
   local node, name, index = new_place(self.file, root, state)
@@ -460,6 +467,19 @@ function document:append(path, value)
   change.add(list, #list.entries + 1, new_entry(self.file, list, nil, value))
 end
 
+--- After an error within a change its document may be changed in part: it gives no text any more. What is only not there
+--- is found out before.
+for _, name in ipairs { "set", "remove", "rename", "move", "put", "copy", "insert", "append" } do
+  local make = document[name]
+  document[name] = function(self, ...)
+    local ok, failure = pcall(make, self, ...)
+    if ok then return end
+    local harmless = fault.is(failure, "missing") and (name == "remove" or name == "rename")
+    if not harmless then self.file.failed = self.file.failed or failure end
+    error(failure, 0)
+  end
+end
+
 -- ---- the text ----
 
 local function line_text(text, number)
@@ -514,10 +534,11 @@ local function is_dirty(file)
 end
 
 --- The text of all documents with the changes made so far. It is read again and must say what was asked for; else raises
---- `verify` with the line.
+--- `verify` with the line; and what an earlier change was refused for.
 --- @return string|native.secret.value
 function document:text()
   local file = self.file
+  if file.failed then error(file.failed, 0) end
   if not is_dirty(file) then return file.source.text end
   local text = write.text(file.source, file.documents)
   verify(file, text)
