@@ -1,6 +1,7 @@
 --- Values of environments that are read out of deployed configuration.
 local environment = require "neap.environment"
 local fs          = require "native.fs"
+local stage       = require "tests.cli.stage"
 local words       = require "neap.words"
 
 local APPLICATION = "archive:\n  uri-root: s3://one   # c\n  number: 1.10\nmigrate.aws.redshift.role: \"arn:x\"\n"
@@ -57,5 +58,19 @@ describe("a value that is read out of deployed configuration", function()
       matches(failure.message, ("^the value '%s': "):format(name))
       matches(failure.message, pattern)
     end
+  end)
+
+  it("is looked for by neap env check", function()
+    local config = scratch()
+    fs.write(config .. "/a.yml", "x: 1\n")
+    local on = stage.new(scratch(), {
+      ["procedures/shop/release.lua"] = "-- x\n",
+      ["procedures/shop/environments/lab.yml"] = ("values:\n  a: yaml:%s/a.yml#x\n  b: { c: yaml:%s/a.yml#y }\n"
+        .. "  d: yaml:%s/$(file)#x\n"):format(config, config, config),
+    })
+    local shown = on:screen "env check shop/lab"
+    stage.leave()
+    matches(shown:gsub("%s+", " "), "value b%.c: .*has no y")
+    truthy(not shown:find("value a", 1, true) and not shown:find("value d", 1, true))
   end)
 end)

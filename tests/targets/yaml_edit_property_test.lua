@@ -224,7 +224,6 @@ end
 
 --- How many lines at the beginning and at the end are the same; where lines repeat, one may count for both.
 local function kept(before, after)
-  if before:sub(-1) ~= "\n" then before, after = before:gsub("[\r\n]+$", ""), after:gsub("[\r\n]+$", "") end
   local a, b = split(before), split(after)
   local first, last = 0, 0
   while first < #a and first < #b and a[first + 1]:gsub("\r?\n", "") == b[first + 1]:gsub("\r?\n", "") do
