@@ -815,6 +815,7 @@ int luaopen_secret(lua_State *L)
 		{"same", secret_same},               {"text", secret_text},
 		{"base64", secret_base64},           {"like", secret_like},
 		{"reveal", secret_reveal},           {"pick", secret_pick},
+		{"quote", secret_quote},
 		{NULL, NULL},
 	};
 	static const luaL_Reg metamethods[] = {

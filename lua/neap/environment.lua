@@ -1,6 +1,7 @@
 --- Environments: YAML files that inherit from one another, merged into plain tables. Every value knows the line that
 --- gave it, and what it replaced.
 local databases  = require "neap.databases"
+local deployed   = require "neap.deployed"
 local fault      = require "native.error"
 local fs         = require "native.fs"
 local json       = require "native.json"
@@ -49,6 +50,7 @@ local REFERENCE = "%$%(([%w_.%-]+)%)"
 --- @field notify table
 --- @field files table<string, string>  bytes of each file it was made from, by path below the repository
 --- @field origins table<string, neap.origin>  by dotted key, as in "hosts.proxies.1.ssh"
+--- @field unread? table<string, string>  values that are to be read elsewhere and could not be, by name: why
 --- @field sections table<string, table>  as the files have them, references resolved as far as known
 --- @field tree table  the same before that
 
@@ -253,6 +255,38 @@ local function resolve_part(state, name, path)
   return value and tostring(value)
 end
 
+--- What a value is that says where it is to be read; where that cannot be, itself.
+local function read_deployed(state, value)
+  if state.partial or not deployed.is_reference(value) then return value end
+  local ok, found = pcall(deployed.value, value, state.env.tree.repositories or {})
+  if ok then return found end
+  if not fault.is(found) then error(found, 0) end
+  state.unread[value] = found.message
+  return value
+end
+
+--- Whether one of the texts is in a value.
+local function holds_one(value, texts)
+  if type(value) == "string" then
+    for text, why in pairs(texts) do
+      if value:find(text, 1, true) then return why end
+    end
+  elseif type(value) == "table" then
+    for _, each in pairs(value) do
+      local why = holds_one(each, texts)
+      if why then return why end
+    end
+  end
+end
+
+--- Values that are wanted only by some procedures stop only those.
+local function note_unread(state)
+  if not next(state.unread) then return end
+  local unread = {}
+  for name, value in pairs(state.env.values) do unread[name] = holds_one(value, state.unread) end
+  state.env.unread = unread
+end
+
 --- Resolves every reference within a text, list or map. A text that is one reference and nothing else takes the
 --- value as it is, list or map included.
 function resolve_text(state, value, path)
@@ -268,7 +302,8 @@ function resolve_text(state, value, path)
     if resolved == nil then return value end
     return resolved
   end
-  return (value:gsub(REFERENCE, function(name) return resolve_part(state, name, path) end))
+  value = value:gsub(REFERENCE, function(name) return resolve_part(state, name, path) end)
+  return path:find("^values%.") and read_deployed(state, value) or value
 end
 
 -- Hosts: one, or a list of some; each known by its name.
@@ -451,12 +486,13 @@ local function build_repositories(env)
 end
 
 local function build(env, arguments, partial)
-  local state = { env = env, arguments = arguments, partial = partial, within = {} }
+  local state = { env = env, arguments = arguments, partial = partial, within = {}, unread = {} }
   env.sections, env.from_arguments = {}, {}
   for _, section in ipairs(SECTIONS) do
     if section ~= "extends" then env.sections[section] = resolve_text(state, env.tree[section] or {}, section) end
     env[section] = env.sections[section]
   end
+  note_unread(state)
   check_policy(env)
   check_window(env)
   check_secrets(env)

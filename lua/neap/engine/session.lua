@@ -155,7 +155,7 @@ local function frozen_environment(env)
     name = env.name, group = env.group, values = env.values, policy = env.policy, hosts = env.hosts,
     databases = env.databases, clusters = env.clusters, aws = env.aws, repositories = env.repositories,
     secrets = env.secrets, root = env.root,
-    notify = env.notify, from_arguments = env.from_arguments,
+    notify = env.notify, from_arguments = env.from_arguments, unread = env.unread,
   }
 end
 
