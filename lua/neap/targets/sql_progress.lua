@@ -70,7 +70,7 @@ end
 local function inherited(connection, script, states)
   local furthest
   local rows = ask(connection, ("select id, result from neap.effects where run = ? and state in (%s) and result like ?")
-    :format(states), { task.context().run.uid, ('{"script":"%s"%%'):format(script) })
+    :format(states), { task.context().run.uid, ('%%"script":"%s"%%'):format(script) })
   for _, row in ipairs(rows) do
     local state = row[2] ~= json.null and decoded(row[2])
     if state and (not furthest or state.index > furthest.index) then furthest = state end
