@@ -87,6 +87,7 @@ end
 --- The data mart's source is the only one of a reporting service from version 1.1 on.
 function rdw.move_datamart(doc)
   doc:move("app.datamart.datasource", "spring.datasource")
+  if doc:count "app.datamart" == 0 then doc:remove "app.datamart" end
   rdw.name_server(doc, "spring.datasource")
 end
 

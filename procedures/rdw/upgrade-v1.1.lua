@@ -11,6 +11,7 @@ needs {
   jdbc          = { "addresses of the databases as gradlew takes them: warehouse, reporting, redshift", type = "map" },
   redshift      = { "what the services are told: server, database, role, users, concurrency", type = "map" },
   gradlew       = "path of the schema project's gradlew",
+  school_year   = { "the school year, by the year in which it ends", type = "integer" },
   secret_cipher = { "encrypted passwords of the Redshift users: ingest, reporting", type = "map" },
 }
 local repos, db = env.repositories, env.databases
@@ -166,8 +167,8 @@ step "Configure the aggregate service" {
     rdw.edit(repos.config, "rdw-reporting-aggregate-service.yml", function(doc)
       rdw.copy_into(doc, admin, { ["spring.rabbitmq"] = "spring.rabbitmq", ["app.archive"] = "archive" })
       doc:set("app.cache.repository.refresh-cron", env.redshift.refresh_cron)
-      doc:set("app.aggregate-reports.query-pool-size", env.redshift.concurrency)
-      doc:set("spring.cloud.stream.bindings.AggregateRequest.consumer.concurrency", env.redshift.requests)
+      doc:set("app.aggregate-reports.query-pool-size", tonumber(env.redshift.concurrency))
+      doc:set("spring.cloud.stream.bindings.AggregateRequest.consumer.concurrency", tonumber(env.redshift.requests))
       rdw.set_olap(doc, env.redshift, "reporting", env.secret_cipher.reporting)
     end)
   end,
