@@ -218,7 +218,7 @@ local SESSION = {
 --- Tells the server's list of sessions whose statement this is.
 local function named(connection, id, text)
   if connection.dialect.name == "mysql" then return ("/* neap %s */ %s"):format(id, text) end
-  act(connection, "select set_config('application_name', ?, false)", { "neap " .. id })
+  act(connection, "set application_name to " .. connection.dialect:literal("neap " .. id))
   return text
 end
 
