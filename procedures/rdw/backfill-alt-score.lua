@@ -65,8 +65,8 @@ step "Count what is to be extracted" {
   run     = function()
     local marks = ("?, "):rep(#scores.result):sub(1, -3)
     local query = ("select count(*) from (%s) as extract"):format(EXTRACT:format(marks))
-    local rows = warehouse():value(query, { arg.from, table.unpack(scores.result) })
-    remark(("%d rows go to %s/%s/MigrateAdHoc/exam_alt_score"):format(rows, env.archive, tenant().prefix))
+    return { path = ("%s/%s/MigrateAdHoc/exam_alt_score"):format(env.archive, tenant().prefix),
+      rows = warehouse():value(query, { arg.from, table.unpack(scores.result) }) }
   end,
 }
 manual "Extract the rows to S3, and wait until all are there" {

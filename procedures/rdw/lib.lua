@@ -93,17 +93,6 @@ end
 
 -- ---- Redshift: its catalog does not say who was granted what, so each statement brings what takes it back ----
 
---- A database that belongs to that user.
-function rdw.create_database(db, name, owner)
-  local database = db:ident(name)
-  if db:value("select count(*) from pg_database where datname = $1", { name }) == 0 then
-    db:execute("create database " .. database, {}, { undo = "drop database " .. database,
-      done = ("select count(*) > 0 from pg_database where datname = '%s'"):format(name) })
-  end
-  db:execute(("alter database %s owner to %s"):format(database, db:ident(owner)), {},
-    { undo = ("alter database %s owner to current_user"):format(database) })
-end
-
 --- A schema which both users reach.
 function rdw.create_schema(db, name, users)
   local schema = db:ident(name)

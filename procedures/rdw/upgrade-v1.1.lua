@@ -99,7 +99,7 @@ step "Set the common properties" {
       rdw.copy_into(doc, sample, { ["app"] = "app", ["tenant"] = "tenant" })
       local noisy = 'logging.level["org.springframework.cloud.config.client.ConfigServicePropertySourceLocator"]'
       rdw.copy_into(doc, sample, { [noisy] = noisy })
-      doc:set('app["school-year"]', env.school_year)
+      doc:set('app["school-year"]', tonumber(env.school_year))
     end)
   end,
 }
@@ -249,7 +249,7 @@ step "Create the users and the database of Redshift" {
     for _, name in ipairs { "ingest", "reporting" } do
       sql.user(db.redshift, env.redshift.users[name], { password = env.secrets["redshift_" .. name] })
     end
-    rdw.create_database(db.redshift, env.redshift.database, env.redshift.users.ingest)
+    sql.database(db.redshift, env.redshift.database, { owner = env.redshift.users.ingest })
   end,
 }
 step "Create the schema of Redshift, and let the users in" {
@@ -262,18 +262,20 @@ step "Create the schema of Redshift, and let the users in" {
     end
   end,
 }
-step "Create the reporting olap schemas" {
-  from = "L272-L286",
+step "Have the schema project as it is for the release" {
+  from = "L272-L279",
   run  = function()
     git.clone(repos.schema)
     git.checkout(repos.schema, arg.schema)
     git.pull(repos.schema)
-    rdw.gradle(repos.schema, { "migrateMigrate_olap", "migrateReporting_olap" })
   end,
+}
+step "Create the reporting olap schemas" {
+  from = "L280-L286",
+  run  = function() rdw.gradle(repos.schema, { "migrateMigrate_olap", "migrateReporting_olap" }) end,
   undo = function()
     db.warehouse:execute "drop database if exists migrate_olap"
     rdw.empty_schema(db.olap, "reporting")
-    git.checkout(repos.schema, "master")
   end,
 }
 step "Let the database users reach the migrate olap schema and write to S3" {
@@ -331,7 +333,7 @@ step "Have the newest schema, and ask both databases what is to be migrated" {
   run  = function()
     git.checkout(repos.schema, "master")
     git.pull(repos.schema)
-    remark(rdw.gradle_info(repos.schema, { "infoWarehouse", "infoReporting" }))
+    return rdw.gradle_info(repos.schema, { "infoWarehouse", "infoReporting" })
   end,
 }
 step "Migrate the warehouse and the reporting data mart" {
