@@ -132,7 +132,7 @@ end
 --- @param id string
 --- @param intent table
 --- @return "done"|"void"|"running"|"unknown"|"partial" verdict
---- @return any detail  done: { upto }
+--- @return any detail  done: { upto, line, gets, said }
 function progress.take(target, id, intent)
   local given = intent.undoes and intent.undo or intent.data
   if given.transaction then return marker.take(target, id, intent) end
@@ -151,7 +151,8 @@ function progress.take(target, id, intent)
     return state.index > 0 and "partial" or "void", ("%d of %d statements are done"):format(state.index, given.statements)
   end
   if state.index < (given.from or 1) then return "void" end
-  return "done", { upto = state.index, line = state.line }
+  return "done", { upto = state.index, line = state.line, gets = state.gets,
+    said = ("%d of %d statements are done, up to line %d"):format(state.index, given.statements, state.line) }
 end
 
 return progress

@@ -250,22 +250,12 @@ local function perform(target, data, given, options)
       if result.upto >= given.outline.statements then return end
       given.gets = result.gets
       following.from, following.line, following.applied = result.upto + 1, result.line, nil
-      scripts.told(target, result, given)
     else
       following.applied = (data.applied or 0) + 1 -- a person has said that what was begun is done
     end
     data = following
     if options.undo then options.undo = { nothing = true } end
   end
-end
-
---- Says where a script goes on.
-function scripts.told(target, result, given)
-  local run = task.context().run
-  if not run.emit then return end
-  run:emit { type = "progress", path = task.context().path, show = target.database,
-    text = ("%s: %d of %d statements are done: goes on with statement %d"):format(target.script, result.upto,
-      given.outline.statements, result.upto + 1) }
 end
 
 --- Carries out a script as `psql -f` or `mysql <` would, statement by statement, stopping at the first that the server
