@@ -25,7 +25,8 @@ local function repository(engine, folder)
   local entry, server = world.entry(engine, folder)
   local place = engine == "postgres" and server.folder or server.socket
   write(folder .. "/procedures/it/environments/lab.yml",
-    ("databases:\n  main: { %s: %s, port: %d, user: %s, database: %s, password: %q }\npolicy: { point_of_no_return: pass }\n")
+    ("databases:\n  main: { %s: %s, port: %d, user: %s, database: %s, password: %q }\n"
+      .. "policy: { point_of_no_return: pass }\n")
       :format(engine, place, server.port, server.user, entry.database, entry.password))
   write(folder .. "/procedures/it/load.sql", script(engine))
   write(folder .. "/procedures/it/load.lua",
