@@ -1,6 +1,7 @@
 /* native.pg: PostgreSQL through libpq's non-blocking calls. */
 #include "pg.h"
 #include "error.h"
+#include "secret.h"
 #include "task.h"
 
 #include <lauxlib.h>
@@ -306,7 +307,7 @@ static int connection_notices(lua_State *L)
 
 	lua_newtable(L);
 	for (size_t i = 0; i < c->notice_count; i++) {
-		lua_pushstring(L, c->notices[i]);
+		secret_push_redacted(L, c->notices[i], strlen(c->notices[i]));
 		lua_rawseti(L, -2, (lua_Integer)i + 1);
 	}
 	lua_pushinteger(L, (lua_Integer)c->notices_lost);

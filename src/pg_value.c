@@ -2,6 +2,7 @@
 #include "error.h"
 #include "pg.h"
 
+#include <errno.h>
 #include <lauxlib.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,14 +54,20 @@ void pg_push_type(lua_State *L, Oid oid)
 
 static void push_number(lua_State *L, enum kind kind, const char *text)
 {
+	bool fits = true;
 	char *end;
 
-	if (kind == INTEGER)
+	if (kind == INTEGER) {
+		errno = 0;
 		lua_pushinteger(L, strtoll(text, &end, 10));
-	else
+		fits = errno == 0;
+	} else {
 		lua_pushnumber(L, strtod(text, &end));
-	if (end == text || *end)
-		error_raise(L, "protocol", "the server sends '%s' for a number", lua_pushfstring(L, "%.40s", text));
+	}
+	if (end == text || *end || !fits) {
+		lua_pushlstring(L, text, strnlen(text, 40));
+		error_raise(L, "protocol", "the server sends '%s' for a number", lua_tostring(L, -1));
+	}
 }
 
 static int digit(char c)

@@ -1,11 +1,11 @@
 /* native.sqlite: a database file through SQLite's C interface. Commits block the loop, by intent: an intent is on
  * the disk before the call that follows it. */
+#include "sqlite.h"
 #include "error.h"
 
 #include <fcntl.h>
 #include <lauxlib.h>
 #include <limits.h>
-#include <sqlite3.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,7 +31,7 @@ struct statement {
 	struct database *database;
 };
 
-static const char *code_name(int code)
+const char *sqlite_code_name(int code)
 {
 #define NAME(code) {code, #code}
 	static const struct {
@@ -79,7 +79,7 @@ static int fail(lua_State *L, struct database *d)
 {
 	int code = d->sqlite ? sqlite3_extended_errcode(d->sqlite) : SQLITE_NOMEM;
 	int cause = d->sqlite ? sqlite3_system_errno(d->sqlite) : 0;
-	const char *name = code_name(code);
+	const char *name = sqlite_code_name(code);
 
 	if (!name)
 		name = lua_pushfstring(L, "SQLITE_%d", code);
@@ -410,19 +410,39 @@ static void create_file(const char *path, mode_t permissions)
 	close(fd);
 }
 
-static void open_file(lua_State *L, struct database *d, int mode, mode_t permissions)
+/* Harmless settings for a file that others may have written: no code in its schema, no writes into SQLite's own tables,
+ * no text taken for a name. */
+static void harden(sqlite3 *sqlite)
+{
+	sqlite3_db_config(sqlite, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+	sqlite3_db_config(sqlite, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+	sqlite3_db_config(sqlite, SQLITE_DBCONFIG_DQS_DML, 0, NULL);
+	sqlite3_db_config(sqlite, SQLITE_DBCONFIG_DQS_DDL, 0, NULL);
+}
+
+int sqlite_connect(const char *path, int flags, int timeout_ms, sqlite3 **sqlite)
+{
+	char resolved[PATH_MAX];
+	bool found = strcmp(path, ":memory:") && resolve(path, resolved);
+	int code = sqlite3_open_v2(found ? resolved : path, sqlite, flags | SQLITE_OPEN_NOFOLLOW, NULL);
+
+	if (code != SQLITE_OK)
+		return code;
+	sqlite3_extended_result_codes(*sqlite, 1);
+	sqlite3_busy_timeout(*sqlite, timeout_ms);
+	harden(*sqlite);
+	return SQLITE_OK;
+}
+
+static void open_file(lua_State *L, struct database *d, int mode, mode_t permissions, int timeout_ms)
 {
 	static const int flags[] = {SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, SQLITE_OPEN_READWRITE,
 				    SQLITE_OPEN_READONLY};
 	char resolved[PATH_MAX];
-	const char *path = d->path;
 
-	if (strcmp(path, ":memory:") && resolve(path, resolved)) {
-		path = resolved;
-		if (mode == 0)
-			create_file(path, permissions);
-	}
-	if (sqlite3_open_v2(path, &d->sqlite, flags[mode] | SQLITE_OPEN_NOFOLLOW, NULL) != SQLITE_OK)
+	if (mode == 0 && strcmp(d->path, ":memory:") && resolve(d->path, resolved))
+		create_file(resolved, permissions);
+	if (sqlite_connect(d->path, flags[mode], timeout_ms, &d->sqlite) != SQLITE_OK)
 		fail(L, d);
 }
 
@@ -434,16 +454,6 @@ static mode_t check_permissions(lua_State *L, const char *text)
 	if (*text < '0' || *text > '7' || *end || permissions > 0777)
 		luaL_error(L, "permissions '%s' are not octal, as \"0600\" is", text);
 	return permissions;
-}
-
-/* Harmless settings for a file that others may have written: no code in its schema, no writes into SQLite's own tables,
- * no text taken for a name. */
-static void harden(sqlite3 *sqlite)
-{
-	sqlite3_db_config(sqlite, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
-	sqlite3_db_config(sqlite, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
-	sqlite3_db_config(sqlite, SQLITE_DBCONFIG_DQS_DML, 0, NULL);
-	sqlite3_db_config(sqlite, SQLITE_DBCONFIG_DQS_DDL, 0, NULL);
 }
 
 /* Pushes options[name], or nil. */
@@ -486,10 +496,7 @@ static int sqlite_open(lua_State *L)
 	luaL_setmetatable(L, DATABASE);
 	lua_newtable(L);
 	lua_setiuservalue(L, -2, 1);
-	open_file(L, d, mode, permissions);
-	sqlite3_extended_result_codes(d->sqlite, 1);
-	sqlite3_busy_timeout(d->sqlite, (int)(timeout * 1000));
-	harden(d->sqlite);
+	open_file(L, d, mode, permissions, (int)(timeout * 1000));
 	return 1;
 }
 

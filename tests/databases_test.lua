@@ -19,7 +19,9 @@ describe("a database of an environment", function()
     return failure.message
   end
 
-  local function built(entry) return load("hosts: { jump: { ssh: j } }\ndatabases:\n  main: " .. entry).databases.main end
+  local function built(entry)
+    return load("hosts: { jump: { ssh: j } }\ndatabases:\n  main: " .. entry).databases.main
+  end
 
   it("says where it is by a host, a service, a folder of sockets", function()
     local main = built "{ postgres: db.example.org, port: 5433, user: app, read_timeout: 3h }"

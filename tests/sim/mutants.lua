@@ -110,4 +110,11 @@ return {
   { name = "a run is closed without saying what was given up", module = "run",
     text = [[remaining[#remaining + 1] =]],
     replacement = [[remaining[1] =]] },
+  { name = "a summary stands for a step that begins anew", module = "summary",
+    text = [[record.attempt ~= 1 or record.undoes or]],
+    replacement = "record.undoes or" },
+  { name = "a summary leaves out the effects", module = "summary",
+    text = [[  table.insert(self.lines, ("%d %d\n"):format(intent.seq, record.seq))
+]],
+    replacement = "" },
 }

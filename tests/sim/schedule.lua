@@ -1,6 +1,7 @@
 --- Carries one schedule out: life after life until its run is closed, then judges what stands.
 local clock    = require "native.clock"
 local crypto   = require "native.crypto"
+local data     = require "neap.engine.data"
 local fault    = require "native.error"
 local fold     = require "neap.engine.fold"
 local journal  = require "neap.engine.journal"
@@ -9,12 +10,15 @@ local process  = require "tests.sim.process"
 local rollback = require "neap.engine.rollback"
 local run      = require "neap.engine.run"
 local spec     = require "tests.sim.spec"
+local summary  = require "neap.engine.summary"
 local task     = require "native.task"
 local world    = require "tests.sim.world"
 
 require "tests.sim.kinds"
 
 local schedule = {}
+
+summary.least = 1 -- each step that is over is summed up
 
 local LIVES = 14 -- undisturbed ones, after which a run must be closed
 
@@ -141,6 +145,23 @@ end
 
 -- ---- the judgement ----
 
+local function outlined(reader, number)
+  return fold.new(reader:source(function() return number end))
+end
+
+--- Who takes the run up from summaries is told what all its records come to.
+local function check_summaries(w, reader, number)
+  local short, whole = outlined(reader, number), outlined(reader, number)
+  reader:read(number):each(function(outline) short:add(outline) end, function(note) short:add_summary(note) end)
+  for _, entry in ipairs(w.store.by_run[number]) do whole:add(reader:outline(entry.line)) end
+  for _, part in ipairs { "step_order", "finished", "standing", "kept", "took" } do
+    if not data.same(short[part], whole[part]) then violated(w, "by summaries it is another state: %s", part) end
+  end
+  for place in pairs(whole.places) do
+    if not short.places[place] then violated(w, "the summaries do not name the place %s", place) end
+  end
+end
+
 local function check_chain(w)
   for number in ipairs(w.store.by_run) do
     local head, state = "", fold.new()
@@ -153,6 +174,7 @@ local function check_chain(w)
       state:in_place()
       state:point_of_no_return()
     end
+    check_summaries(w, reader, number)
     local ok, failure = pcall(reader.verify, reader, number)
     if not ok then violated(w, "the journal does not verify: %s", tostring(failure)) end
   end

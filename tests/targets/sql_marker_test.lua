@@ -98,8 +98,8 @@ for _, case in ipairs(CASES) do
         if engine == "postgres" then
           server.sql "select pg_terminate_backend(pid) from pg_stat_activity where state = 'idle in transaction'"
         else
-          for id in server.sql("select trx_mysql_thread_id from information_schema.innodb_trx where trx_rows_modified > 1")
-            :gmatch "%d+" do server.sql("kill " .. id) end
+          local living = "select trx_mysql_thread_id from information_schema.innodb_trx where trx_rows_modified > 1"
+          for id in server.sql(living):gmatch "%d+" do server.sql("kill " .. id) end
         end
         release()
         local _, verdict = taking:wait()
@@ -162,7 +162,8 @@ for _, case in ipairs(CASES) do
         truthy(failure.kind == "conflict" or failure.kind == "timeout")
         equal({ take "a", count() }, { "void", "0" })
         local running = engine == "postgres"
-          and "select count(*) from pg_stat_activity where query like '%pg_sleep(30)%' and state = 'active' and pid <> pg_backend_pid()"
+          and "select count(*) from pg_stat_activity where query like '%pg_sleep(30)%' and state = 'active' " ..
+            "and pid <> pg_backend_pid()"
           or "select count(*) from information_schema.processlist where info like 'select sleep(30)'"
         equal(world.sql(engine, running), "0\n")
         marker.transaction("main", call "b", add)

@@ -8,7 +8,8 @@ local SETUP = {
   postgres = [[drop table if exists items, kept; drop type if exists mood; create type mood as enum ('sad', 'happy');
     create table items (id int, part text, price numeric(10,2), at timestamptz, data bytea, tags text[], m mood,
       doubled int generated always as (id * 2) stored, primary key (id, part));
-    insert into items values (1, 'a', 1.5, '2020-01-01 00:00Z', '\x00ff', '{x,"y z"}', 'sad'), (2, 'b', null, null, null, null, null)]],
+    insert into items values (1, 'a', 1.5, '2020-01-01 00:00Z', '\x00ff', '{x,"y z"}', 'sad'),
+      (2, 'b', null, null, null, null, null)]],
   mysql = [[drop table if exists items, kept;
     create table items (id int, part varchar(20), price decimal(10,2), at datetime(3), data blob, tags varchar(40), m
       enum('sad', 'happy'), doubled int as (id * 2) stored, primary key (id, part));
@@ -49,7 +50,8 @@ for _, engine in ipairs { "postgres", "mysql" } do
       local tags = engine == "postgres" and 'sql.array { "p", "q\\"r" }' or '"p,q"'
       there_and_back(([[
         sql.rows(db, "items", { key = { "id", "part" }, rows = {
-          { id = 1, part = "a", price = 2, data = sql.bytes("\0\1\2"), m = "happy", tags = %s, at = "2021-02-03 04:05:06Z" },
+          { id = 1, part = "a", price = 2, data = sql.bytes("\0\1\2"), m = "happy", tags = %s,
+            at = "2021-02-03 04:05:06Z" },
           { id = 3, part = "c'\"", price = 0.1, data = sql.null, m = sql.null, tags = sql.null, at = sql.null },
         } })
       ]]):format(tags):gsub("06Z", engine == "mysql" and "06" or "06Z"), function(effects)
@@ -62,7 +64,8 @@ for _, engine in ipairs { "postgres", "mysql" } do
     end)
 
     it("are found as wanted the second time", function()
-      local text = [[sql.rows(db, "items", { key = { "id", "part" }, rows = { { id = 1, part = "a", price = 1.5, m = "sad" } } })]]
+      local text = [[sql.rows(db, "items", { key = { "id", "part" },
+        rows = { { id = 1, part = "a", price = 1.5, m = "sad" } } })]]
       local trial = world.trial(engine, folder, { text })
       equal(trial:plan().phases[1].steps[1].effects[1].sign, "=")
       trial:run "done"
@@ -78,7 +81,8 @@ for _, engine in ipairs { "postgres", "mysql" } do
     end)
 
     it("are changed and taken away by a condition", function()
-      there_and_back([[sql.rows(db, "items", { key = { "id", "part" }, where = "id > $1", params = { 0 }, set = { price = 7 } })]],
+      there_and_back([[sql.rows(db, "items", { key = { "id", "part" }, where = "id > $1", params = { 0 },
+        set = { price = 7 } })]],
         function(effects)
           equal(effects[1].after_text, "id=1 part=a price=7.00\nid=2 part=b price=7.00\n")
           equal(value "select count(*) from items where price = 7", "2")
@@ -138,7 +142,8 @@ for _, engine in ipairs { "postgres", "mysql" } do
         fs.write(folder .. "/in.csv", "3,c\n4,\"d,d\"\n", { mode = "0644" })
         local trial = world.trial(engine, folder, { ([[
           local statement = "copy copied from stdin (format csv)"
-          local first = sql.copy_in(db, statement, { text = "1,a\n2,b\n", undo = "delete from copied where n in (1, 2)" })
+          local first = sql.copy_in(db, statement, { text = "1,a\n2,b\n",
+            undo = "delete from copied where n in (1, 2)" })
           sql.copy_in(db, statement, { file = "%s/in.csv", undo = "delete from copied where n in (3, 4)" })
           local n = 5
           sql.copy_in(db, statement, { undo = "delete from copied where n > 4", from = function()
@@ -158,7 +163,8 @@ for _, engine in ipairs { "postgres", "mysql" } do
 
       it("are copied in whole or not at all", function()
         world.sql(engine, "drop table if exists copied; create table copied (n int)")
-        local trial = world.trial(engine, folder, { [[sql.copy_in(db, "copy copied from stdin", { text = "1\n2\nx\n" })]] })
+        local trial = world.trial(engine, folder,
+          { [[sql.copy_in(db, "copy copied from stdin", { text = "1\n2\nx\n" })]] })
         trial:run "failed"
         matches(trial:failure().message, "was rolled back: invalid input syntax")
         equal(world.sql(engine, "select count(*) from copied"), "0\n")
@@ -181,7 +187,8 @@ for _, engine in ipairs { "postgres", "mysql" } do
       local path = ("/tmp/neap-unload-%s-%d"):format(engine, require("native.process").pid())
       local text = engine == "postgres" and "copy (select id from items order by id) to '%s'"
         or "select id from items order by id into outfile '%s'"
-      local trial = world.trial(engine, folder, { ([[sql.unload(db, %q, nil, { keep = "a file" })]]):format(text:format(path)) })
+      local trial = world.trial(engine, folder,
+        { ([[sql.unload(db, %q, nil, { keep = "a file" })]]):format(text:format(path)) })
       equal(trial:plan().phases[1].steps[1].effects[1].certainty, "opaque")
       equal(fs.exists(path), false)
       trial:run "done"

@@ -21,7 +21,9 @@ local function dump_mysql(server)
     "--user=root", "--databases", "neap_test" }, { reads = true, env = { MYSQL_PWD = server.password }, input = "" })
   assert(result.status == 0, result.err)
   local users = {}
-  for user in server.sql("select concat(quote(user), '@', quote(host)) from mysql.user where user in ('writer', 'newcomer') order by 1"):gmatch "[^\n]+" do
+  local accounts = server.sql("select concat(quote(user), '@', quote(host)) from mysql.user " ..
+    "where user in ('writer', 'newcomer') order by 1")
+  for user in accounts:gmatch "[^\n]+" do
     users[#users + 1] = server.sql("show grants for " .. user) .. server.sql("show create user " .. user)
   end
   return result.out .. table.concat(users) .. server.sql "show databases":gsub("neap\n", "")
@@ -92,7 +94,8 @@ for _, engine in ipairs { "postgres", "mysql" } do
     local function can_login(trial, user, password)
       local server = trial.server
       local argv = engine == "postgres"
-        and { "psql", "-XAtq", "-h", "127.0.0.1", "-p", tostring(server.port), "-U", user, "-d", "postgres", "-c", "select 1" }
+        and { "psql", "-XAtq", "-h", "127.0.0.1", "-p", tostring(server.port), "-U", user, "-d", "postgres", "-c",
+          "select 1" }
         or { "mariadb", "--no-defaults", "--ssl=0", "--host=127.0.0.1", "--port=" .. server.port, "--user=" .. user,
           "-e", "select 1" }
       return process.run(argv, { reads = true, env = { PGPASSWORD = password, MYSQL_PWD = password }, input = "" })
@@ -124,8 +127,8 @@ for _, engine in ipairs { "postgres", "mysql" } do
       it("changes attributes and settings of a role, and back", function()
         there_and_back([[sql.role(db, "writer", { createdb = true, connection_limit = 7,
           settings = { search_path = "public, \"odd, name\"", work_mem = "8MB" } })]], function()
-          equal(world.sql(engine, "select rolcreatedb, rolconnlimit, rolcanlogin from pg_roles where rolname = 'writer'"),
-            "t|7|t\n")
+          equal(world.sql(engine, "select rolcreatedb, rolconnlimit, rolcanlogin from pg_roles " ..
+            "where rolname = 'writer'"), "t|7|t\n")
           equal(world.sql(engine, "select unnest(setconfig) from pg_db_role_setting where setrole = 'writer'::regrole"),
             'search_path=public, "odd, name"\nwork_mem=8MB\n')
         end)
@@ -140,7 +143,8 @@ for _, engine in ipairs { "postgres", "mysql" } do
       it("grants on all tables of a schema, and revokes what was not there before", function()
         there_and_back([[sql.grant(db, { "select", "insert" }, { tables_in = "app" }, "writer")
           sql.grant(db, "usage", { schema = "app" }, "writer")
-          sql.grant(db, "create", { database = "postgres" }, "writer", { with_grant_option = true })]], function(_, effects)
+          sql.grant(db, "create", { database = "postgres" }, "writer", { with_grant_option = true })
+        ]], function(_, effects)
           equal(effects[1].before_text, "a: SELECT\n")
           equal(effects[1].after_text, "a: INSERT, SELECT\nb: INSERT, SELECT\n")
           equal(world.sql(engine, [[select has_table_privilege('writer', 'app.b', 'insert'),

@@ -1,12 +1,12 @@
 --- `neap resume`: goes on with a run that stopped, after asking the targets what became of what is in doubt.
 local answer   = require "neap.cli.answer"
-local attend   = require "neap.cli.attend"
 local choice   = require "neap.cli.choice"
 local client   = require "neap.cli.client"
 local confirm  = require "neap.cli.confirm"
 local failure  = require "neap.cli.failure"
 local outside  = require "neap.cli.outside"
 local standing = require "neap.cli.standing"
+local take_up  = require "neap.cli.take_up"
 local view     = require "neap.cli.view.standing"
 
 local resume = {
@@ -36,8 +36,7 @@ local function join(options, found, model)
     failure.wrong_use(("run %d goes on, and asks who attends it"):format(found.run),
       ("neap resume %d --env %s"):format(found.run, found.environment))
   end
-  local attending = attend.new { console = options.console, environment = found.environment }
-  attending:replay(model.records)
+  local attending = take_up.attending(options, found, model)
   return attending:report(attending:during(function(request)
     return client.attend(request, found.folder, found.run, model.last.seq, options.console.may_ask)
   end, { state = found.folder }))
@@ -50,15 +49,7 @@ function resume.run(options)
   if not options.console.json then options.console:tell(view.resume(model, options.console.err)) end
   if model.alive and client.is_living(found.folder) then return join(options, found, model) end
   local given = answer.given(options, model)
-  confirm.start(options, found.environment, model.policy, "resume")
-  local attending = attend.new { console = options.console, environment = found.environment }
-  attending:replay(model.records)
-  local outcome = failure.leased(found.folder, found.environment, function()
-    return attending:during(client.calling("resume", options),
-      { state = found.folder, run = found.run, on_conflict = options.on_conflict, answer = given,
-        outside_window = outside.reason(options), after = model.last and model.last.seq })
-  end)
-  return attending:report(outcome)
+  return take_up.start("resume", options, found, model, { answer = given, outside_window = outside.reason(options) })
 end
 
 return resume

@@ -1,10 +1,8 @@
 --- `neap rollback`: puts back what a run changed, newest first.
-local attend   = require "neap.cli.attend"
 local choice   = require "neap.cli.choice"
-local client   = require "neap.cli.client"
 local confirm  = require "neap.cli.confirm"
-local failure  = require "neap.cli.failure"
 local standing = require "neap.cli.standing"
+local take_up  = require "neap.cli.take_up"
 local view     = require "neap.cli.view.standing"
 
 local rollback = {
@@ -30,15 +28,7 @@ function rollback.run(options)
   local found = choice.open_run(options.run, options)
   local model = standing.of(found)
   if not options.console.json then options.console:tell(view.rollback(model, options.console.err)) end
-  confirm.start(options, found.environment, model.policy, "rollback")
-  local attending = attend.new { console = options.console, environment = found.environment }
-  attending:replay(model.records)
-  local outcome = failure.leased(found.folder, found.environment, function()
-    return attending:during(client.calling("rollback", options),
-      { state = found.folder, run = found.run, to = options.to, on_conflict = options.on_conflict,
-        after = model.last and model.last.seq })
-  end)
-  return attending:report(outcome)
+  return take_up.start("rollback", options, found, model, { to = options.to })
 end
 
 return rollback

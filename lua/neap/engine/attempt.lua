@@ -3,7 +3,6 @@ local branches = require "neap.engine.branch"
 local data     = require "neap.engine.data"
 local fault    = require "native.error"
 local recover  = require "neap.engine.recover"
-local secret   = require "native.secret"
 local task     = require "native.task"
 
 local attempt = {}
@@ -29,18 +28,6 @@ local function begin(run, step, path, fields)
   return run.state:step(path)
 end
 
---- A failure as the journal keeps it.
---- @param failure any
---- @return table
-function attempt.plain_failure(failure)
-  if not fault.is(failure) then return { kind = "mistake", message = secret.redact(tostring(failure)) } end
-  local plain = {}
-  for _, key in ipairs { "kind", "message", "where", "host", "code", "output", "hint" } do
-    plain[key] = type(failure[key]) ~= "table" and failure[key] or nil
-  end
-  return plain
-end
-
 --- Runs fn(...) as an attempt at `path`, unless it is done already. Returns its result, which is plain data.
 --- @param run table
 --- @param step table     definition; step.disposition says what a rollback does with it
@@ -64,7 +51,7 @@ function attempt.run(run, step, path, options, fn, ...)
   if not ok then
     if not attempt.interrupts(result) then
       run.writer:write { type = "end", of = current.seq, path = path, status = "failed",
-        failure = attempt.plain_failure(result) }
+        failure = data.failure(result) }
     end
     error(result, 0)
   end

@@ -1,9 +1,10 @@
 --- Whether a journal is whole, and its records for those who look at it elsewhere. The chain of hashes finds every record
 --- that is altered, removed or out of order; that a whole journal was written anew is found by the heads that each run
 --- leaves in the machine's log of authorizations (an anchor), which the group of the environment cannot rewrite.
-local crypto = require "native.crypto"
-local fault  = require "native.error"
-local json   = require "native.json"
+local crypto  = require "native.crypto"
+local fault   = require "native.error"
+local json    = require "native.json"
+local summary = require "neap.engine.summary"
 
 local audit = {}
 
@@ -58,13 +59,24 @@ local function resolved(store, value)
   return copy
 end
 
+--- Takes a record in; false: it is a summary, and the records before it come to something else.
+local function sums_up(summed, record, line)
+  if record.type ~= "note" or record.kind ~= "summary" then
+    summed:add(record, line)
+    return true
+  end
+  local right = summed:bears_out(record)
+  summed:written(record.seq)
+  return right
+end
+
 --- Calls each(entry, record) for the records of a run, in order. Raises kind "journal" at the first that is not whole.
 --- @param store table
 --- @param run integer
 --- @param each? fun(entry: table, record: table)
 --- @return { run: integer, records: integer, head: string, hashes: string[], closed: boolean }
 function audit.run(store, run, each)
-  local found = { run = run, records = 0, head = "", hashes = {}, closed = false }
+  local found, summed = { run = run, records = 0, head = "", hashes = {}, closed = false }, summary.new()
   local function refuse(why)
     fault.raise { kind = "journal", where = "", message = ("the journal of run %d is damaged: record %d %s"):format(run,
       found.records, why), hint = "restore journal.db from a copy; do not resume on it" }
@@ -76,6 +88,7 @@ function audit.run(store, run, each)
     local record = json.decode(entry.line)
     local ok, whole = pcall(resolved, store, record)
     if not ok then refuse(fault.is(whole) and whole.message or tostring(whole)) end
+    if not sums_up(summed, whole, entry.line) then refuse "is not what the records before it come to" end
     found.head, found.hashes[found.records], found.closed = entry.hash, entry.hash, record.type == "close"
     if each then each(entry, whole) end
   end

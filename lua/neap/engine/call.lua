@@ -5,7 +5,6 @@ local data     = require "neap.engine.data"
 local fault    = require "native.error"
 local kinds    = require "neap.engine.kinds"
 local points   = require "native.fault"
-local secret   = require "native.secret"
 local settle   = require "neap.engine.settle"
 local task     = require "native.task"
 
@@ -27,10 +26,9 @@ function call.inside(branch, fields, fn, ...)
   return table.unpack(results, 1, results.n)
 end
 
-local function remember(failure)
-  if not fault.is(failure) then return { kind = "mistake", message = secret.redact(tostring(failure)) } end
-  return { kind = failure.kind, message = failure.message, where = failure.where, host = failure.host,
-    code = failure.code, output = failure.output, hint = failure.hint }
+--- Looks who the target is, where its kind can tell; raises where it is another than the one this run was made for.
+function call.meet(branch, kind, target)
+  if kind.meet then call.inside(branch, { inside = true }, kind.meet, target) end
 end
 
 --- Writes the end of an effect.
@@ -54,7 +52,7 @@ local function settle_at_once(branch, kind, intent, failure, over)
     local verdict, detail = call.settle(branch, kind, asked, patience, function() end)
     if verdict == "done" or verdict == "void" or verdict == "partial" then
       call.finish(branch, intent, verdict, { how = "settled", result = verdict == "done" and detail or nil,
-        failure = verdict ~= "done" and remember(failure) or nil })
+        failure = verdict ~= "done" and data.failure(failure) or nil })
     end
     return verdict, detail
   end)
@@ -65,11 +63,11 @@ local function call_failed(branch, kind, intent, failure, begun)
   if fault.is(failure) and (failure.kind == "fenced" or failure.kind == "journal") then error(failure, 0) end
   local refused = fault.is(failure) and DEFINITE[failure.kind] and failure.code ~= "diverged"
   if refused and begun == 0 then
-    call.finish(branch, intent, "failed", { how = "reply", failure = remember(failure) })
+    call.finish(branch, intent, "failed", { how = "reply", failure = data.failure(failure) })
     error(failure, 0)
   end
   if kind.class == "action" and fault.is(failure, "remote") then
-    call.finish(branch, intent, "partial", { how = "reply", failure = remember(failure) })
+    call.finish(branch, intent, "partial", { how = "reply", failure = data.failure(failure) })
     error(failure, 0)
   end
   local verdict, detail = settle_at_once(branch, kind, intent, failure, refused)
@@ -105,6 +103,7 @@ end
 function call.carry_out(branch, kind, intent, act, verify)
   local writer = branch.run.writer
   branch:check_going_on()
+  call.meet(branch, kind, intent.target)
   sign(branch, kind, intent)
   if writer.full then error(writer.full, 0) end
   if kind.prepare then

@@ -1,5 +1,6 @@
 --- Plain data: what a target, a state or a result may be. Copy, compare, and a form that JSON can carry.
 local crypto = require "native.crypto"
+local fault  = require "native.error"
 local json   = require "native.json"
 local secret = require "native.secret"
 
@@ -138,6 +139,20 @@ function data.shown(value)
   local copy = setmetatable({}, type(meta) == "table" and meta or nil)
   for key, item in pairs(value) do rawset(copy, key, data.shown(item)) end
   return copy
+end
+
+local SAID_OF_FAILURE = { "kind", "message", "where", "host", "code", "output", "hint" }
+
+--- A failure as the journal keeps it, and as it goes to a run's clients.
+--- @param failure any
+--- @return table
+function data.failure(failure)
+  if not fault.is(failure) then return { kind = "mistake", message = secret.redact(tostring(failure)) } end
+  local plain = {}
+  for _, key in ipairs(SAID_OF_FAILURE) do
+    plain[key] = type(failure[key]) ~= "table" and failure[key] or nil
+  end
+  return plain
 end
 
 --- An earlier state in the light of a later one: where that has a secret, what stood there before is one, too.

@@ -2,6 +2,7 @@
 --- over, or left as it is.
 local attempt  = require "neap.engine.attempt"
 local branches = require "neap.engine.branch"
+local data     = require "neap.engine.data"
 local estimate = require "neap.engine.estimate"
 local fan_out  = require "neap.engine.fan_out"
 local fault    = require "native.error"
@@ -53,7 +54,7 @@ end
 local function question(self, step, failure, notice)
   local ended = outcome.of(self, "stopped", failure)
   local shown = in_place(ended)
-  shown.failure, shown.step, shown.run = attempt.plain_failure(failure), ended.step, ended.run
+  shown.failure, shown.step, shown.run = data.failure(failure), ended.step, ended.run
   shown.undo_seconds = estimate.undo(self.state)
   shown.point_of_no_return, shown.has_check = ended.point_of_no_return, step.check ~= nil
   return { kind = "failure", path = step.title, options = decide.OPTIONS, shown = shown, notice = notice,

@@ -57,6 +57,7 @@ end
 local function open_brackets(branch)
   for _, bracket in ipairs(branch.brackets) do
     if not bracket.opened then
+      call.meet(branch, bracket.kind, bracket.target)
       bracket.opened = true
       local record = branch.run.writer:append {
         type = "intent", path = branch.path, attempt = branch.attempt, kind = bracket.kind.name,

@@ -49,12 +49,16 @@ local function real_failures(failures)
   return real
 end
 
---- Raises for what failed: the failure itself where it is one, else a summary that names them all.
-local function raise(failures, total)
-  local first = failures[1].failure
+--- A branch that was interrupted, which may be in doubt, is no failure that could be let pass.
+local function raise_interrupts(failures)
   for _, one in ipairs(failures) do
     if attempt.interrupts(one.failure) then error(one.failure, 0) end
   end
+end
+
+--- Raises for what failed: the failure itself where it is one, else a summary that names them all.
+local function raise(failures, total)
+  local first = failures[1].failure
   if #failures == 1 then error(first, 0) end
   local names, lines = {}, {}
   for _, one in ipairs(failures) do
@@ -91,6 +95,7 @@ function fan_out.run(parent, items, options, fn)
   writer.shared = writer.shared - 1
   if not ok then error(failures, 0) end
   failures = real_failures(failures)
+  raise_interrupts(failures)
   if #failures > (options.max_failures or 0) then raise(failures, #items) end
   return results
 end

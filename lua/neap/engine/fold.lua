@@ -4,9 +4,10 @@
 --- What has ended lies in the journal, not here: of a step that is done stay the numbers of its records, of its effects
 --- that are in place as well, and `step` and `effect` read them again. Outlines of records will do to fold: `complete` then
 --- fetches what is left open whole.
-local clock = require "native.clock"
-local data  = require "neap.engine.data"
-local json  = require "native.json"
+local chain   = require "native.sqlite_chain"
+local data    = require "neap.engine.data"
+local json    = require "native.json"
+local summary = require "neap.engine.summary"
 
 local fold = {}
 fold.__index = fold
@@ -141,12 +142,14 @@ function on.saw(state, record)
   table.insert(step.recorded, { type = "saw", seq = record.seq, digest = record.digest, result = record.result })
 end
 
+local function place_of(record) return record.place_text or record.place ~= nil and json.encode(record.place) end
+
 function on.intent(state, record)
   local effect = {}
   for key, value in pairs(record) do effect[key] = value end
   effect.type, effect.status = "effect", "intended"
   state.effects[record.seq] = effect
-  local place = record.place_text or record.place ~= nil and json.encode(record.place)
+  local place = place_of(record)
   if place then state.places[place] = record.seq end
   if record.disposition == "irreversible" then table.insert(state.irreversible, record.seq) end
   local step = attempt_of(state, record.path)
@@ -191,17 +194,12 @@ local function in_place(effect)
     and (effect.status == "done" or effect.status == "partial" or effect.status == "intended")
 end
 
-local function seconds_between(from, to)
-  if not from or not to or from == to then return 0 end
-  return math.max((clock.parse(to) or 0) - (clock.parse(from) or 0), 0)
-end
-
 local function let_stand(state, effect)
   state.standing[effect.seq] = effect.end_seq
   if effect.disposition == "irreversible" then
     state.undo_seconds = 0
   elseif effect.disposition ~= "keep" and state.undo_seconds then
-    state.undo_seconds = state.undo_seconds + seconds_between(effect.time, effect.ended)
+    state.undo_seconds = state.undo_seconds + summary.seconds_between(effect.time, effect.ended)
   end
 end
 
@@ -212,10 +210,7 @@ end
 local function finish(state, step)
   state.steps[step.path], state.attempts[step.seq] = nil, nil
   state.finished[step.path] = step.seq << 32 | step.end_seq
-  local same_second = step.started and step.ended and step.started:sub(1, 19) == step.ended:sub(1, 19)
-  if not same_second and not step.interrupted and not step.undoes then
-    state.took[step.path] = seconds_between(step.started, step.ended)
-  end
+  if not step.interrupted and not step.undoes then state.took[step.path] = summary.took(step.started, step.ended) end
 end
 
 --- Leaves what a step recorded to the journal; what ended half way stays.
@@ -293,6 +288,16 @@ function fold:add(record)
   local take = on[record.type]
   self.seq, self.last = record.seq, record
   if take then take(self, record) end
+end
+
+--- Takes a summary in, in place of the records that it stands for: as outlines do, it leaves what they hold to the journal.
+--- @param note table
+function fold:add_summary(note)
+  chain.add(note.over, self.step_order, self.finished, self.standing)
+  for path, seconds in pairs(note.took or {}) do self.took[path] = seconds end
+  for _, seq in ipairs(note.places or {}) do self.places[place_of(self.source.outline(seq))] = seq end
+  if self.undo_seconds then self.undo_seconds = self.undo_seconds + note.undo_seconds end
+  self:add(note)
 end
 
 --- @param records table[]
@@ -433,7 +438,7 @@ function fold:seconds_to_undo()
   for _, one in ipairs(effects) do
     if one.disposition ~= "keep" and (not point or one.seq > point.seq) then
       local ended = one.ended or self.standing[one.seq] and self.source.outline(self.standing[one.seq]).time
-      local seconds = seconds_between(one.time, ended)
+      local seconds = summary.seconds_between(one.time, ended)
       total = total + seconds
       if self.standing[one.seq] then self.undo_seconds = self.undo_seconds + seconds end
     end

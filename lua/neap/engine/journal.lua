@@ -7,6 +7,7 @@ local json    = require "native.json"
 local points  = require "native.fault"
 local secret  = require "native.secret"
 local store   = require "neap.engine.store"
+local summary = require "neap.engine.summary"
 local task    = require "native.task"
 
 local journal = {}
@@ -76,24 +77,78 @@ local function refuse(run, seq)
     hint = "restore journal.db from a copy; do not resume on it" }
 end
 
---- Verifies the run's hash chain; raises kind "journal" at the first record that is altered, missing or out of order.
---- @param run integer
---- @param each? fun(outline: table, line: string)  told of each record, before the chain is known to hold to its end
---- @return integer count
---- @return string head
-function journal:verify(run, each)
-  local count, head, line = 0, "", nil
-  for entry in self.store:records(run) do
-    count, line = count + 1, entry.line
-    if entry.seq ~= count or not crypto.follows(head, line, entry.hash) then refuse(run, count) end
-    if each then each(self:outline(line), line) end
-    head = entry.hash
-  end
+--- What a check of the run's hash chain has found; raises kind "journal" at the first record that is altered, missing or out
+--- of order.
+local function result_of(self, check, run)
+  local count, head, broken = check:result()
+  if broken then refuse(run, count) end
   -- the last record's hash stands for all before it, so its own number stands for theirs
-  local last = line and json.decode(line)
+  local last = count > 0 and json.decode(self.store:record(run, count))
   if last and (last.seq ~= count or last.run ~= run) then refuse(run, count) end
   return count, head
 end
+
+--- Verifies the run's hash chain; raises kind "journal" at the first record that is altered, missing or out of order.
+--- @param run integer
+--- @return integer count
+--- @return string head
+function journal:verify(run)
+  local check <close> = self.store:chain(run)
+  return result_of(self, check, run)
+end
+
+--- The run's summaries, oldest first. A record that only looks like one is passed over.
+local function summaries_of(self, run)
+  local list, seq = {}, self.store:last_with(run, math.maxinteger, summary.MARK)
+  while seq do
+    local record = self:decode(self.store:record(run, seq))
+    local found = record.type == "note" and record.kind == "summary"
+    if found then table.insert(list, 1, record) end
+    local before = found and record.earlier or not found and self.store:last_with(run, seq, summary.MARK)
+    if before and before >= seq then refuse(run, seq) end
+    seq = before
+  end
+  return list
+end
+
+local reading = {}
+reading.__index = reading
+
+--- Begins to read a run that is to be taken up: `result` says whether its chain holds.
+--- @param run integer
+--- @return table reading
+function journal:read(run)
+  return setmetatable({ journal = self, run = run, check = self.store:chain(run) }, reading)
+end
+
+--- Tells of the run's records in order; where there is a summary, of that in place of those that it stands for.
+--- @param record fun(outline: table, line: string)
+--- @param over fun(note: table)
+function reading:each(record, over)
+  local after = 0
+  local function tell(before)
+    for entry in self.journal.store:records(self.run, after, before) do
+      record(self.journal:outline(entry.line), entry.line)
+    end
+  end
+  for _, note in ipairs(summaries_of(self.journal, self.run)) do
+    if note.first > after + 1 then tell(note.first) end
+    over(note)
+    after, self.summary = note.seq, note.seq
+  end
+  tell()
+end
+
+--- Raises kind "journal" where the chain does not hold, whatever was read of it.
+--- @return integer count
+--- @return string head
+function reading:result()
+  if not self.count then self.count, self.head = result_of(self.journal, self.check, self.run) end
+  return self.count, self.head
+end
+
+--- May be called twice.
+function reading:close() self.check:close() end
 
 --- The runs, newest first: { run, procedure, arguments, actor, started, ended, outcome, uid }.
 function journal:runs()
@@ -122,7 +177,7 @@ local NAMES = {
   version = true, class = true, witness = true, status = true, of = true, how = true, uid = true, environment = true,
   procedure = true, call = true, digest = true, disposition = true, bracket = true, opened_by = true, direction = true,
   outcome = true, title = true, number = true, options = true, choice = true, head = true, plan = true,
-  snapshot = true, undoes = true, actor = true,
+  snapshot = true, undoes = true, actor = true, over = true,
 }
 
 --- Fields that are read by people: a secret in them is replaced by its mark. In all others it is sealed.
@@ -150,26 +205,38 @@ local function chain(self, batch, record)
   self.hashes[record] = self.head
   batch[#batch + 1] = { seq = self.seq, hash = self.head, line = line }
   batch.close = batch.close or record.type == "close"
-  return record
+  return record, line
+end
+
+--- The same, and behind it the summary that may be due.
+local function chain_summed(self, batch, record)
+  local _, line = chain(self, batch, record)
+  table.insert(self.told, record)
+  self.summary:add(record, line)
+  local note = self.summary:due()
+  if not note then return end
+  table.insert(self.told, (chain(self, batch, note)))
+  self.summary:written(note.seq)
 end
 
 --- Takes the lease for a run (nil: a new one) and returns its writer; first(run) gives the records to begin with.
 --- @param run integer?
 --- @param first fun(run: integer): table[]
 --- @param on_record fun(record: table, hash: string)  told of each record once it is durable
---- @param on_known? fun(outline: table, line: string)  told of each record that the run has
+--- @param read? table  what journal.read has read of the run
 --- @return table writer
-function journal:take(run, first, on_record, on_known)
+function journal:take(run, first, on_record, read)
+  local seq, head = 0, ""
+  if run and read then seq, head = read:result() elseif run then seq, head = self:verify(run) end
   local self_writer = setmetatable({
-    journal = self, store = self.store, on_record = on_record, seq = 0, head = "",
+    journal = self, store = self.store, on_record = on_record, seq = seq, head = head, told = {},
+    summary = summary.new(read and read.summary),
     hashes = setmetatable({}, { __mode = "k" }), -- of the records that are not told of yet
   }, writer)
-  if run then self_writer.seq, self_writer.head = self:verify(run, on_known) end
-  self_writer.told = {}
   self_writer.run, self_writer.token = self.store:take(run, function(number, token)
     self_writer.run, self_writer.token = number, token
     local batch = new_batch(self_writer)
-    for _, record in ipairs(first(number)) do table.insert(self_writer.told, chain(self_writer, batch, record)) end
+    for _, record in ipairs(first(number)) do chain_summed(self_writer, batch, record) end
     return batch
   end)
   self_writer.batch = new_batch(self_writer)
@@ -186,7 +253,7 @@ end
 --- Queues a record; it becomes durable with the next flush. Returns the record with its seq.
 function writer:append(record)
   if self.broken then error(self.broken, 0) end
-  table.insert(self.told, chain(self, self.batch, record))
+  chain_summed(self, self.batch, record)
   return record
 end
 

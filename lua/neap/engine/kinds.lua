@@ -12,10 +12,11 @@ local own = {} -- neap's; a procedure's stand in its run
 
 local PARTS = {
   resource = { version = "number", get = "function", put = "function", take = "function", show = "function",
-    text = "function", timeout = "number", late = "boolean", prepare = "function", release = "function" },
+    text = "function", timeout = "number", late = "boolean", meet = "function", prepare = "function",
+    release = "function" },
   action = { version = "number", run = "function", done = "function", undo = "function", take = "function",
     show = "function", says = "function", timeout = "number", late = "boolean", result = "string",
-    undo_needs_data = "boolean", prepare = "function", release = "function" },
+    undo_needs_data = "boolean", meet = "function", prepare = "function", release = "function" },
 }
 local REQUIRED = { resource = { "get", "put" }, action = { "run" } }
 
@@ -56,12 +57,13 @@ end
 --- take(target, witness, intent), show(target) -> line, text(state) -> text for diffs, timeout (seconds), late = false when
 --- a call cannot outlive the process that made it, version; prepare(target) -> place: what must stand before the intent is
 --- written (a session, where the witness will stand), kept in it and given to put as call.place, to take as intent.place;
---- release(target, place): gives that back at the run's close.
+--- release(target, place): gives that back at the run's close; meet(target): reads who the target is, before an effect and
+--- before its undo, and raises where it is another than the run's.
 kinds.resource = declare "resource"
 
 --- action "postgres.promote" { run = … }: a kind of event. Parts: run(target, data, call) -> result; done(target, data);
 --- undo(target, data, call), undo_needs_data = true when only a call with `undo = data` can be undone; take, show,
---- says(data) -> line, result = "identifier", timeout, late, version, prepare, release.
+--- says(data) -> line, result = "identifier", timeout, late, version, meet, prepare, release.
 kinds.action = declare "action"
 
 local function known(run, name) return run and run.kinds and run.kinds[name] or own[name] end

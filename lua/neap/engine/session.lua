@@ -15,6 +15,7 @@ local notify     = require "neap.engine.notify"
 local pins       = require "neap.engine.pins"
 local procedure  = require "neap.engine.procedure"
 local secret     = require "native.secret"
+local summary    = require "neap.engine.summary"
 local syslog     = require "native.syslog"
 local task       = require "native.task"
 local words      = require "neap.words"
@@ -80,10 +81,35 @@ local function anchor(self, record, hash)
   end
 end
 
---- A record that the run has; those that hold a secret are noted, for these have to be read whole.
-local function known(self, outline, line)
-  self.state:add(outline)
-  if line:find('{"$se', 1, true) then table.insert(self.secret_records, outline.seq) end
+--- Folds the records that the run has; those that hold a secret are noted, for these have to be read whole.
+local function fold_read(self)
+  self.reading:each(function(outline, line)
+    self.state:add(outline)
+    if summary.holds_secret(line) then table.insert(self.secret_records, outline.seq) end
+  end, function(note)
+    self.state:add_summary(note)
+    for _, seq in ipairs(note.secrets or {}) do table.insert(self.secret_records, seq) end
+  end)
+  self.state:complete()
+end
+
+--- What a run that is taken up goes on with: the state it is in, its environment as it was, its snapshot's code.
+local function load_snapshot(self)
+  fold_read(self)
+  local first = self.state.first
+  self.uid, self.environment, self.files, self.path = first.uid, first.environment_data, first.files, first.path
+  self.procedure = procedure.load { files = first.files, path = first.path, arguments = first.arguments,
+    environment = self.environment }
+  self.kinds = self.procedure.kinds
+end
+
+--- Reads the run while its chain is verified. A damaged journal says more than what came of reading it.
+local function read_run(self, number)
+  check_open(self, number)
+  self.reading = self.journal:read(number)
+  local ok, failure = pcall(load_snapshot, self)
+  self.reading:result()
+  if not ok then error(failure, 0) end
 end
 
 local function take_lease(self, given, number, first)
@@ -91,14 +117,14 @@ local function take_lease(self, given, number, first)
   local ok, failure = pcall(function()
     self.journal = journal.open(given.state)
     self.state = fold.new(self.journal:source(function() return number or self.writer.run end))
-    if number then check_open(self, number) end
+    if number then read_run(self, number) end
     local ballast = lease.ballast(self.state_folder)
     self.writer = self.journal:take(number, first, function(record, hash)
       self.state:add(record)
       self:emit(record)
       anchor(self, record, hash)
       notify.of_record(self, record)
-    end, function(outline, line) known(self, outline, line) end)
+    end, self.reading)
     self.writer.free_ballast = ballast
   end)
   if not ok then
@@ -201,12 +227,6 @@ function session.reopen(given)
   local self = new(given)
   take_lease(self, given, given.run, function() return { self:owner() } end)
   local ok, failure = pcall(function()
-    self.state:complete()
-    local first = self.state.first
-    self.uid, self.environment, self.files, self.path = first.uid, first.environment_data, first.files, first.path
-    self.procedure = procedure.load { files = first.files, path = first.path, arguments = first.arguments,
-      environment = self.environment }
-    self.kinds = self.procedure.kinds
     self.ready_answer = ready_answer(self, given)
     self.pins, self.trusted = data.plain(self.state.pins), data.plain(self.state.trusted)
     words.begin_secrets(self, records_with_secrets(self))
@@ -284,6 +304,7 @@ end
 function session:leave()
   for _, connection in pairs(self.connections) do pcall(connection.close, connection) end
   self.connections = {}
+  if self.reading then self.reading:close() end
   if self.journal then self.journal:close() end
   if self.lock then self.lock:close() end
 end

@@ -1,4 +1,5 @@
 --- Where records live: an environment's journal.db. lua/neap/fakes/store.lua is the same in memory.
+local chain  = require "native.sqlite_chain"
 local crypto = require "native.crypto"
 local fault  = require "native.error"
 local fs     = require "native.fs"
@@ -145,10 +146,33 @@ function store:last(run)
   return row and row.line
 end
 
---- The records of a run in order: { seq, hash, line }.
+local ALL = "select seq, hash, line from record where run = ? order by seq"
+local LAST_WITH = "select seq from record where run = ? and seq < ? and instr(line, ?) order by seq desc limit 1"
+local SOME = "select seq, hash, line from record where run = ? and seq > ? and seq < ? order by seq"
+
+--- The records of a run in order, or those between two of them: { seq, hash, line }.
+--- @param run integer
+--- @param after? integer   seq
+--- @param before? integer  seq
 --- @return fun(): table?
-function store:records(run)
-  return self.db:each("select seq, hash, line from record where run = ? order by seq", run)
+function store:records(run, after, before)
+  if not after then return self.db:each(ALL, run) end
+  return self.db:each(SOME, run, after, before or math.maxinteger)
+end
+
+--- Begins to follow the hash chain of a run; see native.sqlite_chain.
+--- @param run integer
+--- @return native.sqlite_chain.check
+function store:chain(run) return chain.begin(self.folder .. "/journal.db", ALL, run) end
+
+--- The last record of a run before another whose line holds a text.
+--- @param run integer
+--- @param before integer  seq
+--- @param text string
+--- @return integer? seq
+function store:last_with(run, before, text)
+  local row = self.db:rows(LAST_WITH, run, before, text)[1]
+  return row and row.seq
 end
 
 --- @return string line  of one record

@@ -49,6 +49,7 @@ function undo.effect(done, on_conflict)
     call.finish(branch, done, "kept", { how = "declared", why = done.why })
     return "kept"
   end
+  call.meet(branch, kind, done.target) -- of a bracket at its closing, before what it holds is put back
   if done.bracket == "close" then
     call.finish(branch, done, "undone", { how = "declared" })
     return "found"

@@ -1,5 +1,6 @@
 --- The process that owns a run: it goes on when its terminal is lost. Clients attach to its socket, see the events, answer
 --- questions, interrupt; with no client that answers, a question pauses the run.
+local data    = require "neap.engine.data"
 local fault   = require "native.error"
 local lines   = require "neap.engine.lines"
 local process = require "native.process"
@@ -50,8 +51,8 @@ local said = {}
 
 --- The records that the client has not seen yet; from then on it gets each event.
 function said.attach(hub, client, message)
-  for entry in hub.session.journal.store:records(hub.session.number) do
-    if entry.seq > message.after then send(hub, client, entry.line .. "\n") end
+  for entry in hub.session.journal.store:records(hub.session.number, message.after) do
+    send(hub, client, entry.line .. "\n")
   end
   client.attached, client.answers, hub.arrived = true, message.answers, true
   if hub.asking and client.answers then send(hub, client, hub.asking.line) end
@@ -161,15 +162,6 @@ local function close_hub(hub, outcome)
   for client in pairs(hub.clients) do drop(hub, client) end
 end
 
-local function plain_failure(failure)
-  if not fault.is(failure) then return { kind = "mistake", message = tostring(failure) } end
-  local plain = {}
-  for key, value in pairs(failure) do
-    if type(value) ~= "function" then plain[key] = value end
-  end
-  return plain
-end
-
 --- Runs start(given) with a hub round it. announce(message) tells the process that started us: { ready, run } once the
 --- lease is taken and clients may come, or { failure }.
 --- @param start fun(given: table): table  run.start, run.resume or rollback.start
@@ -196,13 +188,13 @@ function worker.serve(start, given, announce)
   given.signals = true
   local ok, outcome = pcall(start, given)
   if not hub then
-    announce { failure = plain_failure(outcome) }
+    announce { failure = data.failure(outcome) }
     return 1
   end
   if not ok then
-    outcome = { status = "stopped", exit = 70, failure = plain_failure(outcome), changed = {}, in_doubt = {} }
+    outcome = { status = "stopped", exit = 70, failure = data.failure(outcome), changed = {}, in_doubt = {} }
   end
-  if outcome.failure then outcome.failure = plain_failure(outcome.failure) end
+  if outcome.failure then outcome.failure = data.failure(outcome.failure) end
   close_hub(hub, outcome)
   return outcome.exit
 end

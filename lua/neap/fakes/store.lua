@@ -1,5 +1,6 @@
 --- A journal's store in memory: what is in it outlives the engine that wrote it, as a disk would.
-local fault = require "native.error"
+local crypto = require "native.crypto"
+local fault  = require "native.error"
 
 local store = {}
 store.__index = store
@@ -46,11 +47,35 @@ function store:insert(batch)
   if batch.close then self.run = nil end
 end
 
-function store:records(run)
-  local list, i = self.by_run[run] or {}, 0
+function store:records(run, after, before)
+  local list, i = self.by_run[run] or {}, after or 0
   return function()
     i = i + 1
-    return list[i]
+    return i < (before or math.maxinteger) and list[i] or nil
+  end
+end
+
+local check = {}
+check.__index = check
+
+function check.close() end
+check.__close = check.close
+
+function check:result()
+  local count, head = 0, ""
+  for entry in self.records do
+    count = count + 1
+    if entry.seq ~= count or not crypto.follows(head, entry.line, entry.hash) then return count, head, true end
+    head = entry.hash
+  end
+  return count, head, false
+end
+
+function store:chain(run) return setmetatable({ records = self:records(run) }, check) end
+
+function store:last_with(run, before, text)
+  for seq = math.min(before - 1, #self.by_run[run]), 1, -1 do
+    if self.by_run[run][seq].line:find(text, 1, true) then return seq end
   end
 end
 

@@ -163,7 +163,7 @@ effect.action "postgres.restart" {
     witness.run(target.host, call, argv, { become = "root", timeout = call.timeout })
     await(target, START_TIMEOUT, answers, "does not answer")
   end,
-  prepare = witness.prepare, take = witness.take, release = witness.release,
+  meet = meet, prepare = witness.prepare, take = witness.take, release = witness.release,
   show = show, says = function() return "restart" end,
 }
 
@@ -173,7 +173,7 @@ effect.action "postgres.reload" {
     local argv = { "pg_ctlcluster", target.version, target.cluster, "reload" }
     witness.run(target.host, call, argv, { become = "root", timeout = call.timeout })
   end,
-  prepare = witness.prepare, take = witness.take, release = witness.release,
+  meet = meet, prepare = witness.prepare, take = witness.take, release = witness.release,
   show = show, says = function() return "reload" end,
 }
 
@@ -245,7 +245,7 @@ effect.action "postgres.promote" {
     await(target, PROMOTE_TIMEOUT, function() return not is_in_recovery(target) end, "is still in recovery")
   end,
   done = function(target) return not is_in_recovery(target) end,
-  prepare = witness.prepare, take = witness.take, release = witness.release,
+  meet = meet, prepare = witness.prepare, take = witness.take, release = witness.release,
   show = show, says = function() return "promote: in recovery t -> f" end,
 }
 

@@ -62,7 +62,8 @@ effect.action "sql.copy_in" {
   undo = transaction.undo, undo_needs_data = true,
   show = function(target) return target.database end,
   says = function(data)
-    local what = data.content and ("%d bytes"):format(#data.content) or data.file or "what " .. tostring(data.from) .. " gives"
+    local what = data.content and ("%d bytes"):format(#data.content) or data.file
+      or ("what %s gives"):format(data.from)
     return ("copy in %s\n%s"):format(what, data.text)
   end,
 }

@@ -21,7 +21,8 @@ local HELD = {
   table = [[select c.relname::text, a.privilege_type, a.is_grantable from pg_class c
     join pg_namespace n on n.oid = c.relnamespace,
     lateral aclexplode(coalesce(c.relacl, acldefault('r', c.relowner))) a
-    where n.nspname = $2 and c.relname = any($3) and a.grantee = coalesce((select oid from pg_roles where rolname = $1), 0)]],
+    where n.nspname = $2 and c.relname = any($3)
+      and a.grantee = coalesce((select oid from pg_roles where rolname = $1), 0)]],
   schema = [[select n.nspname::text, a.privilege_type, a.is_grantable from pg_namespace n,
     lateral aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a
     where n.nspname = $2 and a.grantee = coalesce((select oid from pg_roles where rolname = $1), 0)]],

@@ -31,9 +31,9 @@ local CREATE = {
 local SCHEMA = { postgres = "create schema neap", redshift = "create schema neap",
   mysql = "create database if not exists neap" }
 local EXISTS = "select (select count(*) from information_schema.schemata where schema_name = 'neap') as has_schema, " ..
-  "(select count(*) from information_schema.tables where table_schema = 'neap' and table_name = 'effects') as has_table, " ..
-  "(select count(*) from information_schema.table_constraints where table_schema = 'neap' and table_name = 'effects' " ..
-  "and constraint_type = 'PRIMARY KEY') as has_key"
+  "(select count(*) from information_schema.tables where table_schema = 'neap' and table_name = 'effects') " ..
+  "as has_table, (select count(*) from information_schema.table_constraints where table_schema = 'neap' " ..
+  "and table_name = 'effects' and constraint_type = 'PRIMARY KEY') as has_key"
 
 --- A statement with placeholders as this server writes them.
 local function placed(connection, text)
@@ -218,7 +218,7 @@ local SESSION = {
 --- Tells the server's list of sessions whose statement this is.
 local function named(connection, id, text)
   if connection.dialect.name == "mysql" then return ("/* neap %s */ %s"):format(id, text) end
-  act(connection, "select set_config('application_name', ?, false)", { "neap " .. id })
+  act(connection, "set application_name to " .. connection.dialect:literal("neap " .. id))
   return text
 end
 

@@ -24,8 +24,8 @@ local COLUMNS = {
   postgres = [[select a.attname::text, format_type(a.atttypid, a.atttypmod) from pg_attribute a
     where a.attrelid = $1::regclass and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
     order by a.attnum]],
-  mysql = "select column_name, column_type from information_schema.columns where table_schema = ? and table_name = ? " ..
-    "and is_generated = 'NEVER' order by ordinal_position",
+  mysql = "select column_name, column_type from information_schema.columns where table_schema = ? " ..
+    "and table_name = ? and is_generated = 'NEVER' order by ordinal_position",
 }
 
 --- A table's name in the parts it is given in: "people", "app.people", or { "app", "odd.name" }.
@@ -40,12 +40,11 @@ local function quoted(sql, parts) return sql:path(table.unpack(parts)) end
 
 --- The columns of a table and their types, in order.
 local function columns_of(connection, parts)
-  local sql, params = connection.dialect, nil
+  local sql = connection.dialect
+  local params = { quoted(sql, parts) }
   if sql.name == "mysql" then
     local own = connection:query("select database()").rows[1][1]
     params = { parts[2] and parts[1] or own, parts[2] or parts[1] }
-  else
-    params = { quoted(sql, parts) }
   end
   local list, types = {}, {}
   for i, row in ipairs(connection:query(COLUMNS[sql.name], params).rows) do
@@ -413,7 +412,9 @@ end
 local function check_use(options, level)
   local by_condition = options.where ~= nil
   if by_condition == (options.rows ~= nil) then error("either rows, or where with its params", level + 1) end
-  if by_condition and not options.remove == not options.set then error("where takes either set or remove", level + 1) end
+  if by_condition and not options.remove == not options.set then
+    error("where takes either set or remove", level + 1)
+  end
   if options.backup and not by_condition then error("backup goes with where", level + 1) end
   if not by_condition and options.set then error("set goes with where; rows say their own values", level + 1) end
 end

@@ -20,7 +20,8 @@ local ATTRIBUTES = {
   login = { "rolcanlogin", "login", "nologin" }, superuser = { "rolsuper", "superuser", "nosuperuser" },
   createdb = { "rolcreatedb", "createdb", "nocreatedb" },
   createrole = { "rolcreaterole", "createrole", "nocreaterole" },
-  inherit = { "rolinherit", "inherit", "noinherit" }, replication = { "rolreplication", "replication", "noreplication" },
+  inherit = { "rolinherit", "inherit", "noinherit" },
+  replication = { "rolreplication", "replication", "noreplication" },
 }
 local ATTRIBUTE_NAMES = { "login", "superuser", "createdb", "createrole", "inherit", "replication" }
 local DEFAULTS = { login = false, superuser = false, createdb = false, createrole = false, inherit = true,
@@ -269,7 +270,9 @@ local function text_of(state)
     for name, value in pairs(state[part]) do lines[#lines + 1] = ("%s = %s\n"):format(name, tostring(value)) end
   end
   table.sort(lines)
-  if state.password and state.password ~= NONE then lines[#lines + 1] = ("password (secret %s)\n"):format(state.password:sub(1, 4)) end
+  if state.password and state.password ~= NONE then
+    lines[#lines + 1] = ("password (secret %s)\n"):format(state.password:sub(1, 4))
+  end
   if state.verifier then lines[#lines + 1] = "another password\n" end
   return table.concat(lines)
 end

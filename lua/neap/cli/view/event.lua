@@ -136,14 +136,25 @@ function on.answer(_, record)
 end
 
 function on.note(_, record)
+  if record.kind == "summary" then return nil end
   local text = tostring(record.text or record.remark or "")
   local how = record.trusted and "vouched for" or "met"
   if record.kind == "pin" then return { sign = "=", text = text, result = how } end
   return { sign = "note", text = record.kind == "evidence" and "evidence: " .. text or text }
 end
 
+--- What a run could not give back at its close, because its host was away: it harms nobody.
+local function left_of(record)
+  local left = {}
+  for i, one in ipairs(record.left or {}) do
+    left[i] = ("left, for it could not be reached: %s of %s"):format(one.place.folder or "a place", one.show)
+  end
+  return #left > 0 and table.concat(left, "; ") or nil
+end
+
 function on.close(_, record)
-  return { sign = "head", text = record.reason and ("%s: %s"):format(record.outcome, record.reason) or record.outcome }
+  return { sign = "head", detail = left_of(record),
+    text = record.reason and ("%s: %s"):format(record.outcome, record.reason) or record.outcome }
 end
 
 --- Of what is said in passing only a pause is worth a line of its own.
