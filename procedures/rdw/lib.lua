@@ -100,7 +100,8 @@ function rdw.create_schema(db, name, users)
   for _, part in ipairs { "ingest", "reporting" } do
     local user = db:ident(users[part])
     for _, what in ipairs { "schema " .. schema, "all tables in schema " .. schema } do
-      db:execute(("grant all on %s to %s"):format(what, user), {}, { undo = ("revoke all on %s from %s"):format(what, user) })
+      db:execute(("grant all on %s to %s"):format(what, user), {},
+        { undo = ("revoke all on %s from %s"):format(what, user) })
     end
   end
 end
@@ -118,7 +119,8 @@ local function gradle_call(repo, tasks, only)
   local argv = { env.gradlew }
   for _, name in ipairs { "database", "redshift" } do
     local url = name == "redshift" and env.jdbc.redshift or env.jdbc[only or "warehouse"]
-    table.move({ ("-P%s_url=%s"):format(name, url), ("-P%s_user=%s"):format(name, env.jdbc.user) }, 1, 2, #argv + 1, argv)
+    argv[#argv + 1] = ("-P%s_url=%s"):format(name, url)
+    argv[#argv + 1] = ("-P%s_user=%s"):format(name, env.jdbc.user)
   end
   table.move(tasks, 1, #tasks, #argv + 1, argv)
   -- the passwords by the environment, which Gradle reads as properties too: arguments are everybody's to read
