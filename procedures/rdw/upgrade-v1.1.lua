@@ -106,7 +106,8 @@ step "Set the common properties" {
 step "Name the servers of the ingest services' data sources" {
   from = "L117-L130",
   run  = function()
-    for _, name in ipairs { "import-service", "package-processor", "group-processor", "exam-processor", "task-service" } do
+    for _, name in ipairs { "import-service", "package-processor", "group-processor", "exam-processor",
+      "task-service" } do
       rdw.edit(repos.config, ("rdw-ingest-%s.yml"):format(name), function(doc)
         rdw.name_server(doc, "spring.datasource")
       end)
@@ -148,7 +149,8 @@ step "Configure the admin service" {
   run  = function()
     local admin = rdw.read(repos.config, "rdw-admin-webapp.yml")
     local webapp = rdw.read(repos.config, "rdw-reporting-webapp.yml")
-    rdw.write(repos.config, "rdw-reporting-admin-service.yml", rdw.read(repos.rdw, "config/rdw-reporting-admin-service.yml"))
+    rdw.write(repos.config, "rdw-reporting-admin-service.yml",
+      rdw.read(repos.rdw, "config/rdw-reporting-admin-service.yml"))
     rdw.edit(repos.config, "rdw-reporting-admin-service.yml", function(doc)
       rdw.copy_into(doc, admin, { ["spring.rabbitmq"] = "spring.rabbitmq", archive = "archive",
         ["spring.warehouse_datasource"] = "spring.datasource" })
@@ -241,7 +243,7 @@ step "Connect to Redshift from the ops system" {
     if not db.redshift:value "select version()" then fail "Redshift does not say what it is" end
   end,
 }
-remark "neap connects by its environment; a person who wants psql to do so writes ~/.pg_service.conf." { from = "L242-L256" }
+remark "neap connects by its environment; whoever wants psql to do so writes ~/.pg_service.conf." { from = "L242-L256" }
 
 step "Create the users and the database of Redshift" {
   from = "L257-L262",
@@ -360,7 +362,9 @@ manual "Load the packages of the tabulator" { from = "L455-L468" }
 step "Label the assessments" {
   from = "L469-L473",
   keep = "labels are data, and are right from now on",
-  run  = function() sql.script(db.warehouse, git.path(repos.schema, "label_assessments.sql"), { transaction = true }) end,
+  run  = function()
+    sql.script(db.warehouse, git.path(repos.schema, "label_assessments.sql"), { transaction = true })
+  end,
 }
 step "Load the instructional resources" {
   from = "L474-L477",

@@ -40,10 +40,12 @@ local DUMP_MARIADB = [[mariadb-dump --defaults-file=$HOME/%s.cnf %s --all-databa
 local DUMP_POSTGRES = [[PGPASSWORD=$(cat ~/root.password) pg_dump %s --no-comments --exclude-schema=neap \
   -d "host=redshift.rdw.lab port=5439 user=root dbname=%s sslmode=verify-full sslrootcert=$HOME/ca.pem" \
   | grep -v -e '^--' -e restrict | sha256sum]]
-local ROLES = "select string_agg(rolname || rolconfig::text, ',' order by rolname) from pg_roles where rolname like 'rdw%'"
+local ROLES = "select string_agg(rolname || rolconfig::text, ',' order by rolname) from pg_roles " ..
+  "where rolname like 'rdw%'"
 
 local function psql(database, query)
-  return console.on("redshift", ("cd /; runuser -u postgres -- psql -XAtq -p 5439 -d %s -c \"%s\""):format(database, query))
+  local text = 'cd /; runuser -u postgres -- psql -XAtq -p 5439 -d %s -c "%s"'
+  return console.on("redshift", text:format(database, query))
 end
 
 --- Digests of the servers' own dumps; of their structure alone where times stand in the rows.
@@ -70,7 +72,8 @@ local function repositories()
     git -C /srv/git/$r.git for-each-ref --format='%(refname)' | while read ref; do
       echo "$r $ref $(git -C /srv/git/$r.git rev-parse "$ref^{tree}")"
     done
-    [ ! -d ~/git/$r ] || echo "$r $(git -C ~/git/$r rev-parse HEAD^{tree}) $(git -C ~/git/$r status --porcelain | wc -l)"
+    [ -d ~/git/$r ] || continue
+    echo "$r $(git -C ~/git/$r rev-parse HEAD^{tree}) $(git -C ~/git/$r status --porcelain | wc -l)"
   done]]
 end
 
@@ -83,7 +86,9 @@ local function outcome()
     .. console.on("reporting", 'mariadb -Ne "select count(*) from reporting.instructional_resource"')
 end
 
-local function of_master(repo, path) return console.shell(("git -C /srv/git/%s.git show master:%s"):format(repo, path)) end
+local function of_master(repo, path)
+  return console.shell(("git -C /srv/git/%s.git show master:%s"):format(repo, path))
+end
 
 describe("rdw/upgrade-v1.1", function()
   before_each(function() console.lab "reset" end)
@@ -115,7 +120,7 @@ describe("rdw/upgrade-v1.1", function()
     equal(passwords, "")
   end)
 
-  it("is rolled back from its last reversible point: dumps but for schema neap, and repositories, are as before", function()
+  it("is rolled back from its last reversible point: dumps, but for schema neap, and repositories as before", function()
     local before = state()
     local output, status = run "Add a node"
     check(output, status, 8)
