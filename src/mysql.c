@@ -12,6 +12,7 @@
 #include <sys/eventfd.h>
 
 #define CONNECTING "mysql.connecting"
+#define WORLD      "mysql.world"
 
 enum { CONNECT_S = 15, CANCEL_MS = 15 * 1000 };
 
@@ -59,6 +60,8 @@ static const char *kind_of(const struct mysql_problem *p, int connecting)
 	case ER_HOST_NOT_PRIVILEGED:
 	case UNIX_LOGIN_DENIED:
 	case CR_AUTH_PLUGIN_CANNOT_LOAD:
+	case CR_AUTH_PLUGIN_ERR:
+	case CR_PLUGIN_NOT_ALLOWED:
 		return "auth";
 	case ER_BAD_DB_ERROR:
 		return connecting ? "missing" : "remote";
@@ -81,6 +84,10 @@ int mysql_problem_raise(lua_State *L, const struct mysql_problem *p, int connect
 	error_push(L, kind_of(p, connecting), "%s (%d)", p->text, (int)p->number);
 	lua_pushstring(L, p->state);
 	lua_setfield(L, -2, "code");
+	if (p->number == CR_PLUGIN_NOT_ALLOWED) {
+		lua_pushliteral(L, "the server wants the password itself, which it gets where its certificate is verified");
+		lua_setfield(L, -2, "hint");
+	}
 	return lua_error(L);
 }
 
@@ -114,6 +121,9 @@ static void session_new(lua_State *L)
 		luaL_error(L, "not enough memory");
 	s->uses = 1;
 	s->fd = -1;
+	lua_getfield(L, LUA_REGISTRYINDEX, WORLD);
+	s->world = lua_touserdata(L, -1);
+	lua_pop(L, 1);
 	s->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (s->bell < 0)
 		error_raise(L, "connect", "no descriptor for a connection");
@@ -263,7 +273,7 @@ static int connection_facts(lua_State *L)
 	return 1;
 }
 
-/* connection:notices() -> list of the server's warnings since the last call, at most 1000 */
+/* connection:notices() -> list of the server's warnings since the last call, at most 1000; how many more there were */
 static int connection_notices(lua_State *L)
 {
 	struct mysql_session *s = mysql_session_check(L);
@@ -272,8 +282,9 @@ static int connection_notices(lua_State *L)
 	lua_getiuservalue(L, 1, NOTICES);
 	lua_newtable(L);
 	lua_setiuservalue(L, 1, NOTICES);
-	s->notices = 0;
-	return 1;
+	lua_pushinteger(L, s->notices_lost);
+	s->notices = s->notices_lost = 0;
+	return 2;
 }
 
 /* mysql.bytes(bytes) -> a value that a statement takes as a blob; a plain string is text */
@@ -285,6 +296,29 @@ static int mysql_bytes(lua_State *L)
 	lua_pushvalue(L, 1);
 	lua_setiuservalue(L, -2, 1);
 	return 1;
+}
+
+/* What OpenSSL has is freed when the program exits, under the hands of a worker that still connects. */
+static int world_gc(lua_State *L)
+{
+	struct mysql_world *world = lua_touserdata(L, 1);
+
+	while (world->workers)
+		uv_run(task_loop(), UV_RUN_ONCE);
+	return 0;
+}
+
+/* Finalized after all connections, for it was made first. */
+static void register_world(lua_State *L)
+{
+	struct mysql_world *world = lua_newuserdatauv(L, sizeof *world, 0);
+
+	*world = (struct mysql_world){0};
+	lua_createtable(L, 0, 1);
+	lua_pushcfunction(L, world_gc);
+	lua_setfield(L, -2, "__gc");
+	lua_setmetatable(L, -2);
+	lua_setfield(L, LUA_REGISTRYINDEX, WORLD);
 }
 
 int luaopen_mysql(lua_State *L)
@@ -304,6 +338,7 @@ int luaopen_mysql(lua_State *L)
 	};
 
 	mysql_library_init(0, NULL, NULL);
+	register_world(L);
 	luaL_newmetatable(L, MYSQL_BYTES);
 	luaL_newmetatable(L, CONNECTING);
 	lua_pushcfunction(L, guard_close);

@@ -21,7 +21,17 @@ struct mysql_problem {
 
 enum mysql_tls { MYSQL_TLS_OFF, MYSQL_TLS_PREFER, MYSQL_TLS_REQUIRE };
 
-enum { LOGIN_HOST, LOGIN_SOCKET, LOGIN_DATABASE, LOGIN_USER, LOGIN_CA, LOGIN_CERT, LOGIN_KEY, LOGIN_DEFAULTS, LOGIN_TEXTS };
+enum {
+	LOGIN_HOST,
+	LOGIN_SOCKET,
+	LOGIN_DATABASE,
+	LOGIN_USER,
+	LOGIN_CA,
+	LOGIN_CERT,
+	LOGIN_KEY,
+	LOGIN_DEFAULTS,
+	LOGIN_TEXTS
+};
 
 /* What it takes to connect, and to connect once more for ending a statement. Read by worker threads, changed by none. */
 struct mysql_login {
@@ -33,8 +43,14 @@ struct mysql_login {
 	int verify;
 };
 
+/* A userdata in the registry: how many workers are at work. At the end of the Lua state they are waited for. */
+struct mysql_world {
+	int workers;
+};
+
 /* Lives on the heap, for a worker may still use it when its userdata is gone. */
 struct mysql_session {
+	struct mysql_world *world;
 	MYSQL *handle;      /* NULL before it is connected and once it is closed */
 	MYSQL_STMT *stmt;   /* of the statement that runs; both NULL between statements */
 	MYSQL_RES *result;
@@ -49,7 +65,7 @@ struct mysql_session {
 	int busy;                     /* a statement is under way */
 	int killed;                   /* the statement under way was cancelled, whatever the server says of it */
 	int stale_kill;               /* a KILL QUERY may still lie there, for the next statement */
-	int notices;                  /* how many warnings are kept */
+	int notices, notices_lost;    /* how many warnings are kept, and how many there were besides */
 	int closed;                   /* by its owner */
 	char broken[512];             /* why it can be used no more; empty while it can */
 };
@@ -63,7 +79,7 @@ int mysql_session_kill(struct mysql_session *s, int connection);
 void mysql_session_break(struct mysql_session *s, const char *why);
 void mysql_session_release(struct mysql_session *s);
 
-/* mysql_statement.c */
+/* mysql_statement.c and mysql_phase.c */
 int mysql_connection_query(lua_State *L);
 int mysql_connection_execute(lua_State *L);
 int mysql_connection_rows(lua_State *L);

@@ -10,6 +10,7 @@
 #include <lauxlib.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -322,6 +323,19 @@ static void read_identity(MYSQL *m, unsigned long thread, char *identity, size_t
 	mysql_free_result(result);
 }
 
+/* What the libraries keep for a thread, from and for its other work. */
+static void begin_thread(void)
+{
+	mysql_thread_init();
+	ERR_clear_error();
+}
+
+static void end_thread(void)
+{
+	mysql_thread_end();
+	OPENSSL_thread_stop();
+}
+
 struct connecting {
 	uv_work_t work;
 	struct mysql_session *session;
@@ -333,12 +347,11 @@ static void connect_work(uv_work_t *work)
 	struct connecting *c = work->data;
 	struct mysql_session *s = c->session;
 
-	mysql_thread_init();
-	ERR_clear_error();
+	begin_thread();
 	c->handle = login_connect(&s->login, &s->problem);
 	if (c->handle)
 		read_identity(c->handle, mysql_thread_id(c->handle), s->identity, sizeof s->identity);
-	mysql_thread_end();
+	end_thread();
 }
 
 static void connect_done(uv_work_t *work, int status)
@@ -347,6 +360,7 @@ static void connect_done(uv_work_t *work, int status)
 	struct mysql_session *s = c->session;
 
 	s->connecting = 0;
+	s->world->workers--;
 	if (status < 0)
 		mysql_note(&s->problem, CR_CONN_HOST_ERROR, "HY000", uv_strerror(status));
 	s->handle = c->handle;
@@ -371,8 +385,10 @@ void mysql_session_connect(lua_State *L, struct mysql_session *s)
 	c->session = s;
 	s->uses++;
 	s->connecting = 1;
-	if (uv_queue_work(task_loop(), &c->work, connect_work, connect_done) == 0)
+	if (uv_queue_work(task_loop(), &c->work, connect_work, connect_done) == 0) {
+		s->world->workers++;
 		return;
+	}
 	free(c);
 	s->uses--;
 	s->connecting = 0;
@@ -397,8 +413,7 @@ static void kill_work(uv_work_t *work)
 	char identity[512], text[64];
 	MYSQL *m;
 
-	mysql_thread_init();
-	ERR_clear_error();
+	begin_thread();
 	m = login_connect(&k->login, &problem);
 	if (m) {
 		read_identity(m, k->thread, identity, sizeof identity);
@@ -407,7 +422,7 @@ static void kill_work(uv_work_t *work)
 			mysql_query(m, text);
 		mysql_close(m);
 	}
-	mysql_thread_end();
+	end_thread();
 }
 
 static void kill_done(uv_work_t *work, int status)
@@ -417,6 +432,7 @@ static void kill_done(uv_work_t *work, int status)
 
 	(void)status;
 	s->killings--;
+	s->world->workers--;
 	s->stale_kill |= !k->connection;
 	free(k);
 	task_wake_fd(s->bell);
@@ -446,6 +462,7 @@ int mysql_session_kill(struct mysql_session *s, int connection)
 	}
 	s->uses++;
 	s->killings++;
+	s->world->workers++;
 	return 1;
 }
 

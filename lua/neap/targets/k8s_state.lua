@@ -24,8 +24,8 @@ local AS_JSON = "\0json" -- of a secret that is JSON already
 
 -- ---- whose fields count ----
 
-local CONTROLLERS = { "^kube%-", "^kubelet$", "^cloud%-controller", "%-controller$", "controller%-manager", "autoscaler",
-                      "^kwok$", "^neap%-settle$" }
+local CONTROLLERS = { "^kube%-", "^kubelet$", "^cloud%-controller", "%-controller$", "controller%-manager",
+                      "autoscaler", "^kwok$", "^neap%-settle$" }
 
 --- Whether a manager is a part of the cluster that works by itself, or an entry says what is, not what shall be.
 local function is_automatic(entry)
@@ -88,9 +88,8 @@ local SECRET_PARTS = { ["f:data"] = true, ["f:stringData"] = true, ["f:metadata"
 --- A value's JSON; of a Secret a secret, for its annotations may repeat what it holds.
 local function text_of(object, path, value)
   local text = json.encode(value)
-  if object.kind ~= "Secret" or not SECRET_PARTS[path[1]] or (path[1] == "f:metadata" and path[2] ~= "f:annotations") then
-    return text
-  end
+  local hides = SECRET_PARTS[path[1]] and (path[1] ~= "f:metadata" or path[2] == "f:annotations")
+  if object.kind ~= "Secret" or not hides then return text end
   return secret.literal(text, hosts.run().keys)
 end
 

@@ -89,7 +89,8 @@ function connection:cancel() end
 function connection:facts() end
 
 --- The server's warnings since the last call, at most 1000: "Warning: Data truncated for column 'a' at row 1 (1265)".
---- @return string[]
+--- @return string[] texts
+--- @return integer lost  how many more there were
 function connection:notices() end
 
 --- What runs on it is ended at the server. May be called twice.

@@ -1,0 +1,34 @@
+#!/bin/sh
+# Runs on the host redshift, as root: a PostgreSQL in its place, with one superuser who comes over the network by TLS.
+#   sh -eu -s VERSION <redshift.sh
+version=$1
+etc=/etc/postgresql/$version/main
+pg_createcluster "$version" main --locale C.UTF-8 -- --no-sync >/dev/null
+cat >"$etc/conf.d/lab.conf" <<CONF
+listen_addresses = '*'
+port = 5439
+fsync = off
+shared_buffers = 16MB
+max_connections = 50
+log_statement = all
+log_line_prefix = '%m [%p] %q%u@%d '
+ssl = on
+ssl_cert_file = '/etc/postgresql/server.crt'
+ssl_key_file = '/etc/postgresql/server.key'
+CONF
+chown postgres:postgres "$etc"/conf.d/*.conf
+# md5 takes both kinds of passwords: Redshift knows that one alone
+echo 'hostssl all all 10.77.0.0/24 md5' >>"$etc/pg_hba.conf"
+echo postgresql >/etc/lab-services
+pg_ctlcluster "$version" main start
+runuser -u postgres -- psql -q -p 5439 -v ON_ERROR_STOP=1 <<SQL
+create role root superuser login password 'Root-of-the-lab';
+create database dev owner root;
+create database reporting_pa owner root;
+\\c reporting_pa
+create table exam_alt_score (id bigint primary key, exam_id bigint not null, subject_score_id smallint not null, scale_score float, performance_level smallint);
+insert into exam_alt_score values (1, 1, 19, 2401, 1), (2, 2, 20, 2402, 1), (3, 3, 19, 2403, 2);
+alter table exam_alt_score owner to root;
+SQL
+pg_ctlcluster "$version" main stop
+rm -f "/var/log/postgresql/postgresql-$version-main.log"
