@@ -1,5 +1,5 @@
---- Models of AWS's services as botocore has them: operations, shapes, paginators, waiters. Read where the machine has them;
---- no Python is run.
+--- Models of AWS's services as botocore has them: operations, shapes, paginators, waiters. Read where the machine has
+--- them; no Python is run.
 local fault   = require "native.error"
 local fs      = require "native.fs"
 local gzip    = require "native.gzip"
@@ -86,6 +86,17 @@ local function protocol_of(metadata)
     end
   end
   return metadata.protocol
+end
+
+--- Raises a mistake where no service has that name; says nothing where the machine has no models at all.
+--- @param name string
+--- @param level integer
+function model.check(name, level)
+  if type(name) == "string" and name:find "^[%w-]+$" and (loaded[name] or folder_of(name)) then return end
+  local known = model.services()
+  if #known > 0 then
+    error(("there is no AWS service %q.%s"):format(tostring(name), near.question(tostring(name), known)), level + 1)
+  end
 end
 
 --- @class aws.service
