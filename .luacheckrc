@@ -11,8 +11,10 @@ files["tests"].read_globals = {
   "after_each", "before_each", "changing", "describe", "equal", "it", "matches", "raises", "scratch", "skip", "truthy",
 }
 local words = {
-  "await", "aws", "each", "effect", "env", "fail", "file", "host", "http", "include", "manual", "needs", "nginx", "now", "parallel",
-  "parameters", "phase", "postgres", "random", "remark", "service", "step", "with_reload", "with_restart", "witness",
+  "await", "aws", "each", "effect", "env", "fail", "file", "host", "http", "include", "json", "manual", "needs", "nginx",
+  "now", "parallel",
+  "parameters", "phase", "postgres", "random", "remark", "service", "step", "template",
+  "with_reload", "with_restart", "witness", "yaml",
 }
 files["procedures"].read_globals = words
 files["tests/bench/procedures"].read_globals = words

@@ -100,6 +100,9 @@ void pg_connect_open(lua_State *L);
  */
 int pg_talk(lua_State *L);
 
+/* The same for what was sent just now: nothing can have come yet, so nothing is read before the wait. */
+int pg_await(lua_State *L, struct pg_connection *c);
+
 /* A task_wait for the connection's socket. */
 int pg_wait(lua_State *L, struct pg_connection *c, int events, lua_CFunction step);
 

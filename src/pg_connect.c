@@ -133,10 +133,10 @@ static void take_setting(lua_State *L, struct settings *s)
 	if (!secret_is(L, -1) && lua_type(L, -1) != LUA_TSTRING && lua_type(L, -1) != LUA_TNUMBER)
 		luaL_error(L, "the setting %s is a text, an integer or a secret, not a %s", keyword, luaL_typename(L, -1));
 	value = secret_check(L, lua_gettop(L), &length);
-	if (memchr(value, 0, length))
+	if (length && memchr(value, 0, length))
 		luaL_error(L, "the setting %s has a NUL", keyword);
 	set(L, s, keyword, "");
-	copy = strndup(value, length); /* a secret has no NUL at its end */
+	copy = length ? strndup(value, length) : strdup(""); /* a secret has no NUL at its end, an empty one no bytes */
 	if (!copy)
 		luaL_error(L, "not enough memory");
 	for (int i = 0; i < s->count; i++)
@@ -151,6 +151,7 @@ static void set_defaults(lua_State *L, struct settings *s)
 {
 	set(L, s, "client_encoding", "UTF8");
 	set_unless(L, s, "fallback_application_name", "neap");
+	set_unless(L, s, "gssencmode", "disable"); /* else a ticket would be asked for, and waited for, instead of TLS */
 	set_unless(L, s, "keepalives", "1");
 	set_unless(L, s, "keepalives_idle", "15");
 	set_unless(L, s, "keepalives_interval", "15");
@@ -202,7 +203,7 @@ static void forget_options(PQconninfoOption *options)
  */
 static void push_places(lua_State *L, struct settings *s)
 {
-	const char *keywords[SETTINGS_MOST + 2], *values[SETTINGS_MOST + 2];
+	const char *keywords[SETTINGS_MOST + 3], *values[SETTINGS_MOST + 3];
 	PQconninfoOption *options;
 	PGconn *probe;
 	int count = 0;
@@ -212,6 +213,8 @@ static void push_places(lua_State *L, struct settings *s)
 			keywords[count] = s->keywords[i];
 			values[count++] = s->values[i];
 		}
+	keywords[count] = "password";
+	values[count++] = "none"; /* else the password file is read, and complained of, once more */
 	keywords[count] = "sslmode";
 	values[count++] = "none such";
 	keywords[count] = NULL;

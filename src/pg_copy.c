@@ -62,8 +62,7 @@ static int send_copy(lua_State *L, struct pg_connection *c, pg_callback *on_resu
 	c->then = copy_over;
 	if (!PQsendQueryParams(c->pg, lua_tostring(L, SQL), 0, NULL, NULL, NULL, NULL, 0))
 		return pg_raise_lost(L, c);
-	c->waiting = true;
-	return pg_talk(L);
+	return pg_await(L, c);
 }
 
 /* How many rows it says were copied; servers before 8.2 do not say. */

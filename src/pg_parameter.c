@@ -39,7 +39,8 @@ static void set_value(lua_State *L, struct pg_parameters *p, int i, const char *
 	p->values[i] = malloc(length + 1);
 	if (!p->values[i])
 		luaL_error(L, "not enough memory");
-	memcpy(p->values[i], bytes, length);
+	if (length) /* an empty secret has no bytes at all */
+		memcpy(p->values[i], bytes, length);
 	p->values[i][length] = 0;
 	p->sizes[i] = length;
 	p->lengths[i] = (int)length;
@@ -195,7 +196,7 @@ static void push_element(lua_State *L, int parameter, int depth)
 
 static void set_text(lua_State *L, struct pg_parameters *p, int i, const char *text, size_t length)
 {
-	if (memchr(text, 0, length))
+	if (length && memchr(text, 0, length))
 		luaL_error(L, "parameter %d has a NUL, which no text of PostgreSQL can hold; pg.bytes() may", i + 1);
 	set_value(L, p, i, text, length);
 }

@@ -182,7 +182,7 @@ static int start_statement(lua_State *L, struct pg_connection *c)
 	if (c->failed) /* by what was to begin a transaction */
 		return finish(L, c);
 	send_statement(L, c, take_result, statement_over);
-	return pg_talk(L);
+	return pg_await(L, c);
 }
 
 void pg_may_read(lua_State *L, const char *what)

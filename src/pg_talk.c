@@ -248,12 +248,22 @@ int pg_talk(lua_State *L)
 	return pg_raise_lost(L, c);
 }
 
+int pg_await(lua_State *L, struct pg_connection *c)
+{
+	int unsent = PQflush(c->pg);
+
+	c->waiting = true;
+	pg_follow_socket(c);
+	if (unsent < 0 || c->fd < 0)
+		return pg_talk(L);
+	return pg_wait(L, c, unsent ? TASK_READ | TASK_WRITE : TASK_READ, pg_talk);
+}
+
 int pg_say(lua_State *L, struct pg_connection *c, const char *text, pg_callback *then)
 {
 	c->on_result = NULL;
 	c->then = then;
 	if (!PQsendQuery(c->pg, text))
 		return c->failed ? pg_raise_failed(L, c, NULL) : pg_raise_lost(L, c);
-	c->waiting = true;
-	return pg_talk(L);
+	return pg_await(L, c);
 }

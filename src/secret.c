@@ -874,6 +874,7 @@ int luaopen_secret(lua_State *L)
 		{"reveal", secret_reveal},           {"percent", secret_percent},
 		{"json", secret_json},               {"ini", secret_ini},
 		{"pick", secret_pick},               {"plain", secret_plain},
+		{"quote", secret_quote},
 		{NULL, NULL},
 	};
 	static const luaL_Reg metamethods[] = {

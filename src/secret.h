@@ -90,6 +90,9 @@ int secret_ini(lua_State *L);
 /* The secret at the index, opened. */
 struct secret *secret_opened(lua_State *L, int index);
 
+/* Lua's secret.quote. */
+int secret_quote(lua_State *L);
+
 /* Writes the fingerprint of the bytes by the keyring at the index. */
 void keyring_fingerprint(lua_State *L, int keyring, const void *bytes, size_t length, char *fingerprint);
 

@@ -1,4 +1,4 @@
-/* native.socket: Unix sockets of this machine, by which a worker and those who look at it talk. */
+/* native.socket: Unix sockets of this machine, by which a worker and those who look at it talk; and its ports. */
 #include "error.h"
 #include "stream.h"
 #include "task.h"
@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <lauxlib.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -235,7 +236,7 @@ static int connect_step(lua_State *L)
 
 	getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &problem, &length);
 	if (problem)
-		return error_raise(L, "connect", "nobody answers at the socket: %s", strerror(problem));
+		return error_raise(L, "connect", "nobody answers: %s", strerror(problem));
 	lua_settop(L, 1);
 	return 1;
 }
@@ -264,9 +265,35 @@ static int socket_connect(lua_State *L)
 	return error_raise(L, rc == ENOENT ? "missing" : "connect", "%s: %s", path, strerror(rc));
 }
 
+/* socket.connect_port(port) -> connection, a stream: to a port of 127.0.0.1, such as a tunnel's. Raises connect. */
+static int socket_connect_port(lua_State *L)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	lua_Integer port = luaL_checkinteger(L, 1);
+	struct connection *c;
+
+	luaL_argcheck(L, port > 0 && port < 65536, 1, "not a port");
+	lua_settop(L, 0);
+	c = push_connection(L);
+	address.sin_port = htons((uint16_t)port);
+	c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	c->stream.ops = &connection_ops;
+	task_deadline(L, 2, CONNECT_MS);
+	if (connect(c->fd, (struct sockaddr *)&address, sizeof address) == 0)
+		return connect_step(L);
+	if (errno == EINPROGRESS)
+		return task_wait(L, c->fd, TASK_WRITE, connect_step);
+	return error_raise(L, "connect", "port %d: %s", (int)port, strerror(errno));
+}
+
 int luaopen_socket(lua_State *L)
 {
-	static const luaL_Reg functions[] = {{"listen", socket_listen}, {"connect", socket_connect}, {NULL, NULL}};
+	static const luaL_Reg functions[] = {
+		{"listen", socket_listen},
+		{"connect", socket_connect},
+		{"connect_port", socket_connect_port},
+		{NULL, NULL},
+	};
 	static const luaL_Reg methods[] = {
 		{"accept", server_accept},
 		{"close", server_close},

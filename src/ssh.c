@@ -92,6 +92,7 @@ static void forget(struct ssh_session *s)
 
 static void shut(struct ssh_session *s)
 {
+	ssh_tunnels_close(s);
 	say_goodbye(s);
 	s->in.start = s->in.end;
 	s->shutting = 1;
@@ -193,6 +194,7 @@ static int session_close(lua_State *L)
 	if (!s)
 		return 0;
 	s->closed = 1;
+	ssh_tunnels_close(s);
 	if (s->uses > 1 && s->authenticated)
 		ssh_channels_close(s);
 	ssh_release(s);
@@ -674,6 +676,7 @@ static void register_session(lua_State *L)
 		{"auth_agent", ssh_session_auth_agent},
 		{"exec", ssh_session_exec},
 		{"subsystem", ssh_session_subsystem},
+		{"tunnel", ssh_session_tunnel},
 		{"close", session_close},
 		{"__gc", session_close},
 		{"__close", session_close},
@@ -714,6 +717,7 @@ int luaopen_ssh(lua_State *L)
 	register_world(L);
 	register_session(L);
 	ssh_channel_register(L);
+	ssh_tunnel_register(L);
 	ssh_agent_register(L);
 	luaL_newlib(L, functions);
 	return 1;

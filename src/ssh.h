@@ -8,7 +8,7 @@
 
 /*
  * What the parts of native.ssh share: ssh.c (sessions as Lua sees them), ssh_wire.c (their bytes), ssh_channel.c (commands
- * on them), ssh_auth.c (logging in), ssh_agent.c (keys kept by an agent).
+ * on them), ssh_tunnel.c (ports over them), ssh_auth.c (logging in), ssh_agent.c (keys kept by an agent).
  *
  * libssh2 never meets a full or an empty socket: it writes into `out` and reads from `in`, and the loop moves these. So no
  * call of its is left half sent, which another call on the same session would corrupt, and a cancelled task leaves nothing
@@ -34,6 +34,7 @@ struct ssh_session {
 	int fd;                      /* of the socket; -1: not connected, or carried by another session */
 	struct ssh_channel *carrier; /* of the session that carries this one, else NULL */
 	struct ssh_session *carried, *next_carried;
+	struct tunnel *tunnels; /* each uses the session */
 	int bell; /* an eventfd nobody writes to: tasks wait for it, and are woken when anything has changed */
 	uv_poll_t *poll; /* of the socket, or NULL */
 	int polled;      /* its events */
@@ -143,11 +144,18 @@ void ssh_channels_free(struct ssh_session *s);
 void ssh_channels_close(struct ssh_session *s); /* what runs on them is ended, their streams are lost */
 ssize_t ssh_channel_read(struct ssh_channel *c, int err, char *buf, size_t n);
 ssize_t ssh_channel_write(struct ssh_channel *c, const char *buf, size_t n);
+int ssh_channel_end(struct ssh_channel *c); /* nothing more is written: 0, STREAM_AGAIN, STREAM_LOST */
 void ssh_channel_abandon(struct ssh_channel *c);
 void ssh_channel_register(lua_State *L);
 int ssh_session_exec(lua_State *L);
 int ssh_session_subsystem(lua_State *L);
 int ssh_ending(lua_State *L);
+
+/* ssh_tunnel.c */
+void ssh_tunnels_turn(struct ssh_session *s);
+void ssh_tunnels_close(struct ssh_session *s); /* whoever calls it uses the session, too */
+void ssh_tunnel_register(lua_State *L);
+int ssh_session_tunnel(lua_State *L);
 
 /* ssh_agent.c */
 void ssh_agent_register(lua_State *L);

@@ -434,6 +434,18 @@ ssize_t ssh_channel_write(struct ssh_channel *c, const char *buf, size_t n)
 	return (ssize_t)n;
 }
 
+int ssh_channel_end(struct ssh_channel *c)
+{
+	if (ssh_lost(c->session) || ended_there(c))
+		return STREAM_LOST;
+	if (c->state != SSH_RUNNING)
+		return STREAM_AGAIN;
+	send_unsent(c);
+	if (c->unsent.start < c->unsent.end)
+		return STREAM_AGAIN;
+	return libssh2_channel_send_eof(c->ch) == LIBSSH2_ERROR_EAGAIN ? STREAM_AGAIN : 0;
+}
+
 /* Nobody reads it any more: what runs is ended, what was to start is not. */
 void ssh_channel_abandon(struct ssh_channel *c)
 {
@@ -468,16 +480,10 @@ static ssize_t handle_write(struct stream *stream, const char *buf, size_t n)
 static int handle_close_input(struct stream *stream)
 {
 	struct ssh_channel *c = channel_of(stream);
-	int rc;
+	int rc = ssh_channel_end(c);
 
-	if (ssh_lost(c->session) || ended_there(c))
-		return STREAM_LOST;
-	if (c->state != SSH_RUNNING)
-		return STREAM_AGAIN;
-	send_unsent(c);
-	rc = c->unsent.start < c->unsent.end ? LIBSSH2_ERROR_EAGAIN : libssh2_channel_send_eof(c->ch);
 	ssh_settle(c->session);
-	return rc == LIBSSH2_ERROR_EAGAIN ? STREAM_AGAIN : 0;
+	return rc;
 }
 
 static int handle_exited(struct stream *stream, int *status, char signal_name[16])

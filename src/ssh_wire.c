@@ -289,6 +289,7 @@ void ssh_turn(struct ssh_session *s)
 	if (s->carrier)
 		fill(s);
 	ssh_channels_turn(s);
+	ssh_tunnels_turn(s);
 	for (struct ssh_session *other = s->carried; other; other = next) {
 		next = other->next_carried;
 		ssh_turn(other);

@@ -1,18 +1,17 @@
 /* native.yaml: YAML text to plain data, by libyaml's events. */
+#include "yaml.h"
 #include "error.h"
 
 #include <errno.h>
 #include <lauxlib.h>
 #include <math.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <yaml.h>
 
-#define ARRAY "json.array" /* native.json's mark: a list stays a list when it is empty */
-#define DEPTH_MAX 256
-#define NODES_MAX 1000000
-#define ALIAS_RATIO 100 /* aliases may unpack to this many times the text */
+#define ARRAY YAML_ARRAY
+#define DEPTH_MAX YAML_DEPTH_MAX
+#define NODES_MAX YAML_NODES_MAX
+#define ALIAS_RATIO YAML_ALIAS_RATIO
 
 /* Stack indices that hold for a whole parse. */
 enum { TEXT = 1, OPTIONS, NAME, READING, ANCHORS, LINES };
@@ -38,17 +37,19 @@ static int reading_free(lua_State *L)
 	return 0;
 }
 
-/* Raises "protocol" with name:line:column in front. */
+void yaml_refuse(lua_State *L, const char *name, yaml_mark_t mark, const char *what)
+{
+	error_raise(L, "protocol", "%s:%d:%d: %s", name, (int)mark.line + 1, (int)mark.column + 1, what);
+}
+
 static void refuse(lua_State *L, const struct reading *r, yaml_mark_t mark, const char *what)
 {
-	error_raise(L, "protocol", "%s:%d:%d: %s", r->name, (int)mark.line + 1, (int)mark.column + 1, what);
+	yaml_refuse(L, r->name, mark, what);
 }
 
 /* libyaml gives bytes that it cannot read by their offset only. */
-static yaml_mark_t mark_of_offset(lua_State *L, size_t offset)
+static yaml_mark_t mark_of_offset(const char *text, size_t length, size_t offset)
 {
-	size_t length;
-	const char *text = lua_tolstring(L, TEXT, &length);
 	yaml_mark_t mark = {0};
 
 	for (size_t i = 0; i < offset && i < length; i++) {
@@ -61,20 +62,31 @@ static yaml_mark_t mark_of_offset(lua_State *L, size_t offset)
 	return mark;
 }
 
-static void refuse_text(lua_State *L, const struct reading *r)
+void yaml_refuse_text(lua_State *L, const char *name, const yaml_parser_t *p, const char *text, size_t length)
 {
-	const yaml_parser_t *p = &r->parser;
-
 	if (p->error == YAML_MEMORY_ERROR)
 		luaL_error(L, "not enough memory");
 	if (p->error == YAML_READER_ERROR)
-		refuse(L, r, mark_of_offset(L, p->problem_offset), p->problem);
+		yaml_refuse(L, name, mark_of_offset(text, length, p->problem_offset), p->problem);
 	if (p->context)
 		lua_pushfstring(L, "%s %s that starts in line %d", p->problem, p->context,
 				(int)p->context_mark.line + 1);
 	else
 		lua_pushstring(L, p->problem);
-	refuse(L, r, p->problem_mark, lua_tostring(L, -1));
+	yaml_refuse(L, name, p->problem_mark, lua_tostring(L, -1));
+}
+
+void yaml_begin(yaml_parser_t *parser, const char *text, size_t length)
+{
+	size_t mark = yaml_mark_length(text, length);
+
+	yaml_parser_set_encoding(parser, YAML_UTF8_ENCODING);
+	yaml_parser_set_input_string(parser, (const unsigned char *)text + mark, length - mark);
+}
+
+size_t yaml_mark_length(const char *text, size_t length)
+{
+	return length >= 3 && !memcmp(text, "\xEF\xBB\xBF", 3) ? 3 : 0;
 }
 
 static void next_event(lua_State *L, struct reading *r)
@@ -82,8 +94,12 @@ static void next_event(lua_State *L, struct reading *r)
 	yaml_event_delete(&r->event);
 	memset(&r->event, 0, sizeof(r->event));
 	if (!yaml_parser_parse(&r->parser, &r->event)) {
+		size_t length, mark;
+		const char *text = lua_tolstring(L, TEXT, &length);
+
 		memset(&r->event, 0, sizeof(r->event));
-		refuse_text(L, r);
+		mark = yaml_mark_length(text, length);
+		yaml_refuse_text(L, r->name, &r->parser, text + mark, length - mark);
 	}
 }
 
@@ -140,7 +156,7 @@ static bool is_one_of(const char *text, const char *const words[])
 	return false;
 }
 
-static bool is_null(const char *text)
+bool yaml_is_null(const char *text)
 {
 	static const char *const nulls[] = {"", "~", "null", "Null", "NULL", NULL};
 
@@ -158,8 +174,10 @@ static const char *skip_sign(const char *text)
 	return text + (*text == '+' || *text == '-');
 }
 
+enum found { NOT_SO, PUSHED, TOO_LONG };
+
 /* Decimal, 0o17 or 0xFF. */
-static bool push_integer(lua_State *L, struct reading *r, const char *text)
+static enum found push_integer(lua_State *L, const char *text)
 {
 	const char *digits = skip_sign(text);
 	int base = 10;
@@ -170,13 +188,13 @@ static bool push_integer(lua_State *L, struct reading *r, const char *text)
 	else if (!strncmp(text, "0o", 2) && is_digits(text + 2, "01234567"))
 		base = 8;
 	else if (!is_digits(digits, "0123456789") || (digits[0] == '0' && digits[1]))
-		return false;
+		return NOT_SO;
 	errno = 0;
 	value = strtoll(base == 10 ? text : text + 2, NULL, base);
 	if (errno)
-		refuse(L, r, r->event.start_mark, "an integer of more than 64 bits; quote it");
+		return TOO_LONG;
 	lua_pushinteger(L, value);
-	return true;
+	return PUSHED;
 }
 
 static bool is_float(const char *text)
@@ -196,20 +214,22 @@ static bool is_float(const char *text)
 	return whole + part > 0 && *s == 0;
 }
 
-/* YAML 1.2's core schema, without numbers that begin with a zero: modes, accounts and zip codes are text. */
-static void push_typed(lua_State *L, struct reading *r, const char *text, size_t length)
+bool yaml_push_plain(lua_State *L, const char *text, size_t length)
 {
 	static const char *const yes[] = {"true", "True", "TRUE", NULL};
 	static const char *const no[] = {"false", "False", "FALSE", NULL};
 	static const char *const infinite[] = {".inf", ".Inf", ".INF", NULL};
 	static const char *const nan[] = {".nan", ".NaN", ".NAN", NULL};
+	enum found integer = NOT_SO;
 
 	if (memchr(text, 0, length))
 		lua_pushlstring(L, text, length);
+	else if (yaml_is_null(text))
+		lua_pushlightuserdata(L, NULL);
 	else if (is_one_of(text, yes) || is_one_of(text, no))
 		lua_pushboolean(L, is_one_of(text, yes));
-	else if (push_integer(L, r, text))
-		return;
+	else if ((integer = push_integer(L, text)) != NOT_SO)
+		return integer == PUSHED;
 	else if (is_float(text))
 		lua_stringtonumber(L, text);
 	else if (is_one_of(skip_sign(text), infinite))
@@ -218,6 +238,7 @@ static void push_typed(lua_State *L, struct reading *r, const char *text, size_t
 		lua_pushnumber(L, NAN);
 	else
 		lua_pushlstring(L, text, length);
+	return true;
 }
 
 /* Whether the tag, if there is one, says no more than what the node is anyway. */
@@ -235,12 +256,10 @@ static void push_scalar(lua_State *L, struct reading *r)
 	check_tag(L, r, r->event.data.scalar.tag, YAML_STR_TAG);
 	if (r->event.data.scalar.tag || r->event.data.scalar.style != YAML_PLAIN_SCALAR_STYLE)
 		lua_pushlstring(L, text, length);
-	else if (is_null(text) && length == strlen(text))
-		lua_pushlightuserdata(L, NULL);
-	else if (r->typed)
-		push_typed(L, r, text, length);
-	else
+	else if (!r->typed && !(yaml_is_null(text) && length == strlen(text)))
 		lua_pushlstring(L, text, length);
+	else if (!yaml_push_plain(L, text, length))
+		refuse(L, r, r->event.start_mark, YAML_TOO_LONG);
 }
 
 /* Pushes the path of a part: the path at index path, a dot, and the name at index part. */
@@ -465,8 +484,7 @@ static int yaml_parse(lua_State *L)
 	lua_settop(L, READING);
 	lua_newtable(L);
 	lua_newtable(L);
-	yaml_parser_set_encoding(&r->parser, YAML_UTF8_ENCODING);
-	yaml_parser_set_input_string(&r->parser, (const unsigned char *)text, length);
+	yaml_begin(&r->parser, text, length);
 	push_document(L, r);
 	lua_pushvalue(L, LINES);
 	return 2;
@@ -474,7 +492,12 @@ static int yaml_parse(lua_State *L)
 
 int luaopen_yaml(lua_State *L)
 {
-	static const luaL_Reg functions[] = {{"parse", yaml_parse}, {NULL, NULL}};
+	static const luaL_Reg functions[] = {
+		{"parse", yaml_parse},
+		{"nodes", yaml_nodes},
+		{"emit", yaml_emit},
+		{NULL, NULL},
+	};
 	static const luaL_Reg reading[] = {{"__gc", reading_free}, {"__close", reading_free}, {NULL, NULL}};
 
 	luaL_newmetatable(L, ARRAY);
@@ -482,6 +505,8 @@ int luaopen_yaml(lua_State *L)
 	lua_setfield(L, -2, "__metatable");
 	luaL_newmetatable(L, "yaml.reading");
 	luaL_setfuncs(L, reading, 0);
+	yaml_open_nodes(L);
+	yaml_open_emit(L);
 	luaL_newlib(L, functions);
 	return 1;
 }

@@ -92,6 +92,43 @@ describe("environment", function()
   end)
 end)
 
+describe("environment repositories", function()
+  local function load(text)
+    local folder = fs.realpath(scratch()) .. "/procedures/rdw/environments"
+    fs.mkdir(folder, "0755")
+    fs.write(folder .. "/lab.yml", text, { mode = "0644" })
+    return environment.load(folder .. "/lab.yml")
+  end
+
+  local function refused(text)
+    local failure = raises(load, text)
+    return (failure.where or "") .. failure.message
+  end
+
+  it("are known by their names, with what git needs to know", function()
+    local env = load [[
+hosts: { jump: { ssh: jump } }
+values: { home: /srv }
+repositories:
+  deploy: { git: ~/git/RDW_Deploy_Opus, remote: "git@example.org:x.git", branch: v1_1, on: jump, become: deploy }
+  config: { git: $(home)/config }
+]]
+    equal(env.repositories.deploy, { name = "deploy", git = "~/git/RDW_Deploy_Opus", remote = "git@example.org:x.git",
+      branch = "v1_1", on = "jump", become = "deploy" })
+    equal(env.repositories.config, { name = "config", git = "/srv/config" })
+  end)
+
+  it("are refused with keys that nobody knows, without a folder, and on what is no host", function()
+    matches(refused "repositories:\n  x: { git: /a, brnch: b }", "lab.yml:2: .*no key 'brnch'.*Did you mean 'branch'")
+    matches(refused "repositories: { x: { remote: b } }", "lacks git")
+    matches(refused "repositories: { x: { git: a/b } }", "absolute or below ~/")
+    matches(refused "repositories: { x: /a }", "is a map")
+    matches(refused "hosts: { jump: { ssh: j } }\nrepositories: { x: { git: /a, on: jmp } }",
+      "lies on 'jmp', which is no host.*'jump'")
+    matches(refused "hosts: { two: [ { name: a, ssh: a } ] }\nrepositories: { x: { git: /a, on: two } }", "a group")
+  end)
+end)
+
 describe("environment hosts", function()
   local root
 

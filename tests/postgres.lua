@@ -12,6 +12,9 @@ local running -- the server, or nil
 -- What is left when the input ends. In a shell of its own, so that the tests may be killed.
 local WATCH = [[trap '' TERM HUP INT; cat >/dev/null; "$@" >/dev/null 2>&1; rm -rf "$0"]]
 
+-- No child of this process: other tests count those.
+local APART = [[exec 3<&0; setsid sh -c "$@" <&3 3<&- >/dev/null 2>&1 &]]
+
 local function programs()
   local versions = {}
   for _, name in ipairs(fs.list "/usr/lib/postgresql") do versions[#versions + 1] = math.tointeger(tonumber(name)) end
@@ -114,9 +117,8 @@ local function add_control(server)
   --- Ends and removes it; the next start() makes another.
   function server.stop()
     running = nil
-    server.watch:close_input()
-    server.watch:collect {}
     server.watch:close()
+    while fs.stat(server.folder) do task.sleep(0.02) end
   end
 end
 
@@ -129,7 +131,9 @@ local function make()
     other_ca = folder .. "/other.crt",
   }
   local stop = as_server { server.bin .. "pg_ctl", "-D", server.data, "-m", "immediate", "stop" }
-  server.watch = process.spawn({ "sh", "-c", WATCH, folder, table.unpack(stop) }, { reads = true, cwd = "/" })
+  local watch = { "sh", "-c", APART, "sh", WATCH, folder, table.unpack(stop) }
+  server.watch = process.spawn(watch, { reads = true, cwd = "/" })
+  server.watch:wait()
   make_certificates(folder)
   make_cluster(server)
   add_control(server)

@@ -147,14 +147,17 @@ function secrets.resolve(reference, from)
   fault.raise { kind = "auth", message = ("%s is empty"):format(reference) }
 end
 
---- Takes the variables that hold secrets out of this process's environment.
---- @param references? table<string, string>
+local function take_variable(reference, keys)
+  local name = type(reference) == "string" and reference:match "^env:([%a_][%w_]*)$"
+  if name then secret.take_variable(name, keys) end
+end
+
+--- Takes the variables that hold secrets, and passwords of databases, out of this process's environment.
+--- @param environment table?
 --- @param keys native.secret.keyring
-function secrets.take_variables(references, keys)
-  for _, reference in pairs(references or {}) do
-    local name = type(reference) == "string" and reference:match "^env:([%a_][%w_]*)$"
-    if name then secret.take_variable(name, keys) end
-  end
+function secrets.take_variables(environment, keys)
+  for _, reference in pairs(environment and environment.secrets or {}) do take_variable(reference, keys) end
+  for _, database in pairs(environment and environment.databases or {}) do take_variable(database.password, keys) end
 end
 
 -- ---- within a run ----
@@ -191,7 +194,7 @@ end
 --- @param run table  the session
 --- @param records table[]
 function secrets.begin(run, records)
-  secrets.take_variables(run.environment.secrets, run.keys)
+  secrets.take_variables(run.environment, run.keys)
   for _, reference in pairs(run.environment.secrets or {}) do
     if reference:find "^env:" or reference:find "^file:" then look_for(run, reference) end
   end

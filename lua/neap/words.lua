@@ -9,6 +9,8 @@ local MODULES = {
   effect = "neap.engine.effect", file = "neap.targets.file", nginx = "neap.targets.nginx",
   postgres = "neap.targets.postgres", service = "neap.targets.service", host = "neap.targets.host",
   witness = "neap.targets.witness", http = "neap.targets.http", aws = "neap.targets.aws",
+  git = "neap.targets.git", sql = "neap.targets.sql",
+  json = "neap.targets.json", template = "neap.targets.template", yaml = "neap.targets.yaml",
 }
 local FUNCTIONS = {
   with_reload = { "neap.targets.service", "with_reload" }, with_restart = { "neap.targets.service", "with_restart" },
@@ -70,21 +72,38 @@ end
 --- A procedure that is shown for no environment: each group is empty, each value stands for itself.
 local function add_placeholders(view)
   setmetatable(view.hosts, { __index = function() return {} end })
+  setmetatable(view.databases, { __index = function(_, name) return ("<%s>"):format(tostring(name)) end })
+  setmetatable(view.repositories, { __index = function(_, name) return { git = "/<" .. tostring(name) .. ">" } end })
   setmetatable(view, { __index = function(_, name) return ("<%s>"):format(tostring(name)) end })
 end
 
---- What a procedure sees as env: hosts as objects, databases by name, and each value under its own name.
+--- A value that could not be read where it is deployed is missed by who asks for it.
+local function hide_unread(view, unread)
+  if not unread then return end
+  for name in pairs(unread) do view[name] = nil end
+  setmetatable(view, { __index = function(_, name)
+    if not unread[name] then return nil end
+    require("native.error").raise { kind = "missing", message = ("the value '%s': %s"):format(name, unread[name]) }
+  end })
+end
+
+--- What a procedure sees as env: hosts and databases as objects, repositories by name, each value under its own name.
 --- @param resolved table   an environment whose references are resolved
 --- @return table frozen
 --- @return table view  the same, before it was frozen
 function words.environment(resolved)
-  local view = { name = resolved.name, databases = resolved.databases or {}, hosts = {} }
+  local view = { name = resolved.name, databases = {}, hosts = {}, repositories = resolved.repositories or {} }
   for name, entry in pairs(resolved.hosts or {}) do
     view.hosts[name] = task.with_context(nil, require, "neap.targets.host").object(entry)
+  end
+  for name, entry in pairs(resolved.databases or {}) do
+    task.with_context(nil, require, "neap.targets.sql") -- brings the methods
+    view.databases[name] = require("neap.targets.database").object(entry)
   end
   for name, value in pairs(resolved.values or {}) do
     if view[name] == nil then view[name] = value end
   end
+  hide_unread(view, resolved.unread)
   view.secrets = require("neap.secrets").view(resolved.secrets or {})
   if resolved.placeholders then add_placeholders(view) end
   return sandbox.frozen(view), view
@@ -94,6 +113,12 @@ end
 --- @param run table  the session
 --- @param records? table[]  of a run that is taken up again
 function words.begin_secrets(run, records) require("neap.secrets").begin(run, records or {}) end
+
+--- The secret that a reference of the environment stands for, for a target that has to show it to a server.
+--- @param run table  the session
+--- @param reference string
+--- @return native.secret.value
+function words.secret(run, reference) return require("neap.secrets").of_run(run, reference) end
 
 --- Gives the secrets in plain data, of which the journal knows only where they come from, their values.
 --- @param run table  the session

@@ -197,6 +197,48 @@ def journal_pair(folder):
     return show("G13  The journal of one effect", reported(peers, samples(9, 3), folder / "log"), peers)
 
 
+YAML_ENTRY = """  svc{i}:   # service {i}
+    image: "registry/app{i}:1.0.{i}"
+    replicas:   {n}
+    env:
+      - {{name: A, value: "x{i}"}}
+      - {{name: B, value: 'y'}}
+
+    # limits for {i}
+    limits: {{cpu: 1, memory: {i}Mi}}
+"""
+YAML_EDITS = 50
+
+
+def yaml_argv(path, folder):
+    """The peers' command lines for the same edits, by name."""
+    entries = range(0, 5 * YAML_EDITS, 5)
+    expression = " | ".join(f".services.svc{i}.replicas = {90 + i // 5}" for i in entries)
+    lines = [f"/^  svc{i}:/,/replicas/s/replicas:   .*/replicas:   {90 + i // 5}/" for i in entries]
+    script = written(folder, "edits.sed", "\n".join(lines) + "\n")
+    argv = {"sed, which knows nothing of YAML": ["sed", "-f", script, path]}
+    for name in ("yq", os.path.expanduser("~/go/bin/yq")):
+        found = program(name)
+        if found and "mikefarah" in subprocess.run([found, "--version"], check=False, capture_output=True, text=True).stdout:
+            return {"yq v4, one expression": [found, expression, path], **argv}
+    return argv
+
+
+def yaml_edit(folder):
+    path = written(folder, "services.yml", "")
+    text = "# top comment\nservices:\n" + "".join(YAML_ENTRY.format(i=i, n=i % 7) for i in range(250))
+    Path(path).write_text(text)
+    goals = {"yq v4, one expression": 0.5}
+    peers = [Peer("neap: 50 edits, read again and compared", [NEAP, "test", str(HERE / "yaml.lua")],
+                  {"BENCH_YAML": path, "BENCH_EDITS": str(YAML_EDITS)})]
+    peers += [Peer(name, argv, at_most=goals.get(name)) for name, argv in yaml_argv(path, folder).items()]
+    found = side_by_side(peers, samples(21, 7), folder / "log")
+    changed = sum(a != b for a, b in zip(text.splitlines(), Path(path + ".new").read_text().splitlines(), strict=True))
+    if changed != YAML_EDITS:
+        raise Failed(f"{changed} lines changed, not {YAML_EDITS}")
+    return show("G12  50 edits in a YAML file of 2,252 lines with comments; exactly 50 lines changed", found, peers)
+
+
 def growth(what):
     """A measurement of growth.lua, which compares two points of one run. Returns how many goals were missed."""
     found = subprocess.run([NEAP, "test", str(HERE / "growth.lua")], env={**os.environ, "GROWTH": what}, check=False,
@@ -226,6 +268,7 @@ def measure_all(folder):
 
     measure(start_up, folder)
     measure(journal_pair, folder)
+    measure(yaml_edit, folder)
     if not QUICK:
         measure_growth(measure)
     if not os.access(SSHD, os.X_OK):

@@ -1,8 +1,11 @@
 #!/bin/bash
 # The hosts of the lab, seen from inside its namespaces: disks, power, network faults. Sourced by `lab`, whose variables it uses.
 # shellcheck disable=SC2154 # here, fs, LAB_UID and the functions of lab
-declare -A octet=([proxy1]=11 [proxy2]=12 [old]=21 [new]=22)
-hosts=(old new proxy1 proxy2)
+declare -A octet=([proxy1]=11 [proxy2]=12 [old]=21 [new]=22 [warehouse]=31 [reporting]=32 [redshift]=33)
+case $(cat "$state/set") in
+encode) hosts=(old new proxy1 proxy2) ;;
+data) hosts=(warehouse reporting redshift) ;;
+esac
 
 # --- one host: its files lie under $fs/disk/HOST, a tmpfs of its own so that it can be full
 
@@ -163,7 +166,7 @@ lab_reset() {
 	each blank_disk "${all[@]}"
 	for host in "${all[@]}"; do disk_size "$host" 1g; done
 	start "${all[@]}"
-	[ $# -gt 0 ] || wait_for_streaming
+	[ $# -gt 0 ] || [ "${hosts[0]}" != old ] || wait_for_streaming
 }
 
 # Told by the process's title: a question to the server would stand in its log.
@@ -181,6 +184,7 @@ wait_for_streaming() {
 first_home() {
 	find "$fs/home" "$fs/srv" -mindepth 1 -delete
 	cp -a "$fs/first-home/." "$fs/home"
+	cp -a "$fs/first-srv/." "$fs/srv"
 }
 
 keep_layer() {
@@ -191,9 +195,13 @@ keep_layer() {
 	mkdir "$disk/up" "$disk/work"
 }
 
-# PostgreSQL is stopped as an operator would, or the first state would be one after a power cut.
+# Databases are stopped as an operator would, or the first state would be one after a power cut.
 shut_down() {
-	! is_on "$1" || (lab_sh "$1" service postgresql stop) >>"$fs/log/$1" 2>&1 || true
+	local service
+	for service in postgresql mariadb; do
+		! is_on "$1" || ! grep -qx "$service" "$fs/disk/$1/root/etc/lab-services" ||
+			(lab_sh "$1" service "$service" stop) >>"$fs/log/$1" 2>&1 || true
+	done
 	power_off "$1"
 }
 

@@ -24,6 +24,9 @@ cat >"$fs/etc/hosts" <<HOSTS
 10.77.0.12  proxy2
 10.77.0.21  old v87.production.lab v87.test.lab
 10.77.0.22  new v88.production.lab v88.test.lab
+10.77.0.31  warehouse warehouse.rdw.lab
+10.77.0.32  reporting reporting.rdw.lab
+10.77.0.33  redshift redshift.rdw.lab
 HOSTS
 # over the folder, not over the files: this machine may replace its own (useradd), and a file's mount would go with it
 mount -t overlay -o "lowerdir=$fs/etc:/etc" lab /etc

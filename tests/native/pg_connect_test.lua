@@ -42,6 +42,7 @@ describe("pg.connect", function()
     equal(facts({ password = secret.literal(server.password, keys) }).user, "postgres")
     local failure = failure_of { password = secret.literal("another password", keys) }
     equal({ failure.kind, failure.code }, { "auth", "28P01" })
+    equal(failure_of({ password = secret.literal("", keys), passfile = "/nonexistent" }).kind, "auth")
     local closed = secret.reference("vault:x", secret.fingerprint(secret.literal("another password", keys)), keys)
     equal(failure_of({ password = closed }).kind, "missing")
   end)

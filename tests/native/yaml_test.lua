@@ -224,3 +224,119 @@ describe("yaml errors", function()
     end
   end)
 end)
+
+describe("yaml.nodes", function()
+  --- Each node as its kind, style and text.
+  local function shown(text)
+    local tree, list, id = yaml.nodes(text), {}, 1
+    while true do
+      local ok, kind, style, first, content, last, line, column = pcall(tree.node, tree, id)
+      if not ok then return list end
+      list[id] = ("%s %s %d:%d %s|%s"):format(kind, style, line, column, text:sub(first, content - 1),
+        text:sub(content, last))
+      id = id + 1
+    end
+  end
+
+  it("says where each node stands", function()
+    equal(shown "a: &x !!str 'é'  # c\nlist:\n- - 1\n-\nb: {c: [d], e: }\n", {
+      "map block 1:0 |a: &x !!str 'é'  # c\nlist:\n- - 1\n-\nb: {c: [d], e: }", "scalar plain 1:0 |a",
+      "scalar single 1:3 &x !!str |'é'", "scalar plain 2:0 |list", "list block 3:0 |- - 1\n-", "list block 3:2 |- 1",
+      "scalar plain 3:4 |1", "scalar plain 4:1 |", "scalar plain 5:0 |b", "map flow 5:3 |{c: [d], e: }",
+      "scalar plain 5:4 |c", "list flow 5:7 |[d]", "scalar plain 5:8 |d", "scalar plain 5:12 |e",
+      "scalar plain 5:15 |",
+    })
+  end)
+
+  it("counts bytes behind a byte order mark and letters of several bytes", function()
+    equal(shown "\xEF\xBB\xBFé: ü\nñ: \"日本\"\n", {
+      "map block 1:0 |é: ü\nñ: \"日本\"", "scalar plain 1:0 |é", "scalar plain 1:3 |ü", "scalar plain 2:0 |ñ",
+      "scalar double 2:3 |\"日本\"" })
+  end)
+
+  it("ends a block scalar before blank lines, unless it keeps them", function()
+    local text = "a: |\n  x\n \n\nb: |+\r\n  y\r\n\r\nc: >- # c\n  z\n"
+    local list = shown(text)
+    equal({ list[3], list[5], list[7] }, { "scalar literal 1:3 ||\n  x", "scalar literal 5:3 ||+\r\n  y\r\n",
+      "scalar folded 8:3 |>- # c\n  z" })
+  end)
+
+  it("knows documents, aliases and what is the same", function()
+    local tree = yaml.nodes "a: &x [1]\nb: *x\nc: *x\n---\na: &x [1]\n"
+    equal(tree:documents(), { { root = 1, first = 1 }, { root = 9, first = 23 } })
+    equal(tree:aliases(), { 6, 3, 8, 3 })
+    equal(tree:children(1), { 2, 3, 5, 6, 7, 8 })
+    equal({ tree:same(3, tree, 11) }, { true })
+    equal({ tree:same(1, tree, 9) }, { false, 5 })
+    equal({ tree:value(1), tree:text(6) }, { { a = { 1 }, b = { 1 }, c = { 1 } }, "x" })
+    equal(yaml.nodes "":documents(), { { first = 1 } })
+    equal({ yaml.nodes "a:\n   b: 1\nc:\n- 1\n":indent() }, { 3, true })
+    matches(raises(tree.node, tree, 0), "no node of this tree")
+    matches(raises(tree.node, tree, 99), "no node of this tree")
+  end)
+
+  it("refuses what parse refuses, tags and merge keys only when asked for values", function()
+    for _, text in ipairs { "a: 1\na: 2\n", "a: *x\n", "a: [", ("["):rep(257) .. ("]"):rep(257), "a: \xFF",
+      "a: &x 1\n---\nb: *x\n" } do
+      equal(raises(yaml.nodes, text, { name = "n" }).kind, "protocol")
+    end
+    local many = {}
+    for i = 1, 100 do many[i] = ("k%d: 1"):format(i) end
+    many[101] = "k50: 2"
+    matches(raises(yaml.nodes, table.concat(many, "\n")).message, "^yaml:101:1: 'k50' is there already, in line 50$")
+    local tree = yaml.nodes("a: !t x\nb:\n  <<: {}\nc: &r [*r]\n")
+    for _, id in ipairs { 3, 5, 9 } do equal(raises(tree.value, tree, id).kind, "protocol") end
+    local bomb = { "a: &a [" .. ("lol,"):rep(9) .. "lol]" }
+    for i = 98, 106 do
+      local name, inner = string.char(i), "*" .. string.char(i - 1)
+      bomb[#bomb + 1] = ("%s: &%s [%s%s]"):format(name, name, (inner .. ","):rep(9), inner)
+    end
+    matches(raises(tree.value, yaml.nodes(table.concat(bomb, "\n")), 1).message, "more than 100 times the text")
+  end)
+end)
+
+describe("yaml.emit", function()
+  it("writes what reads as the same", function()
+    local hard = { "", " ", "a", "yes", "No", "~", "null", "1", "-1", "1.0", ".5", "1e3", "0x1F", "0b1", "1_000",
+      "12:30:45", "2001-12-14t21:59:43.10-05:00", ".inf", "-.INF", ".nan", "=", "<<", "- a", "-", "-a", "? a", "?", ":",
+      ":a", "a:", "a: b", "a :b", "a #b", "#a", "a#b", "&a", "*a", "!a", "|", ">", "%a", "@a", "`a", "{a", "a}", "[a",
+      "a,b", "'a", "\"a", "a'b", "---", "--- a", "...", "a\nb", "a\n", "\n", "\na", "a\n\n", " a\nb", "a \nb ", "a\n  ",
+      "\ta", "a\tb", "é", "日本", "\u{2028}", "\u{85}", "\u{FEFF}", "\r", "a\r\nb", "\27", "\127", "\\",
+      "http://x:80/y?z", "C:\\x", "x: y\nz", "😀" }
+    local value = { list = hard, nested = { { a = { { b = json.array {} } } }, { hard, { c = {} } } },
+      numbers = { 1, 1.0, -0.5, 1e300, 1e16, 0.1, math.mininteger, math.huge, -math.huge },
+      flags = { true, false, json.null } }
+    for _, text in ipairs(hard) do value["key " .. text] = text end
+    for _, text in ipairs(hard) do value.keys = value.keys or {} value.keys[text] = 1 end
+    for _, options in ipairs { {}, { flow = true }, { flush = true, indent = 4 }, { quote = "'" }, { quote = '"' } } do
+      local back = value_of(yaml.emit(value, options))
+      equal(back, value)
+      equal(math.type(back.numbers[2]), "float")
+    end
+  end)
+
+  it("sorts keys, those that are named first", function()
+    equal(yaml.emit({ b = 1, a = { z = 1, kind = 2 }, kind = 3 }, { order = { "kind" } }),
+      "kind: 3\na:\n  kind: 2\n  z: 1\nb: 1\n")
+  end)
+
+  it("writes blocks or braces, lists indented or not", function()
+    local value = { a = { 1, { b = 2, c = { 3 } } }, d = {} }
+    equal(yaml.emit(value), "a:\n  - 1\n  - b: 2\n    c:\n      - 3\nd: {}\n")
+    equal(yaml.emit(value, { flush = true }), "a:\n- 1\n- b: 2\n  c:\n  - 3\nd: {}\n")
+    equal(yaml.emit(value, { flow = true }), "{a: [1, {b: 2, c: [3]}], d: {}}\n")
+    equal({ yaml.emit "a\nb\n", yaml.emit { { { 1 } } }, yaml.emit(5) }, { "|\n  a\n  b\n", "- - - 1\n", "5\n" })
+  end)
+
+  it("refuses what has no form", function()
+    for _, value in ipairs { print, { [1.5] = 1 }, { 1, 2, [4] = 4 }, "\xFF", { a = { b = "\xC0\x80" } },
+      setmetatable({}, { __index = {} }), { [("k"):rep(501)] = 1 } } do
+      matches(raises(yaml.emit, value), "has no YAML form")
+    end
+    local loop = {}
+    loop[1] = loop
+    matches(raises(yaml.emit, loop), "deeper than 256 levels")
+    matches(raises(yaml.emit, 1, { indent = 0 }), "indent is 1 to 16")
+    matches(raises(yaml.emit, 1, { quote = "x" }), "quote is")
+  end)
+end)

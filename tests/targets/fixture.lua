@@ -65,7 +65,8 @@ local function checked(self, outcome, status)
   if status and outcome.status ~= status then
     local json = require "native.json"
     error(("expected the run to be %s, got %s\n%s"):format(status, outcome.status,
-      self.events[#self.events] and tostring(json.encode_pretty(self.events[math.max(1, #self.events - 1)])) or ""), 3)
+      outcome.failure and tostring(outcome.failure) or self.events[#self.events]
+      and tostring(json.encode_pretty(self.events[math.max(1, #self.events - 1)])) or ""), 3)
   end
   return outcome
 end

@@ -48,7 +48,7 @@ local function start_worker(verb, request)
   child:write(order(verb, request))
   child:close_input()
   -- the worker has them
-  secrets.take_variables(request.environment and request.environment.secrets, secret.keyring())
+  secrets.take_variables(request.environment, secret.keyring())
   local said = lines.reader(child)()
   if said and said.ready then
     child:leave()

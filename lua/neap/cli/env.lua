@@ -1,4 +1,5 @@
 --- `neap env`: which environments there are, what is in one, where each value comes from, and whether they are sound.
+local deployed    = require "neap.deployed"
 local environment = require "neap.environment"
 local failure     = require "neap.cli.failure"
 local fault       = require "native.error"
@@ -64,6 +65,23 @@ local function missing_of_group(env_loaded, name, group, add)
   end
 end
 
+--- Values that are read out of deployed configuration, as far as their place is known before a run.
+local function missing_of_values(loaded, values, path, add)
+  local names = {}
+  for name in pairs(values) do names[#names + 1] = name end
+  table.sort(names, function(a, b) return tostring(a) < tostring(b) end)
+  for _, name in ipairs(names) do
+    local value, here = values[name], path .. tostring(name)
+    if type(value) == "table" then
+      missing_of_values(loaded, value, here .. ".", add)
+    elseif deployed.is_reference(value) and not value:find("$(", 1, true) then
+      local ok, problem = pcall(deployed.value, value, loaded.repositories)
+      if not ok and not fault.is(problem) then error(problem, 0) end
+      if not ok then add(("value %s: %s"):format(here, problem.message)) end
+    end
+  end
+end
+
 --- What an environment lacks on this machine, as far as that can be said without connecting.
 local function missing(loaded)
   local list = {}
@@ -75,6 +93,7 @@ local function missing(loaded)
     if loaded.hosts[name].name then missing_of(loaded.hosts[name], add) end
     missing_of_group(loaded, name, loaded.sections.hosts[name], add)
   end
+  missing_of_values(loaded, loaded.values, "", add)
   return list
 end
 

@@ -69,21 +69,9 @@ function resume.run(options)
   model.window = outside.standing(model.policy)
   if not options.console.json then options.console:tell(view.resume(model, options.console.err)) end
   if model.alive and client.is_living(found.folder) then return join(options, found, model) end
-<<<<<<< HEAD
   local given, change = answer.given(options, model), amendment(options, found, model.back)
-  confirm.start(options, found.environment, model.policy, "resume")
-  local attending = attend.new { console = options.console, environment = found.environment }
-  attending:replay(model.records)
-  local outcome = failure.leased(found.folder, found.environment, function()
-    return attending:during(client.calling("resume", options),
-      { state = found.folder, run = found.run, on_conflict = options.on_conflict, answer = given,
-        amendment = change, outside_window = outside.reason(options), after = model.last and model.last.seq })
-  end)
-  return attending:report(outcome)
-=======
-  local given = answer.given(options, model)
-  return take_up.start("resume", options, found, model, { answer = given, outside_window = outside.reason(options) })
->>>>>>> main
+  return take_up.start("resume", options, found, model,
+    { answer = given, amendment = change, outside_window = outside.reason(options) })
 end
 
 return resume

@@ -134,19 +134,29 @@ local function as_read(state)
 end
 
 local function observe(branch, kind, target)
-  local overlaid = branch.run.planning and branch.run.overlay[branches.target_key(kind.name, target)]
+  if branch.run.planning then planned.refuse_shadowed(branch.run, target) end
+  local overlaid = branch.run.planning and branch.run.overlay[kinds.state_key(kind, target)]
   if overlaid then return as_read(overlaid.state) end
   if branch.run.planning then branch.run.reads = branch.run.reads + 1 end
   return call.inside(branch, { inside = true }, kind.get, target)
 end
 
-local function check_drift(branch, kind, target, before)
+--- Whether the state is the planned one, as far as the plan could know it.
+local function is_as_planned(digest, state) return not digest or digest == data.digest(state) end
+
+local function check_drift(branch, kind, target, before, after)
   local expected = branch.run.expected
-  local was = expected and expected[branch:effect_key(kind, target)]
-  if not expected or (was and was.before_digest == data.digest(before)) then return end
-  fault.raise { kind = "conflict", code = "drift",
-    message = was and ("%s is not as it was when the plan was made"):format(kinds.show(kind, target))
-      or ("%s is changed by this run, and not by the plan"):format(kinds.show(kind, target)),
+  if not expected then return end
+  local was, problem = expected[branch:effect_key(kind, target)], nil
+  if not was then
+    problem = "%s is changed by this run, and not by the plan"
+  elseif not is_as_planned(was.before_digest, before) then
+    problem = "%s is not as it was when the plan was made"
+  elseif not is_as_planned(was.after_digest, after) then
+    problem = "%s would become another than when the plan was made"
+  end
+  if not problem then return end
+  fault.raise { kind = "conflict", code = "drift", message = problem:format(kinds.show(kind, target)),
     hint = "plan again" }
 end
 
@@ -189,7 +199,7 @@ local function make_change(branch, kind, target, before, after, options)
     confirm(branch, kind, target, { sign = planned.sign(before, after), before_text = kinds.text(kind, before),
       after_text = kinds.text(kind, after) }, disposition, why)
   else
-    check_drift(branch, kind, target, before)
+    check_drift(branch, kind, target, before, after)
   end
   branch:check_going_on()
   open_brackets(branch)
@@ -324,6 +334,41 @@ function effect.bracket(kind_name, target, fn, options)
   if options.test then test_or_undo(branch, bracket, options.test) end
   close_bracket(branch, bracket)
   return result
+end
+
+--- The state of a resource as a change of it would find it: in a plan, what earlier planned changes leave it in. Within a
+--- step it is recorded, as a read is.
+--- @param kind_name string
+--- @param target any
+--- @return any
+function effect.state(kind_name, target)
+  local branch = branches.current()
+  local kind = kinds.find(branch and branch.run, kind_name)
+  target = data.plain(target)
+  if branch and branch.run.planning then return observe(branch, kind, target) end
+  if not branch or branch.inside or not branch.path then return kind.get(target) end
+  return recorded_read(branch, kind_name, kind.get, target)
+end
+
+--- In a plan: the targets of a kind that earlier changes would change, with the states that they would leave.
+--- @param kind_name string
+--- @return { target: any, state: any }[]
+function effect.planned(kind_name)
+  local branch, list = branches.current(), {}
+  for _, entry in pairs(branch and branch.run.overlay or {}) do
+    if entry.kind == kind_name then list[#list + 1] = { target = entry.target, state = entry.state } end
+  end
+  return list
+end
+
+--- In a plan: what is at this path of a host, and below it, is not known from here on, because a planned change of
+--- something else would change it.
+--- @param host string
+--- @param path string
+function effect.shadow(host, path)
+  local branch = current(2)
+  if not branch.run.planning then return end
+  table.insert(branch.run.shadows, { host = host, path = path, after = branch.step.number })
 end
 
 --- Whether the caller's step is being planned: nothing is changed, and what a change would return is unknown.

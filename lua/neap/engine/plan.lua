@@ -39,6 +39,7 @@ local function effect_line(planned)
     branch = planned.path:match "/(.*)$", before_text = planned.before_text, after_text = planned.after_text,
     before = planned.before, after = planned.after, undo = UNDO[planned.disposition], why = planned.why,
     certainty = planned.certainty, closing = planned.closing, key = planned.key, before_digest = planned.before_digest,
+    after_digest = planned.after_digest,
   }
 end
 
@@ -70,18 +71,29 @@ local function plan_waiting(self, step, planned)
   planned.holds = ok and observed and true or false
 end
 
+--- Errors that what an earlier step changes may take away: a file, a user that is not there yet.
+local MAY_CHANGE = { missing = true, conflict = true, remote = true, verify = true, protocol = true, auth = true }
+
+--- Why a step's plan ends early; nil where the error is one of the plan as a whole.
+local function why_it_ends(self, failure)
+  if fault.is(failure, "unknown") then return failure.message end
+  local after = self.ended_at or select(2, next(self.touched))
+  if not after or not fault.is(failure) or not MAY_CHANGE[failure.kind] or failure.code == "identity" then return nil end
+  return ("known after %s: as it is now, %s"):format(after, failure.message)
+end
+
 local function plan_step(self, step, planned)
   if step.kind ~= "step" then return plan_waiting(self, step, planned) end
   local ok, result, skipped = pcall(attempt.run, self, step, step.title, {}, run.body, step)
   if ok then
     planned.skipped = skipped
     self.plan_results[step.title] = { result }
-  elseif fault.is(result, "unknown") then
-    planned.ended = result.message
-    self.plan_results[step.title] = { unknown.outcome(step.number) }
-  else
-    error(result, 0)
+    return
   end
+  planned.ended = why_it_ends(self, result)
+  if not planned.ended then error(result, 0) end
+  self.ended_at = self.ended_at or step.number
+  self.plan_results[step.title] = { unknown.outcome(step.number) }
 end
 
 local function count(model)
@@ -141,7 +153,8 @@ local function effects_by_key(model)
     for _, step in ipairs(phase.steps) do
       for _, one in ipairs(step.effects) do
         if one.key then
-          effects[one.key] = { before_digest = one.before_digest, show = one.show, step = step.number }
+          effects[one.key] = { before_digest = one.before_digest, after_digest = one.after_digest, show = one.show,
+            step = step.number }
         end
       end
     end
@@ -174,7 +187,7 @@ function plan.make(given)
   local started = task.now()
   local self = session.prepare(given)
   self.planning, self.state, self.uid = true, fold.new(), "plan"
-  self.overlay, self.touched, self.opaque, self.planned = {}, {}, {}, {}
+  self.overlay, self.touched, self.opaque, self.planned, self.shadows = {}, {}, {}, {}, {}
   local ok, phases = pcall(walk, self)
   task.shield(self.leave, self)
   if not ok then

@@ -1,5 +1,4 @@
 --- What a plan writes down instead of changing: the overlay of planned states, and which hosts nobody may ask any more.
-local branches = require "neap.engine.branch"
 local data     = require "neap.engine.data"
 local kinds    = require "neap.engine.kinds"
 local unknown  = require "neap.engine.unknown"
@@ -24,6 +23,18 @@ local function mark_touched(run, branch, target, opaque)
   run.touched[host] = run.touched[host] or branch.step.number
   if opaque then run.opaque[host] = true end
 end
+
+--- Raises kind "unknown" where an earlier planned change leaves what is at this target's path in a state that nobody knows.
+function planned.refuse_shadowed(run, target)
+  if type(target) ~= "table" or type(target.path) ~= "string" then return end
+  for _, shadow in ipairs(run.shadows) do
+    local below = target.path == shadow.path or target.path:sub(1, #shadow.path + 1) == shadow.path .. "/"
+    if below and target.host == shadow.host then unknown.raise(shadow.after) end
+  end
+end
+
+--- What a run would compare with, to notice drift; false where it is known only after an earlier change of the run.
+local function digest_of(state) return not unknown.mentioned(state) and data.digest(state) end
 
 --- Adds one line to the plan.
 function planned.add(branch, kind, target, fields)
@@ -52,10 +63,10 @@ function planned.change(branch, kind, target, before, after, disposition, why)
   planned.add(branch, kind, target, {
     class = "resource", sign = planned.sign(before, after), before_text = kinds.text(kind, before),
     after_text = kinds.text(kind, after), before = before, after = after, key = branch:effect_key(kind, target),
-    before_digest = data.digest(before), certainty = certainty(branch, target, after),
-    disposition = disposition, why = why,
+    before_digest = digest_of(before), after_digest = kind.pinned and digest_of(after) or nil,
+    certainty = certainty(branch, target, after), disposition = disposition, why = why,
   })
-  branch.run.overlay[branches.target_key(kind.name, target)] = { state = after }
+  branch.run.overlay[kinds.state_key(kind, target)] = { state = after, kind = kind.name, target = target }
   mark_touched(branch.run, branch, target)
   return after
 end

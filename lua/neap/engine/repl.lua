@@ -109,7 +109,7 @@ local function close(self, path, failure)
   local known = self.state:step(path)
   if not known or known.status ~= "open" then return end
   self.writer:write { type = "end", of = known.seq, path = path, status = "failed",
-    failure = attempt.plain_failure(failure) }
+    failure = data.failure(failure) }
 end
 
 local ENDS_RUN = { journal = true, fenced = true, paused = true }
@@ -137,7 +137,7 @@ function repl.run(self, fn, text, who)
   local broken = fault.is(result) and (result.kind == "journal" or result.kind == "fenced")
   if not broken and not (fault.is(result) and result.in_doubt) then close(self, path, result) end
   if ends_run(self, result) then error(result, 0) end
-  local plain = attempt.plain_failure(result)
+  local plain = data.failure(result)
   plain.message = plain.message:gsub("^load line:%d+: ", "")
   return { path = path, failure = plain }
 end

@@ -203,7 +203,7 @@ function rollback.step(self, step, note)
   if not ok and attempt.interrupts(failure) then error(failure, 0) end
   if not ok then
     fault.raise { kind = "paused", where = "",
-      message = ("%s could not be taken back: %s"):format(step.title, attempt.plain_failure(failure).message) }
+      message = ("%s could not be taken back: %s"):format(step.title, data.failure(failure).message) }
   end
   self.writer:append { type = "turn", direction = "forward", why = note.text, who = note.who }
   self.writer:write(note) -- in one commit: no resume finds the way back without what it was for

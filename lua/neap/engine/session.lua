@@ -97,9 +97,9 @@ end
 --- What a run that is taken up goes on with: the state it is in, its environment as it was, its snapshot's code.
 local function load_snapshot(self)
   fold_read(self)
-  local first = self.state.first
-  self.uid, self.environment, self.files, self.path = first.uid, first.environment_data, first.files, first.path
-  self.procedure = procedure.load { files = first.files, path = first.path, arguments = first.arguments,
+  local first, now = self.state.first, versions.last(self.state)
+  self.uid, self.environment, self.files, self.path = first.uid, first.environment_data, now.files, first.path
+  self.procedure = procedure.load { files = now.files, path = first.path, arguments = now.arguments,
     environment = self.environment }
   self.kinds = self.procedure.kinds
 end
@@ -155,7 +155,7 @@ local function frozen_environment(env)
     name = env.name, group = env.group, values = env.values, policy = env.policy, hosts = env.hosts,
     databases = env.databases, clusters = env.clusters, aws = env.aws, repositories = env.repositories,
     secrets = env.secrets, root = env.root,
-    notify = env.notify, from_arguments = env.from_arguments,
+    notify = env.notify, from_arguments = env.from_arguments, unread = env.unread,
   }
 end
 
@@ -185,6 +185,11 @@ function session:meet(name, identity) pins.meet(self, name, identity) end
 --- @param name string
 --- @param identity string
 function session:vouch(name, identity) pins.vouch(self, name, identity) end
+
+--- The secret that a target needs to be let in, by its reference in the environment.
+--- @param reference string
+--- @return native.secret.value
+function session:secret(reference) return words.secret(self, reference) end
 
 --- The record by which this process owns the run from now on.
 --- @return table record
@@ -223,15 +228,6 @@ function session.reopen(given)
   local self = new(given)
   take_lease(self, given, given.run, function() return { self:owner() } end)
   local ok, failure = pcall(function()
-<<<<<<< HEAD
-    self.state:complete()
-    local first, now = self.state.first, versions.last(self.state)
-    self.uid, self.environment, self.files, self.path = first.uid, first.environment_data, now.files, first.path
-    self.procedure = procedure.load { files = now.files, path = first.path, arguments = now.arguments,
-      environment = self.environment }
-    self.kinds = self.procedure.kinds
-=======
->>>>>>> main
     self.ready_answer = ready_answer(self, given)
     self.pins, self.trusted = data.plain(self.state.pins), data.plain(self.state.trusted)
     words.begin_secrets(self, records_with_secrets(self))

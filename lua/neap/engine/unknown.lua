@@ -38,6 +38,17 @@ function unknown.inside(value)
   return false
 end
 
+--- Whether plain data holds the text of a placeholder anywhere: an identifier that was put together with other text.
+--- @return boolean
+function unknown.mentioned(value)
+  if type(value) == "string" then return value:find("<known after ", 1, true) ~= nil end
+  if type(value) ~= "table" or described[value] then return described[value] ~= nil end
+  for _, item in pairs(value) do
+    if unknown.mentioned(item) then return true end
+  end
+  return false
+end
+
 --- Raises: what is asked for is known only after a step.
 --- @param after string
 function unknown.raise(after)

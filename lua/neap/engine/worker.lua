@@ -1,10 +1,7 @@
 --- The process that owns a run: it goes on when its terminal is lost. Clients attach to its socket, see the events, answer
 --- questions, interrupt; with no client that answers, a question pauses the run.
-<<<<<<< HEAD
 local crypto  = require "native.crypto"
-=======
 local data    = require "neap.engine.data"
->>>>>>> main
 local fault   = require "native.error"
 local lines   = require "neap.engine.lines"
 local process = require "native.process"

@@ -224,6 +224,34 @@ function hosts.open(value, text, reads)
   return hosts.guard(value, function() return session_of(connection, run):exec(text, { reads = reads }) end)
 end
 
+-- ---- ports ----
+
+local function open_tunnel(connection, run, address, port)
+  return session_of(connection, run):tunnel(address, port)
+end
+
+--- A port of 127.0.0.1 that leads to a port as the host sees it: for a database or a service that only it can reach. It is
+--- for this process alone, is made once for a run, and goes with the session; what was connected is `lost` then. failure()
+--- says why the last connection broke, where the host told.
+--- @param via string|table  the host
+--- @param address string  as the host knows it
+--- @param port integer
+--- @return { port: integer, close: function, failure: fun(): string? }
+function hosts.tunnel(via, address, port)
+  local connection, run = connection_of(via)
+  if connection.name == "local" then error("local needs no tunnel", 2) end
+  local key = ("port %d of %s"):format(port, address)
+  local opened = hosts.guard(via, function()
+    session_of(connection, run) -- first: where it broke, what it carried goes
+    return made_once(connection, key, open_tunnel, connection, run, address, port)
+  end)
+  local function close()
+    if connection.made[key] == opened then connection.made[key] = nil end
+    opened:close()
+  end
+  return { port = opened:port(), close = close, failure = function() return opened:failure() end }
+end
+
 -- ---- commands ----
 
 --- The last lines of what a command said, of its errors if there are any.

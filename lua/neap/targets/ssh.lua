@@ -501,6 +501,14 @@ function session_methods:subsystem(name)
   return name_host(self, pcall(self.native.subsystem, self.native, name))
 end
 
+--- A port of 127.0.0.1 that leads to a port as the host sees it, for this process alone.
+--- @param address string
+--- @param port integer
+--- @return native.ssh.tunnel
+function session_methods:tunnel(address, port)
+  return name_host(self, pcall(self.native.tunnel, self.native, address, port))
+end
+
 local function quoted(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
 
 --- Ends the process group of a command, by stream:pid(): TERM, and KILL after five seconds. Returns when it is gone.

@@ -159,6 +159,13 @@ function secret.pick(document, path, source) end
 --- @return string
 function secret.plain(document, path) end
 
+--- The value as a literal of a language: quoted for a POSIX shell, SQL, MySQL's SQL (where a backslash escapes), JSON, YAML.
+--- Raises `protocol` for a NUL byte in a shell and in SQL, and for what is not UTF-8 in JSON and YAML.
+--- @param value native.secret.value|string
+--- @param target "sh"|"sql"|"mysql"|"json"|"yaml"
+--- @return native.secret.value|string
+function secret.quote(value, target) end
+
 --- An earlier text in the light of a later one: what stood where that has a secret is one, too.
 --- @param text string
 --- @param later native.secret.value

@@ -1,13 +1,13 @@
 --- @meta native.socket
 
---- Unix sockets of this machine.
+--- Unix sockets of this machine, and its ports.
 --- @class native.socket
 local socket = {}
 
 --- @class native.socket.connection: stream
 local connection = {}
 
---- Who is at the other end, as the kernel knows.
+--- Who is at the other end of a Unix socket, as the kernel knows.
 --- @return integer uid
 --- @return integer pid
 function connection:peer() end
@@ -31,5 +31,10 @@ function socket.listen(path) end
 --- @param path string
 --- @return native.socket.connection
 function socket.connect(path) end
+
+--- To a port of 127.0.0.1, such as a tunnel's. Raises `connect` where nobody listens.
+--- @param port integer
+--- @return native.socket.connection
+function socket.connect_port(port) end
 
 return socket

@@ -1,6 +1,6 @@
 --- @meta native.ssh
 
---- ssh sessions over libssh2: connecting, the host's key, authentication, commands. Whom to trust is not decided here.
+--- ssh sessions over libssh2: connecting, the host's key, authentication, commands, ports. Whom to trust is not decided here.
 --- @class native.ssh
 local ssh = {}
 
@@ -10,6 +10,10 @@ local session = {}
 --- A stream whose process id, which is its process group's too, is known: see stream's methods.
 --- @class native.ssh.channel: stream
 local channel = {}
+
+--- A port of 127.0.0.1 that leads to an address as the session's host sees it. Only sockets of this process are let in.
+--- @class native.ssh.tunnel
+local tunnel = {}
 
 --- @class native.ssh.agent
 local agent = {}
@@ -90,12 +94,33 @@ function session:exec(text, options) end
 --- @return native.ssh.channel
 function session:subsystem(name, options) end
 
+--- Listens at a port that the kernel chooses. Whether anybody answers there shows when somebody connects: where nobody does,
+--- that connection breaks, and failure() says why. Raises `connect` where the session has broken.
+--- @param host string
+--- @param port integer
+--- @return native.ssh.tunnel
+function session:tunnel(host, port) end
+
 --- Its streams are lost then; what runs is ended. May be called twice.
 function session:close() end
 
 --- nil: it never told.
 --- @return integer?
 function channel:pid() end
+
+--- @return integer
+function tunnel:port() end
+
+--- How many connections it holds.
+--- @return integer
+function tunnel:count() end
+
+--- Why the last connection that broke did; nil: none has.
+--- @return string?
+function tunnel:failure() end
+
+--- Its connections break. It goes with its session, too. May be called twice.
+function tunnel:close() end
 
 --- In the agent's order.
 --- @return { blob: string, comment: string }[]

@@ -65,10 +65,16 @@ local function state_lines(before, after, page)
   return lines
 end
 
+--- What an action says in more than one line follows below.
+local function more_of(effect, page)
+  local more = effect.says and effect.says:match "\n(.*)$"
+  return more and page:lines(more) or {}
+end
+
 local function body(effect, page)
   local before, after = effect.before_text, effect.after_text
   if effect.sign == "=" or inline_states(effect, page) then return {} end
-  if before == nil and after == nil then return {} end
+  if before == nil and after == nil then return more_of(effect, page) end
   if one_line(before) and one_line(after) then return state_lines(before, after, page) end
   return change.diff_lines(before or "", after or "", page)
 end
@@ -87,7 +93,7 @@ end
 --- @return string[] lines
 function change.lines(effect, page, options)
   local margin = (" "):rep(options.indent or 0)
-  local what = page:clean(effect.says or effect.kind)
+  local what = page:clean((effect.says or effect.kind):match "[^\n]*")
   local text = ("%s %s  %s"):format(effect.sign, page:clean(effect.show), page:paint("dim", what))
   local states = inline_states(effect, page)
   if states then text = text .. "  " .. states end

@@ -27,7 +27,9 @@ end
 
 local set = {}
 
-function set.head(line, page) return page:paint("bold", page:clean(line.text)) end
+function set.head(line, page)
+  return page:paint("bold", page:clean(line.text)) .. (line.detail and "  " .. page:clean(line.detail) or "")
+end
 
 function set.note(line, page) return page:clean(line.text) end
 
