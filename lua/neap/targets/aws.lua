@@ -1,5 +1,5 @@
---- AWS: every operation of every service that the machine has a model of. What reads is asked at once; what changes is made
---- once, with a token that makes a repetition the same request where the service has one.
+--- AWS: every operation of every service that the machine has a model of. What reads is asked at once; what changes is
+--- made once, with a token that makes a repetition the same request where the service has one.
 local clients     = require "neap.targets.aws.client"
 local clock       = require "native.clock"
 local credentials = require "neap.targets.aws.credentials"
@@ -143,7 +143,8 @@ end
 --- By the question: at once, or when nothing can land any more.
 local function ask_for(target, intent, data)
   if not data.done then
-    return "unknown", ("%s may have been carried out, and there is no question that tells (done)"):format(data.operation)
+    return "unknown",
+      ("%s may have been carried out, and there is no question that tells (done)"):format(data.operation)
   end
   if probe(target, data.done) then return "done" end
   local life = clients.signature_life
@@ -216,7 +217,8 @@ end
 --- @field timeout? number       seconds
 
 --- Calls an operation by its name in AWS's own documentation. Get…, List…, Describe…, Head…, Query, Scan, Search…,
---- Lookup… and AssumeRole… read, every other changes something, once. Raises a mistake for what the model does not know.
+--- Lookup… and AssumeRole… read, every other changes something, once. Raises a mistake for what the model does not
+--- know.
 --- @param name string  "DescribeInstances"
 --- @param parameters? table
 --- @param options? neap.aws.call_options
@@ -247,7 +249,7 @@ end
 --- @return table result
 function Client:wait(name, parameters, options)
   options = check_keys(options, { timeout = true, every = true }, 2)
-  client_of(target_of(self)).service:waiter(name)
+  pages.check(client_of(target_of(self)).service, name, 2)
   return read_state(target_of(self), name, parameters or {}, options)
 end
 
