@@ -37,7 +37,8 @@ end
 
 --- Empties it.
 function Moto:reset()
-  local exchange <close> = native.open { url = self.url .. "/moto-api/reset", method = "POST", reads = true, proxy = "" }
+  local exchange <close> = native.open { url = self.url .. "/moto-api/reset", method = "POST", reads = true,
+    proxy = "" }
   exchange:response()
 end
 

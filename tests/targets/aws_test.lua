@@ -53,7 +53,8 @@ describe("aws", function()
 
   local function user_names()
     local names = {}
-    for i, user in ipairs(within(function() return aws.client("iam"):all "ListUsers" end)) do names[i] = user.UserName end
+    local list = within(function() return aws.client("iam"):all "ListUsers" end)
+    for i, user in ipairs(list) do names[i] = user.UserName end
     return names
   end
 
@@ -104,7 +105,8 @@ describe("aws", function()
       matches(mistake(function() aws.client("iam"):DeleteUser {} end), "DeleteUser: UserName is missing")
       matches(mistake(function() aws.client("ec2"):DescribeInstances { MaxResults = "5" } end),
         "DescribeInstances.MaxResults: expected a whole number")
-      matches(mistake(function() aws.client("s3"):call("ListBuckets", {}, { time = 1 }) end), 'no option is named "time"')
+      matches(mistake(function() aws.client("s3"):call("ListBuckets", {}, { time = 1 }) end),
+        'no option is named "time"')
       matches(mistake(function() aws.client("s3"):wait("BucketExist", {}) end), 'no waiter "BucketExist".*BucketExists')
     end)
 
@@ -117,8 +119,8 @@ describe("aws", function()
             secrets:call("CreateSecret", { Name = "s" .. i, SecretString = "x" }, { reads = false, timeout = 30 })
           end
           local bucket = clients.of("s3", { endpoint = proxy.url, region = "us-west-2" })
-          bucket:call("CreateBucket", { Bucket = "lab", CreateBucketConfiguration = { LocationConstraint = "us-west-2" } },
-            { reads = false, timeout = 30 })
+          bucket:call("CreateBucket", { Bucket = "lab",
+            CreateBucketConfiguration = { LocationConstraint = "us-west-2" } }, { reads = false, timeout = 30 })
           for _, key in ipairs { "a b/+x=y&z/ünï", "c//d", "../e", "f%41~" } do
             bucket:call("PutObject", { Bucket = "lab", Key = key, Body = key }, { reads = false, timeout = 30 })
           end
@@ -135,7 +137,9 @@ describe("aws", function()
     it("until something is as a waiter of the model wants it", function()
       within(function()
         local s3 = aws.client "s3"
-        local failure = raises(function() s3:wait("BucketExists", { Bucket = "lab" }, { timeout = 0.4, every = 0.2 }) end)
+        local failure = raises(function()
+          s3:wait("BucketExists", { Bucket = "lab" }, { timeout = 0.4, every = 0.2 })
+        end)
         equal(failure.kind, "timeout")
         changing(function()
           clients.of("s3", { endpoint = proxy.url, region = "us-west-2" }):call("CreateBucket", { Bucket = "lab",
@@ -148,7 +152,7 @@ describe("aws", function()
     end)
 
     it("of the account that the environment names, and of no other", function()
-      equal(within(function() return aws.client("s3"):ListBuckets().Owner ~= nil end, { account = "123456789012" }), true)
+      truthy(within(function() return aws.client("s3"):ListBuckets().Owner end, { account = "123456789012" }))
       local failure = raises(within, function() aws.client("s3"):ListBuckets() end, { account = "210987654321" })
       equal({ failure.kind, failure.code }, { "denied", "identity" })
       matches(failure.message, "of the AWS account 123456789012, the environment's is 210987654321")
@@ -160,7 +164,8 @@ describe("aws", function()
   local CREATE = [[aws.client("iam"):CreateUser({ UserName = "ann" },
     { undo = { operation = "DeleteUser", parameters = { UserName = "ann" } }]]
   local DONE = [[, done = { operation = "GetUser", parameters = { UserName = "ann" } }]]
-  local SECRET = [[aws.client("secretsmanager"):CreateSecret({ Name = "one", SecretString = "x" }, { keep = "a test" })]]
+  local SECRET = [[aws.client("secretsmanager"):CreateSecret({ Name = "one", SecretString = "x" },
+    { keep = "a test" })]]
 
   describe("changes", function()
     it("once, and takes it back by the call that undoes it", function()

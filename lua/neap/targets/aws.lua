@@ -253,6 +253,10 @@ function Client:wait(name, parameters, options)
   return read_state(target_of(self), name, parameters or {}, options)
 end
 
+--- The region in which it asks; nil where nothing names one.
+--- @return string?
+function Client:region() return target_of(self).region end
+
 --- A URL by which anybody may fetch (GetObject) or put (PutObject) an object for a time.
 --- @param name string
 --- @param parameters table

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Stands between the AWS client and moto: keeps a log, breaks what it is told to, and remembers client tokens, as AWS does
-and moto does not. proxy.py UPSTREAM: prints its port.
+"""Stands between the AWS client and moto: keeps a log, breaks what it is told to, and remembers client tokens, as AWS
+does and moto does not. proxy.py UPSTREAM: prints its port.
 
 POST /proxy {"match": TEXT, "do": [FAULT…]}: the next requests that hold TEXT meet these, one each:
     503-before 503-after (carried out or not, then 503)   cut-before cut-after (carried out or not, then it hangs up)
@@ -17,7 +17,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 upstream = sys.argv[1].replace("http://", "")
 state = {"match": "", "do": [], "log": [], "tokens": {}}
 TOKEN = re.compile(rb'"ClientRequestToken": ?"([^"]+)"|ClientToken=([^&]+)')
-XML = "<ErrorResponse><Error><Code>{0}</Code><Message>{1}</Message></Error><RequestId>r-proxy</RequestId></ErrorResponse>"
+XML = ("<ErrorResponse><Error><Code>{0}</Code><Message>{1}</Message></Error><RequestId>r-proxy</RequestId>"
+       "</ErrorResponse>")
 
 
 class Handler(BaseHTTPRequestHandler):

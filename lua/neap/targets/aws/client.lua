@@ -1,5 +1,5 @@
---- One service of AWS in one region: calls by the service's model, signed, sent again where that is safe, and refusals as
---- errors whose code is AWS's own.
+--- One service of AWS in one region: calls by the service's model, signed, sent again where that is safe, and refusals
+--- as errors whose code is AWS's own.
 local clock       = require "native.clock"
 local credentials = require "neap.targets.aws.credentials"
 local crypto      = require "native.crypto"
@@ -108,12 +108,16 @@ local function authorities(settings)
   return settings.ca or process.environ "AWS_CA_BUNDLE" or credentials.profile(settings.profile).ca_bundle
 end
 
+--- Signs it, unless anybody may ask for that, or who asks is nobody yet.
+local function sign(self, name, request, at)
+  if self.service:operation(name).authtype == "none" then return end
+  local who = credentials.of(self.settings)
+  if who.key then sigv4.sign(request, who, at.region, at.name, sigv4.time(self.skew)) end
+end
+
 local function exchange(self, name, parameters, reads, timeout)
-  local operation = self.service:operation(name)
   local request, at = build(self, name, parameters)
-  if operation.authtype ~= "none" then
-    sigv4.sign(request, credentials.of(self.settings), at.region, at.name, sigv4.time(self.skew))
-  end
+  sign(self, name, request, at)
   local query = sigv4.query(request.query)
   local url = ("%s://%s%s"):format(at.scheme, request.host, request.path)
   requests.address(url, {}, 1)
@@ -178,7 +182,8 @@ end
 --- @field repeatable? boolean  it reads, or has a token
 --- @field timeout number       seconds for all attempts
 
---- Calls an operation. Raises kinds as its refusals are, with AWS's code; `lost` where nobody can tell what became of it.
+--- Calls an operation. Raises kinds as its refusals are, with AWS's code; `lost` where nobody can tell what became of
+--- it.
 --- @param name string
 --- @param parameters table
 --- @param options aws.call_options

@@ -98,9 +98,11 @@ function config.profile(files, name)
   local profile = files.profiles[name]
   if profile or name == "default" then return profile or {} end
   local first, second = config.paths()
+  local names = {}
+  for one in pairs(files.profiles) do names[#names + 1] = one end
   return fault.raise { kind = "auth", code = "profile",
     message = ("there is no AWS profile %s in %s and %s.%s"):format(name, first, second,
-      near.question(name, files.profiles)) }
+      near.question(name, names)) }
 end
 
 return config

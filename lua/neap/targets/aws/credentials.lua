@@ -1,5 +1,5 @@
---- Who we are at AWS: the chain of places that the command line and the SDKs look at, in their order. Secret keys and session
---- tokens are secrets from where they are read on.
+--- Who we are at AWS: the chain of places that the command line and the SDKs look at, in their order. Secret keys and
+--- session tokens are secrets from where they are read on.
 local clock    = require "native.clock"
 local config   = require "neap.targets.aws.config"
 local fault    = require "native.error"
@@ -24,8 +24,8 @@ end
 local function nowhere(name, looked)
   local first, second = config.paths()
   fault.raise { kind = "auth", code = "no credentials",
-    message = ("there are no credentials of AWS: neither in the environment (AWS_ACCESS_KEY_ID), nor for the profile %s "
-      .. "in %s and %s (keys, role, web identity, sign-on, program), nor of a container, nor of a machine (%s)"):format(
+    message = ("there are no credentials of AWS: neither in the environment (AWS_ACCESS_KEY_ID), nor for the profile "
+      .. "%s in %s and %s (keys, role, web identity, sign-on, program), nor of a container, nor of a machine (%s)"):format(
       name, second, first, looked) }
 end
 
@@ -46,8 +46,8 @@ end
 
 local function is_good(one) return one ~= nil and (not one.ends or one.ends - MARGIN > clock.now()) end
 
---- The credentials for these settings, from an earlier time as long as they are good. However many tasks want them, they are
---- looked for, and a person asked, once. Raises kind `auth` where there are none, with the places that were looked at.
+--- The credentials for these settings, from an earlier time as long as they are good. However many tasks want them, they
+--- are looked for, and a person asked, once. Raises kind `auth` where there are none, with the places that were looked at.
 --- @param settings { profile?: string, region?: string, credentials?: aws.credentials }
 --- @return aws.credentials
 function credentials.of(settings)
@@ -78,7 +78,8 @@ end
 --- @return aws.files
 function credentials.profile(name)
   local run = hosts.run()
-  run.connections["aws files"] = run.connections["aws files"] or { close = function() end, read = config.read(run.keys) }
+  run.connections["aws files"] = run.connections["aws files"]
+    or { close = function() end, read = config.read(run.keys) }
   local files = run.connections["aws files"].read
   return config.profile(files, config.name(name)), files
 end

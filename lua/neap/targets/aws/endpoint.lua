@@ -104,7 +104,9 @@ function endpoint.of(service, settings)
   local url = endpoint.given(service, settings)
   if url then
     local scheme, host, path = url:match "^(https?)://([^/]+)(/?.*)$"
-    if not scheme then fault.raise { kind = "protocol", message = ("the endpoint of %s is no URL: %s"):format(service.name, url) } end
+    if not scheme then
+      fault.raise { kind = "protocol", message = ("the endpoint of %s is no URL: %s"):format(service.name, url) }
+    end
     return { scheme = scheme, host = host, path = (path:gsub("/$", "")), region = region, name = name, given = true }
   end
   refuse_special(settings)

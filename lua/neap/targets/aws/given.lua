@@ -16,16 +16,18 @@ end
 
 local function nothing(source) fault.raise { kind = "auth", message = source .. " gives no credentials of AWS" } end
 
+local function kept(value, keys) return secret.is(value) and value or secret.literal(value, keys) end
+
 --- Of a result that was parsed: AccessKeyId, SecretAccessKey, SessionToken or Token, Expiration.
 --- @param value table
 --- @param keys native.secret.keyring
 --- @param source string
 --- @return aws.credentials
 function given.parsed(value, keys, source)
-  if type(value.AccessKeyId) ~= "string" or type(value.SecretAccessKey) ~= "string" then nothing(source) end
-  local token = value.SessionToken or value.Token
-  return { key = value.AccessKeyId, secret = secret.literal(value.SecretAccessKey, keys), source = source,
-    token = token and secret.literal(token, keys) or nil, ends = given.time(value.Expiration) }
+  local key, token = value.SecretAccessKey, value.SessionToken or value.Token
+  if type(value.AccessKeyId) ~= "string" or type(key) ~= "string" and not secret.is(key) then nothing(source) end
+  return { key = value.AccessKeyId, secret = kept(key, keys), source = source, token = token and kept(token, keys),
+    ends = given.time(value.Expiration) }
 end
 
 --- Of a reply's text that is JSON.

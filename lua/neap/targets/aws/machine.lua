@@ -37,8 +37,8 @@ local function ask(method, path, headers)
     { headers = headers, max_bytes = 65536 }, 2).body
 end
 
---- Those of the machine's role. Version 2 of the metadata service alone: version 1 hands out keys to whoever can be made to
---- ask.
+--- Those of the machine's role. Version 2 of the metadata service alone: version 1 hands out keys to whoever can be
+--- made to ask.
 --- @param keys native.secret.keyring
 --- @return aws.credentials?
 --- @return string looked  why there are none

@@ -25,7 +25,9 @@ local function python_folders()
       folders[#folders + 1] = base .. "/botocore/data"
     elseif fs.exists(base) then
       for _, name in ipairs(fs.list(base)) do
-        if name:find "^python3" then folders[#folders + 1] = ("%s/%s/dist-packages/botocore/data"):format(base, name) end
+        if name:find "^python3" then
+          folders[#folders + 1] = ("%s/%s/dist-packages/botocore/data"):format(base, name)
+        end
       end
     end
   end

@@ -179,8 +179,8 @@ local function from_sso(settings, name, profile, keys, files)
   return found
 end
 
---- The credentials of a profile; nil where it has none. Raises kind `auth` where it should have some, and `denied` for a
---- program that the environment does not allow.
+--- The credentials of a profile; nil where it has none. Raises kind `auth` where it should have some, and `denied` for
+--- a program that the environment does not allow.
 --- @param settings table
 --- @param name string
 --- @param keys native.secret.keyring

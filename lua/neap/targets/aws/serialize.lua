@@ -349,7 +349,8 @@ local function uuid_of(name)
     "%1-%2-%3-%4-%5"))
 end
 
---- The parameters with a token that makes a repeated request the same one, where the operation takes one and none is given.
+--- The parameters with a token that makes a repeated request the same one, where the operation takes one and none is
+--- given.
 --- @param service aws.service
 --- @param name string
 --- @param parameters table
