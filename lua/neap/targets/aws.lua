@@ -183,6 +183,7 @@ function Client:call(name, parameters, options)
   parameters, options = parameters or {}, check_keys(options, CALL_OPTIONS, 2)
   check_call(self, name, parameters, 2)
   if options.reads or model.reads(name) then return read_call(target_of(self), name, parameters, options.timeout) end
+  if effect.planning() then known.meet(target_of(self)) end -- whose account it is, the run is held to
   return effect.perform("aws.call", target_of(self),
     { operation = name, parameters = parameters, done = described(self, options.done, "done", 2) },
     { undo = described(self, options.undo, "undo", 2), keep = options.keep, irreversible = options.irreversible,
