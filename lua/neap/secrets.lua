@@ -6,8 +6,8 @@ local secret  = require "native.secret"
 
 local secrets = {}
 
-local HOW = "env:NAME, file:PATH[#key.path], cmd:PROGRAM ARGUMENT…[#key.path], " ..
-  "k8s:CLUSTER/NAMESPACE/NAME#KEY, ask:PROMPT"
+local HOW = "env:NAME, file:PATH[#key.path], cmd:PROGRAM ARGUMENT…[#key.path], vault:PATH#key, ssm:NAME[#key.path], "
+  .. "aws-sm:NAME[#key.path], k8s:CLUSTER/NAMESPACE/NAME#KEY, ask:PROMPT"
 
 --- What a program that prints a secret gets of our environment.
 local INHERITED = { "HOME", "PATH", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR", "XDG_RUNTIME_DIR",
@@ -52,10 +52,22 @@ local CHECKS = {
   ask = function(prompt)
     if prompt == "" then wrong "ask: says nothing to who is asked" end
   end,
+  vault = function(path, key)
+    if not path:find "^[%w_.-]+/[%w_./-]*[%w_.-]$" or path:find "%.%." then
+      wrong("vault:%s is no path, as in secret/encode/database", path)
+    end
+    if not key then wrong("vault:%s is a map; behind # stands which value of it is meant", path) end
+  end,
+  ssm = function(name)
+    if not name:find "^[%w_./:-]+$" then wrong("ssm:%s is no name of a parameter", name) end
+  end,
+  ["aws-sm"] = function(name)
+    if not name:find "^[%w_./:+=@-]+$" then wrong("aws-sm:%s is no name of a secret", name) end
+  end,
 }
 
 --- Schemes whose values may be documents, of which one part is meant.
-local PICKS = { file = true, cmd = true }
+local PICKS = { file = true, cmd = true, vault = true, ssm = true, ["aws-sm"] = true }
 
 --- What stands before the last #, and the path behind it. What is no path of names belongs to what stands before.
 local function parted(scheme, rest)
@@ -67,7 +79,6 @@ local function parted(scheme, rest)
   return before, path
 end
 
-local LATER = { vault = true, ["aws-sm"] = true, ssm = true }
 
 --- The parts of a reference, its form checked. Raises `protocol`.
 --- @param reference any
@@ -78,10 +89,9 @@ function secrets.parse(reference)
   if type(reference) ~= "string" then wrong "a secret is a reference, as in env:TOKEN" end
   local scheme, rest = reference:match "^([%w-]+):(.*)$"
   if not scheme then wrong "the secret stands there itself, instead of where it is kept" end
-  if LATER[scheme] then wrong("this release does not know %s: yet", scheme) end
   if not CHECKS[scheme] then wrong("there are no secrets of %s:%s", scheme, near.hint(scheme, CHECKS)) end
   local before, path = parted(scheme, rest)
-  CHECKS[scheme](before)
+  CHECKS[scheme](before, path)
   return scheme, before, path
 end
 
@@ -134,9 +144,16 @@ function sources.ask(prompt, reference, from)
   return secret.literal(text, from.keys, reference)
 end
 
+for _, scheme in ipairs { "vault", "ssm", "aws-sm" } do
+  sources[scheme] = function(rest, reference, from)
+    return require "neap.secret_stores".read(scheme, rest, reference, from)
+  end
+end
+
 --- @class neap.secrets.from
 --- @field keys native.secret.keyring  of the environment
 --- @field policy? table  of the environment
+--- @field aws? table  of the environment
 --- @field root? string  the repository: relative paths and commands begin there
 --- @field prompt? fun(text: string, options: table): string?
 
@@ -173,7 +190,7 @@ end
 
 local function from_run(run)
   local environment = run.environment
-  return { keys = run.keys, policy = environment.policy, root = environment.root, prompt = run.prompt }
+  return { keys = run.keys, policy = environment.policy, aws = environment.aws, root = environment.root, prompt = run.prompt }
 end
 
 --- The secret of that reference, resolved once in a run however many tasks want it.
