@@ -79,7 +79,6 @@ local function parted(scheme, rest)
   return before, path
 end
 
-
 --- The parts of a reference, its form checked. Raises `protocol`.
 --- @param reference any
 --- @return string scheme

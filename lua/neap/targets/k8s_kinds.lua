@@ -116,9 +116,11 @@ end
 local function apply(sender_, wanted, live)
   local target, call = sender_.target, sender_.call
   local body = merge(identity(target, live), state.build(wanted, wanted.own, false))
-  if not live and call.witness then
+  local made_by = live and (live.metadata.annotations or {})[state.MADE_BY]
+  if not live then made_by = call.witness end
+  if made_by and #wanted.own > 0 then
     body.metadata.annotations = body.metadata.annotations or {}
-    body.metadata.annotations[state.MADE_BY] = call.witness
+    body.metadata.annotations[state.MADE_BY] = made_by
   end
   return sender_.request("PATCH", path_of(target), { body = state.encode(body), type = APPLY,
     query = { fieldManager = state.MANAGER, force = true, timeout = server_time(call) } })

@@ -149,6 +149,13 @@ local function add_all(into, object)
   end
 end
 
+local REPLICAS = json.encode(json.array { "f:spec", "f:replicas" })
+
+--- A scale to none is said by nobody: the server takes 0 for nothing said.
+local function add_none(fields, object)
+  if is_table(object.spec) and object.spec.replicas == 0 then fields[REPLICAS] = "0" end
+end
+
 local function sorted(set)
   local list = {}
   for name in pairs(set) do list[#list + 1] = name end
@@ -170,6 +177,7 @@ function state.of(object)
       if entry.manager ~= state.MANAGER and into.count > most then maker, most = entry.manager, into.count end
     end
   end
+  add_none(fields, object)
   if #entries == 0 then add_all({ fields = fields, count = 0 }, object) end
   return { fields = fields, own = sorted(own), maker = maker }
 end
