@@ -151,9 +151,15 @@ end
 
 local REPLICAS = json.encode(json.array { "f:spec", "f:replicas" })
 
---- A scale to none is said by nobody: the server takes 0 for nothing said.
-local function add_none(fields, object)
-  if is_table(object.spec) and object.spec.replicas == 0 then fields[REPLICAS] = "0" end
+--- The number of replicas of which nobody has said anything: what is scaled to none, or up again from there, the server
+--- takes for said by nobody.
+local function add_replicas(fields, object)
+  if not is_table(object.spec) or math.type(object.spec.replicas) ~= "integer" then return end
+  for _, entry in ipairs(object.metadata.managedFields or {}) do
+    local spec = is_table(entry.fieldsV1) and entry.fieldsV1["f:spec"]
+    if spec and spec["f:replicas"] then return end
+  end
+  fields[REPLICAS] = json.encode(object.spec.replicas)
 end
 
 local function sorted(set)
@@ -177,7 +183,7 @@ function state.of(object)
       if entry.manager ~= state.MANAGER and into.count > most then maker, most = entry.manager, into.count end
     end
   end
-  add_none(fields, object)
+  add_replicas(fields, object)
   if #entries == 0 then add_all({ fields = fields, count = 0 }, object) end
   return { fields = fields, own = sorted(own), maker = maker }
 end
