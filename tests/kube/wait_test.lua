@@ -70,8 +70,7 @@ describe("on a cluster", function()
   it("a version that is not expected, and a cluster that is another, are refused", function()
     local self = kube.trial(namespace, { apply "web" }, { cluster = { context = "lab", kubeconfig = kube.up(),
       namespace = namespace, expect_version = "1.9" } })
-    self:run()
-    matches(self:failure().message, "is of version 1%.%d+.*the environment expects 1%.9")
+    matches(self:run().failure.message, "is of version 1%.%d+.*the environment expects 1%.9")
     equal(kube.object(namespace, "deployment/web"), nil)
   end)
 
