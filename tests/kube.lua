@@ -22,6 +22,10 @@ function kube.up()
   return kube.config
 end
 
+--- Where its files and logs lie.
+--- @return string
+function kube.folder() return kube.up():match "^(.*)/[^/]*$" end
+
 --- Stops or starts a part of it.
 --- @param verb "stop"|"start"
 --- @param part string

@@ -126,6 +126,22 @@ local function apply(sender_, wanted, live)
     query = { fieldManager = state.MANAGER, force = true, timeout = server_time(call) } })
 end
 
+--- Whether the object was altered between the look at it and the request.
+local function came_between(failure) return fault.is(failure, "conflict") and failure.reason == "Conflict" end
+
+--- Applies after a first request of the same effect; what controllers write in between does not count.
+local function apply_then(sender_, wanted, live)
+  local target, now = sender_.target, state.of(live)
+  for count = 1, AGAIN do
+    local ok, failure = pcall(apply, sender_, wanted, live)
+    if ok then return end
+    if count == AGAIN or not came_between(failure) then error(failure, 0) end
+    live = kinds.read(target)
+    refuse_closed(target, live, sender_.call.witness)
+    refuse_altered(target, state.of(live), now)
+  end
+end
+
 -- ---- making ----
 
 local function make(sender_, wanted)
@@ -144,7 +160,7 @@ local function make(sender_, wanted)
   body.metadata.annotations[state.MADE_BY] = call.witness
   local made = sender_.request("POST", client.path(kind_of(target), target.namespace), { body = state.encode(body),
     query = { fieldManager = wanted.maker or state.MANAGER, timeout = server_time(call) } })
-  if #wanted.own > 0 then apply(sender_, wanted, made) end
+  if #wanted.own > 0 then apply_then(sender_, wanted, made) end
 end
 
 -- ---- taking away ----
@@ -201,7 +217,9 @@ local function alter(sender_, live, wanted)
     live = kinds.read(target)
     now = live and state.of(live)
   end
-  if now and says_differently(now, wanted) then apply(sender_, wanted, live) end
+  if not now or not says_differently(now, wanted) then return end
+  local send = #changed > 0 and apply_then or apply
+  send(sender_, wanted, live)
 end
 
 -- ---- the kind ----
@@ -215,9 +233,6 @@ local function carry_out(target, wanted, sender_, live)
   if not wanted then return delete(sender_, live) end
   return alter(sender_, live, wanted)
 end
-
---- Whether the object was altered between the look at it and the request.
-local function came_between(failure) return fault.is(failure, "conflict") and failure.reason == "Conflict" end
 
 local function put(target, wanted, call)
   local sender_ = sender(target, call)
