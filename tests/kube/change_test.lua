@@ -20,7 +20,7 @@ describe("on a cluster", function()
         meta[key] = nil
       end
       local annotations = meta.annotations or {}
-      annotations["deployment.kubernetes.io/revision"] = nil
+      annotations["deployment.kubernetes.io/revision"], annotations["neap/effect"] = nil, nil
       if not next(annotations) then meta.annotations = nil end
       if object.kind == "Service" then object.spec.clusterIP, object.spec.clusterIPs = nil, nil end
       object.status = nil
@@ -51,7 +51,8 @@ describe("on a cluster", function()
     local before = world()
     local self = trial("k8s.scale('lab', 'deployment/reporting', 0)",
       "k8s.set_image('lab', 'deployment/reporting', { main = 'registry.test/reporting:2.0.0' })",
-      "k8s.annotate('lab', 'deployment/reporting', { note = 'hello' }) k8s.label('lab', 'deploy/reporting', { a = 'b' })",
+      [[k8s.annotate('lab', 'deployment/reporting', { note = 'hello' })
+        k8s.label('lab', 'deploy/reporting', { a = 'b' })]],
       STOP)
     self:run "stopped"
     local now = kube.object(namespace, "deployment/reporting")
@@ -70,19 +71,10 @@ describe("on a cluster", function()
     self:run "stopped"
     equal(world(), {})
     self:roll_back "rolled back"
-    local after = world()
-    for _, object in pairs(after) do
-      if object.metadata.annotations then object.metadata.annotations["neap/effect"] = nil end
-      if object.metadata.annotations and not next(object.metadata.annotations) then object.metadata.annotations = nil end
-    end
-    for _, object in pairs(before) do
-      if object.metadata.annotations then object.metadata.annotations["neap/effect"] = nil end
-      if object.metadata.annotations and not next(object.metadata.annotations) then object.metadata.annotations = nil end
-    end
-    equal(after, before)
+    equal(world(), before)
   end)
 
-  it("a field that another manager has said is refused with its name, and taken over and given back where that is told",
+  it("a field that another manager has said is refused with its name; taken over by force, it is given back",
     function()
       trial(APPLY):run "done"
       kube.kubectl(("-n %s scale deployment reporting --replicas=5"):format(namespace))
@@ -97,8 +89,11 @@ describe("on a cluster", function()
       equal(kube.object(namespace, "deployment/reporting").spec.replicas, 2)
       forced:roll_back "rolled back"
       equal(world(), before)
-      local owners = kube.kubectl(("-n %s get deployment reporting --show-managed-fields -o jsonpath={.metadata.managedFields[*].manager}"):format(namespace))
-      matches(owners, "kubectl")
+      local owners = {}
+      for _, entry in ipairs(kube.object(namespace, "deployment/reporting").metadata.managedFields) do
+        if entry.fieldsV1["f:spec"] and entry.fieldsV1["f:spec"]["f:replicas"] then owners[#owners + 1] = entry.manager end
+      end
+      equal(owners, { "kubectl" })
     end)
 
   it("what neap has scaled itself it may apply otherwise", function()
@@ -147,5 +142,23 @@ describe("on a cluster", function()
       "= lab " .. namespace .. " service/reporting", "+ lab " .. namespace .. " deployment/reporting",
       "> lab deployment/reporting" })
     equal(world(), before)
+    equal({ self:start { plan = plan }.status, kube.object(namespace, "deployment/reporting").spec.replicas }, { "done", 2 })
+  end)
+
+  it("a run is refused by a cluster that is another than the one it was planned for", function()
+    local self = trial(APPLY)
+    local plan = self:plan()
+    matches(plan.pins["cluster lab"], "^kube%-system %x+%-")
+    plan.pins["cluster lab"] = "kube-system 00000000-0000-0000-0000-000000000000"
+    local outcome = self:start { plan = plan }
+    equal({ outcome.failure.code, kube.object(namespace, "deployment/reporting") }, { "identity" })
+  end)
+
+  it("an object that controllers write to all the time is changed all the same", function()
+    trial(("k8s.apply('lab', [==[%s]==])"):format(kube.deployment("busy", { replicas = 20 }))):run "done"
+    local self = trial(("k8s.apply('lab', [==[%s]==]) k8s.scale('lab', 'deployment/busy', 3)"):format(
+      kube.deployment("busy", { replicas = 20, tag = "2" })))
+    self:run "done"
+    equal(kube.object(namespace, "deployment/busy").spec.replicas, 3)
   end)
 end)

@@ -1,7 +1,9 @@
 --- Talks to the API server of a cluster: requests in JSON over one connection, kinds by discovery, lists in pieces, and
 --- what each refusal means.
 local config = require "neap.targets.k8s_config"
+local crypto = require "native.crypto"
 local fault  = require "native.error"
+local fs     = require "native.fs"
 local hosts  = require "neap.targets.connection"
 local json   = require "native.json"
 local native = require "native.http"
@@ -182,6 +184,8 @@ local function query_of(query)
   return #parts > 0 and "?" .. table.concat(parts, "&") or ""
 end
 
+local meet_first
+
 --- One request. Raises `connect` and `auth` where it was certainly not carried out, `denied`, `missing`, `conflict` where
 --- the server says no (code, reason, causes), `lost` and `timeout` where nobody can tell.
 --- @param name string     of a cluster
@@ -192,6 +196,7 @@ end
 function client.request(name, method, path, options)
   options = options or {}
   local cluster = cluster_of(name)
+  meet_first(cluster)
   local request = { method = method, path = path .. query_of(options.query), body = options.body, reads = options.reads,
     type = options.body and (options.type or "application/json") or nil }
   local text = task.deadline(options.timeout or READ_TIMEOUT, repeated, cluster, request)
@@ -397,16 +402,34 @@ local function check_version(cluster)
     message = ("cluster %s is of version %s, the environment expects %s"):format(cluster.name, found, wanted) }
 end
 
---- Holds the cluster against the one this run was made for, by the uid of its namespace kube-system, once in a process.
---- Raises `denied` where it is another.
+--- What only this cluster can show: the uid of its namespace kube-system; to a user who may not see that, its authority.
+local function identity_of(cluster)
+  local ok, system = pcall(client.request, cluster.name, "GET", "/api/v1/namespaces/kube-system")
+  if ok then return "kube-system " .. tostring(system.metadata.uid) end
+  if not fault.is(system, "denied") then error(system, 0) end
+  local settings = cluster.settings
+  local authority = settings.ca_data or settings.ca and fs.read(settings.ca) or ""
+  return ("%s %s"):format(settings.server, crypto.sha256(authority))
+end
+
+--- Holds the cluster against the one this run was made for, once in a process. Raises `denied` where it is another.
 --- @param name string
 function client.meet(name)
   local cluster = cluster_of(name)
   if cluster.met then return end
-  local system = client.request(name, "GET", "/api/v1/namespaces/kube-system")
-  check_version(cluster)
-  hosts.met("cluster " .. name, "kube-system " .. tostring(system.metadata.uid))
-  cluster.met = true
+  cluster.meeting = true
+  local ok, failure = pcall(function()
+    local identity = identity_of(cluster)
+    check_version(cluster)
+    hosts.met("cluster " .. name, identity)
+  end)
+  cluster.met, cluster.meeting = ok, false
+  if not ok then error(failure, 0) end
+end
+
+--- Nothing is asked of a cluster, not by a plan either, before it is known which it is.
+function meet_first(cluster)
+  if not cluster.met and not cluster.meeting then client.meet(cluster.name) end
 end
 
 return client
