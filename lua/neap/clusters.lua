@@ -19,14 +19,14 @@ local function mistake_of(entry, hosts)
   if type(entry) ~= "table" or #entry > 0 then return "is a map, as in { context: NAME }" end
   for key in pairs(entry) do
     if not is_key(key) then
-      return ("has no key '%s'.%s Keys are %s"):format(key, near.question(tostring(key), KEYS), table.concat(KEYS, ", ")),
-        key
+      local question = near.question(tostring(key), KEYS)
+      return ("has no key '%s'.%s Keys are %s"):format(key, question, table.concat(KEYS, ", ")), key
     end
   end
   if not entry.context then return "has no context: one of a kubeconfig, or in-cluster" end
   if entry.via and not is_later(entry.via) and not hosts[entry.via] then
-    return ("is reached by '%s', which is no host%s"):format(tostring(entry.via), near.hint(tostring(entry.via), hosts)),
-      "via"
+    local name = tostring(entry.via)
+    return ("is reached by '%s', which is no host%s"):format(name, near.hint(name, hosts)), "via"
   end
 end
 

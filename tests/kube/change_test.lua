@@ -91,7 +91,8 @@ describe("on a cluster", function()
       equal(world(), before)
       local owners = {}
       for _, entry in ipairs(kube.object(namespace, "deployment/reporting").metadata.managedFields) do
-        if entry.fieldsV1["f:spec"] and entry.fieldsV1["f:spec"]["f:replicas"] then owners[#owners + 1] = entry.manager end
+        local spec = entry.fieldsV1["f:spec"]
+        owners[#owners + 1] = spec and spec["f:replicas"] and entry.manager or nil
       end
       equal(owners, { "kubectl" })
     end)
@@ -156,8 +157,8 @@ describe("on a cluster", function()
 
   it("an object that controllers write to all the time is changed all the same", function()
     trial(("k8s.apply('lab', [==[%s]==])"):format(kube.deployment("busy", { replicas = 20 }))):run "done"
-    local self = trial(("k8s.apply('lab', [==[%s]==]) k8s.scale('lab', 'deployment/busy', 3)"):format(
-      kube.deployment("busy", { replicas = 20, tag = "2" })))
+    local newer = kube.deployment("busy", { replicas = 20, tag = "2" })
+    local self = trial(("k8s.apply('lab', [==[%s]==]) k8s.scale('lab', 'deployment/busy', 3)"):format(newer))
     self:run "done"
     equal(kube.object(namespace, "deployment/busy").spec.replicas, 3)
   end)

@@ -62,7 +62,7 @@ describe("the upgrade of RDW on its cluster", function()
     equal(deployments(), before)
   end)
 
-  it("is refused without force, for kubectl had applied what it alters: the fields and who has them are named", function()
+  it("is refused without force, for kubectl had applied what it alters: fields and manager are named", function()
     local folder = scratch()
     new_manifests(folder)
     local self = kube.trial(namespace, { ("k8s.apply('lab', %q)"):format(folder) })

@@ -116,7 +116,8 @@ items:
 
   it("hold what is secret as servers keep it, and modes as octal numbers", function()
     local word = secret.literal("open sesame", secret.keyring())
-    local one = objects({ apiVersion = "v1", kind = "Secret", metadata = { name = "s" }, stringData = { a = word, b = "x" } })
+    local one = objects { apiVersion = "v1", kind = "Secret", metadata = { name = "s" },
+      stringData = { a = word, b = "x" } }
     equal({ one[1].data.b, secret.is(one[1].data.a) }, { "eA==", true })
     equal(secret.same(one[1].data.a, "b3BlbiBzZXNhbWU="), true)
     truthy(secret.same(state.encode(one[1].data), '{"a":"b3BlbiBzZXNhbWU=","b":"eA=="}'))
@@ -130,14 +131,15 @@ describe("the state of an object", function()
     "k:{\"containerPort\":80,\"protocol\":\"TCP\"}":{"f:containerPort":{}}}},"k:{\"name\":\"a\"}":{"f:name":{}}},
     "f:volumes":{"k:{\"name\":\"v\"}":{"f:emptyDir":{},"f:name":{}}}}}}}]]
 
-  local function object(manager, more)
+  local function object(manager)
     return { apiVersion = "apps/v1", kind = "Deployment", metadata = { name = "x", uid = "u",
       annotations = { note = "n", ["neap/effect"] = "e", other = "o" }, managedFields = {
         { manager = manager, operation = "Apply", fieldsV1 = json.decode(FIELDS) },
-        { manager = "kube-controller-manager", operation = "Update", fieldsV1 = { ["f:spec"] = { ["f:paused"] = {} } } },
-        more } },
+        { manager = "kube-controller-manager", operation = "Update",
+          fieldsV1 = { ["f:spec"] = { ["f:paused"] = {} } } } } },
       spec = { replicas = 3, paused = true, strategy = { type = "x" }, template = { spec = {
-        containers = { { name = "b", image = "i", ports = { { containerPort = 80, protocol = "TCP" } } }, { name = "a" } },
+        containers = { { name = "b", image = "i", ports = { { containerPort = 80, protocol = "TCP" } } },
+          { name = "a" } },
         volumes = { { name = "v", emptyDir = {} } } } } } }
   end
 

@@ -112,14 +112,14 @@ local read_logs = read("k8s.logs", function(of, ref, options)
   return waits.logs(place_of(of.cluster, ref, options, 4), options)
 end)
 
---- The log of a pod, or of one pod of a workload: one that runs, if any does.
+local LOGS = { "namespace", "container", "tail", "since", "previous" }
+
+--- The log of a pod, or of one pod of a workload: one that runs, if any does. `since` is in seconds.
 --- @param cluster string
 --- @param ref string  "pod/x", "deployment/x", "job/x"
---- @param options? { namespace?: string, container?: string, tail?: integer, since?: integer, previous?: boolean }  since: seconds
+--- @param options? { namespace?: string, container?: string, tail?: integer, since?: integer, previous?: boolean }
 --- @return string
-function k8s.logs(cluster, ref, options)
-  return read_logs(cluster, ref, check_options(options, { "namespace", "container", "tail", "since", "previous" }, nil, 2))
-end
+function k8s.logs(cluster, ref, options) return read_logs(cluster, ref, check_options(options, LOGS, nil, 2)) end
 
 local read_events = read("k8s.events", function(of, ref, options)
   if not ref then return waits.events(of.cluster, options.namespace or client.namespace(of.cluster)) end
@@ -198,17 +198,17 @@ function k8s.apply(cluster, given, options)
   for _, object in ipairs(manifests.objects(given)) do apply_one(cluster, object, options) end
 end
 
+--- Whether that names an object, and is no path of a file.
+local function is_name(given)
+  if type(given) == "table" then return given.kind ~= nil and given.name ~= nil end
+  return given:find "^[%w.-]+/[%w.:-]+$" ~= nil and not given:find "%.ya?ml$" and not given:find "%.json$"
+end
+
 --- Places of objects that are named, or described by manifests.
 local function places_of(cluster, given, options, level)
-  if type(given) == "string" and given:find "^[%w.-]+/[%w.:-]+$" and not given:find "%.ya?ml$" and not given:find "%.json$" then
-    return { place_of(cluster, given, options, level + 1) }
-  end
-  if type(given) == "table" and given.kind and given.name then return { place_of(cluster, given, options, level + 1) } end
-  local places = {}
-  if type(given) == "table" and type(given[1]) == "string" and given[1]:find "^[%w.-]+/[%w.:-]+$" then
-    for _, one in ipairs(given) do
-      for _, place in ipairs(places_of(cluster, one, options, level + 1)) do places[#places + 1] = place end
-    end
+  local list, places = type(given) == "table" and given[1] ~= nil and given or { given }, {}
+  if is_name(list[1]) then
+    for _, one in ipairs(list) do places[#places + 1] = place_of(cluster, one, options, level + 1) end
     return places
   end
   for _, object in ipairs(manifests.objects(given)) do
@@ -268,7 +268,8 @@ local function set_entries(cluster, ref, section, entries, options, level)
   change_fields(cluster, ref, options, level + 1, function(before)
     for name, value in pairs(entries) do
       if value ~= false and type(value) ~= "string" then error("values of labels and annotations are texts", 0) end
-      before = plans.with_field(before, { "f:metadata", "f:" .. section, "f:" .. name }, value ~= false and value or nil)
+      local path = { "f:metadata", "f:" .. section, "f:" .. name }
+      before = plans.with_field(before, path, value ~= false and value or nil)
     end
     return before
   end)
@@ -314,8 +315,9 @@ effect.action "k8s.wait" {
 
 local function planned_wait(cluster, ref, what)
   if not effect.planning() then return nil end
-  return effect.perform("k8s.wait", { cluster = cluster, ref = type(ref) == "table" and ref.kind .. "/" .. ref.name or ref },
-    { what = what }, { keep = "it changes nothing" })
+  local shown = type(ref) == "table" and ref.kind .. "/" .. ref.name or ref
+  return effect.perform("k8s.wait", { cluster = cluster, ref = shown }, { what = what },
+    { keep = "it changes nothing" })
 end
 
 local wait_rollout = read("k8s.rollout", function(of, ref, options)

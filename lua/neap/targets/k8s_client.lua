@@ -79,7 +79,8 @@ local function open(cluster, request, anew)
   return native.open { url = url, connect_to = connect_to, method = request.method, body = request.body,
     reads = request.reads, ca = settings.ca, ca_data = settings.ca_data,
     certificate = settings.certificate, key = settings.key,
-    certificate_data = given.certificate_data or settings.certificate_data, key_data = given.key_data or settings.key_data,
+    certificate_data = given.certificate_data or settings.certificate_data,
+    key_data = given.key_data or settings.key_data,
     proxy = settings.proxy or ((connect_to or is_here(settings.server)) and "" or nil),
     headers = { Accept = "application/json", ["User-Agent"] = "neap", ["Content-Type"] = request.type,
       Authorization = authorization(settings, given) } }
@@ -179,7 +180,9 @@ end
 
 local function query_of(query)
   local parts = {}
-  for name, value in pairs(query or {}) do parts[#parts + 1] = ("%s=%s"):format(name, secret.percent(tostring(value))) end
+  for name, value in pairs(query or {}) do
+    parts[#parts + 1] = ("%s=%s"):format(name, secret.percent(tostring(value)))
+  end
   table.sort(parts)
   return #parts > 0 and "?" .. table.concat(parts, "&") or ""
 end
@@ -360,6 +363,8 @@ function client.list(name, path, query)
   end
 end
 
+local BROKEN = { lost = true, connect = true, timeout = true }
+
 --- Waits until something happens to an object, at most so many seconds.
 --- @param name string
 --- @param kind table
@@ -379,9 +384,7 @@ function client.next_change(name, kind, namespace, object, version, seconds)
       task.sleep(math.min(1, seconds)) -- too old a version, or no leave to watch: then it is looked at from time to time
     end
   end)
-  if ok or (fault.is(failure) and (failure.kind == "lost" or failure.kind == "connect" or failure.kind == "timeout")) then
-    return
-  end
+  if ok or (fault.is(failure) and BROKEN[failure.kind]) then return end
   error(failure, 0)
 end
 

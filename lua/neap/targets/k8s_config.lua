@@ -16,8 +16,8 @@ local EXEC_API    = { ["client.authentication.k8s.io/v1"] = true, ["client.authe
 local MAX_FILE    = 4 << 20
 
 --- What a program that gives credentials inherits of our environment; all else it is told by the kubeconfig.
-local INHERITED = { "HOME", "PATH", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR", "XDG_CONFIG_HOME", "AWS_PROFILE",
-                    "AWS_REGION", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE" }
+local INHERITED = { "HOME", "PATH", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR", "XDG_CONFIG_HOME",
+                    "AWS_PROFILE", "AWS_REGION", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE" }
 
 local function wrong(message, ...) fault.raise { kind = "protocol", message = message:format(...) } end
 
@@ -128,7 +128,9 @@ end
 --- What gives credentials by a program, without a shell: asked again when the server does not take them any more.
 local function of_program(one, settings, keys, policy)
   local exec = one.value.exec
-  if not EXEC_API[exec.apiVersion] then wrong("this release does not know exec plugins of %s", tostring(exec.apiVersion)) end
+  if not EXEC_API[exec.apiVersion] then
+    wrong("this release does not know exec plugins of %s", tostring(exec.apiVersion))
+  end
   if type(exec.command) ~= "string" then wrong("the exec plugin of %s names no command", one.file.path) end
   if exec.interactiveMode == "Always" then
     fault.raise { kind = "denied", message = ("%s wants a terminal (interactiveMode Always)"):format(exec.command) }
@@ -137,7 +139,7 @@ local function of_program(one, settings, keys, policy)
   return function()
     check_allowed(exec.command, policy)
     local argv = { program }
-    for _, argument in ipairs(type(exec.args) == "table" and exec.args or {}) do argv[#argv + 1] = tostring(argument) end
+    for _, word in ipairs(type(exec.args) == "table" and exec.args or {}) do argv[#argv + 1] = tostring(word) end
     local stream <close> = process.spawn(argv, { env = exec_environment(exec, settings.server, settings.ca_data),
       clear_env = true, reads = true, input = false })
     local document, said, status = secret.collect(stream, keys)

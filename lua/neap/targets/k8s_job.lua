@@ -33,7 +33,8 @@ local function create(target, data, call)
   local object = json.decode(data.manifest)
   object.metadata.annotations = object.metadata.annotations or {}
   object.metadata.annotations[state.MADE_BY] = call.witness
-  client.request(target.cluster, "POST", client.path(KIND, target.namespace), { body = json.encode(object), timeout = ASK,
+  client.request(target.cluster, "POST", client.path(KIND, target.namespace), { timeout = ASK,
+    body = json.encode(object),
     query = { fieldManager = state.MANAGER, fieldValidation = "Strict", timeout = ASK .. "s" } })
 end
 
@@ -97,7 +98,8 @@ function jobs.run(cluster, object, timeout, options)
     fault.raise { kind = "protocol", message = ("a %s is no Job of batch/v1"):format(tostring(object.kind)) }
   end
   if not object.metadata.name then
-    fault.raise { kind = "protocol", message = "a job that is run needs metadata.name: by it neap knows whether it ran" }
+    fault.raise { kind = "protocol",
+      message = "a job that is run needs metadata.name: by it neap knows whether it ran" }
   end
   local target = { host = "cluster " .. cluster, cluster = cluster, namespace = object.metadata.namespace,
     object = object.metadata.name }

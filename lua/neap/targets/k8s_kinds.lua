@@ -71,6 +71,7 @@ local function sender(target, call)
   local self = { call = call, target = target, sent = false }
   function self.request(method, path, options)
     options.timeout = call.timeout or TIMEOUT
+    if call.witness then refusals()[call.witness] = nil end -- of an attempt before this one
     local ok, result = pcall(client.request, target.cluster, method, path, options)
     if ok then
       self.sent = true
@@ -82,7 +83,9 @@ local function sender(target, call)
   return self
 end
 
-local function server_time(call) return ("%ds"):format(math.max(1, math.min(60, math.ceil(call.timeout or TIMEOUT)))) end
+local function server_time(call)
+  return ("%ds"):format(math.max(1, math.min(TIMEOUT, math.ceil(call.timeout or TIMEOUT))))
+end
 
 local function is_closed(object, witness)
   local closed = object and (object.metadata.annotations or {})[state.CLOSED]
@@ -91,12 +94,14 @@ end
 
 local function refuse_closed(target, object, witness)
   if not is_closed(object, witness) then return end
-  fault.raise { kind = "conflict", code = "closed", message = ("%s: this change was given up, and comes too late"):format(kinds.show(target)) }
+  fault.raise { kind = "conflict", code = "closed",
+    message = ("%s: this change was given up, and comes too late"):format(kinds.show(target)) }
 end
 
 local function refuse_altered(target, now, before)
   if state.same(now, before) then return end
-  fault.raise { kind = "conflict", message = ("%s was changed by somebody since it was read"):format(kinds.show(target)) }
+  fault.raise { kind = "conflict",
+    message = ("%s was changed by somebody since it was read"):format(kinds.show(target)) }
 end
 
 --- The object itself, as what names it in a body.

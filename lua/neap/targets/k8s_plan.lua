@@ -48,7 +48,7 @@ function plans.is_defined(cluster, object) return plans.defined_kind(cluster, ob
 
 --- By what lists of these names know their items.
 local KEYS = { containers = "name", initContainers = "name", volumes = "name", env = "name", imagePullSecrets = "name",
-               volumeMounts = "mountPath", volumeDevices = "devicePath", volumeClaimTemplates = false, hostAliases = "ip" }
+               volumeMounts = "mountPath", volumeDevices = "devicePath", hostAliases = "ip" }
 
 local function add(fields, path, value)
   local name = path[#path] and path[#path]:match "^f:(.*)$"

@@ -134,7 +134,8 @@ function waits.troubles(cluster, object)
   lines[#lines + 1] = warning and ("%s/%s: %s"):format(object.kind:lower(), object.metadata.name, warning)
   local selector = object.spec and object.spec.selector
   if not selector then return lines end
-  local ok, pods = pcall(client.list, cluster, client.path(POD, namespace), { labelSelector = waits.selector(selector) })
+  local query = { labelSelector = waits.selector(selector) }
+  local ok, pods = pcall(client.list, cluster, client.path(POD, namespace), query)
   for _, pod in ipairs(ok and pods or {}) do
     local troubles = troubles_of(pod)
     if #troubles > 0 and #lines < MOST_PODS then
