@@ -9,6 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from cluster import Cluster
 from measure import LIMIT, Failed, Peer, reported, show, show_growth, side_by_side
 from servers import SSHD, Servers
 
@@ -239,6 +240,17 @@ def yaml_edit(folder):
     return show("G12  50 edits in a YAML file of 2,252 lines with comments; exactly 50 lines changed", found, peers)
 
 
+def apply_manifests(folder):
+    (folder / "cluster").mkdir()
+    cluster = Cluster(folder / "cluster")
+    try:
+        peers = cluster.peers(NEAP)
+        found = side_by_side(peers, samples(5, 3), folder / "log", before=cluster.empty)
+    finally:
+        cluster.end()
+    return show("Twelve manifests (24 objects) on an empty namespace", found, peers)
+
+
 def growth(what):
     """A measurement of growth.lua, which compares two points of one run. Returns how many goals were missed."""
     found = subprocess.run([NEAP, "test", str(HERE / "growth.lua")], env={**os.environ, "GROWTH": what}, check=False,
@@ -269,6 +281,7 @@ def measure_all(folder):
     measure(start_up, folder)
     measure(journal_pair, folder)
     measure(yaml_edit, folder)
+    measure(apply_manifests, folder)
     if not QUICK:
         measure_growth(measure)
     if not os.access(SSHD, os.X_OK):
