@@ -49,6 +49,18 @@ describe("a plan", function()
     })
   end)
 
+  it("goes on behind a step that it cannot see to its end: what fails there may be there by then", function()
+    local w = world.new([[
+      local id = step "Make" { run = function() return world.event("machine", "new", { undo = 0 }) end }
+      step "Use" { run = function() if id.result.ready then world.set("a", 1) end end }
+      step "Fail" { run = function() fail "no file" end }
+      step "Other" { run = function() world.set("other", 1) end }]], { other = 0 })
+    equal(effects_of(w:plan()), {
+      "1.1 > machine nil>nil", "1.2 ended: known after 1.1", "1.3 ended: known after 1.2: as it is now, no file",
+      "1.4 ~ other 0>1",
+    })
+  end)
+
   it("asks a check that comes before the first change", function()
     local w = world.new([[await "Ready" { check = function() return world.read "ready" end }]], { ready = true })
     equal(w:plan().phases[1].steps[1].holds, true)
