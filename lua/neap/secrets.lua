@@ -184,7 +184,8 @@ end
 
 local function from_run(run)
   local environment = run.environment
-  return { keys = run.keys, policy = environment.policy, aws = environment.aws, root = environment.root, prompt = run.prompt }
+  return { keys = run.keys, policy = environment.policy, aws = environment.aws,
+    root = environment.root, prompt = run.prompt }
 end
 
 --- The secret of that reference, resolved once in a run however many tasks want it.
