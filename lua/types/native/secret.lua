@@ -41,6 +41,13 @@ function secret.variable(name, keyring, source) end
 --- @return native.secret.value
 function secret.file(path, keyring, source) end
 
+--- What an INI file says, by section and key: texts, the values of the hidden keys as secrets; a key without a value has
+--- what is indented below it. Lines that say nothing are passed over.
+--- @param document native.secret.value
+--- @param hidden table<string, any>  a set
+--- @return table<string, table<string, string|native.secret.value|table>>
+function secret.ini(document, hidden) end
+
 --- All that a program prints, without its last line end. Waits for its end, at most a minute.
 --- @param stream stream
 --- @param keyring native.secret.keyring
@@ -128,6 +135,16 @@ function secret.reveal(value) end
 --- @return native.secret.value|string
 function secret.base64(value) end
 
+--- Encoded as a part of a URL or of a web form: all but letters, digits and -._~ as %XX.
+--- @param value native.secret.value|string
+--- @return native.secret.value|string
+function secret.percent(value) end
+
+--- Encoded as it stands within the quotes of a JSON text.
+--- @param value native.secret.value|string
+--- @return native.secret.value|string
+function secret.json(value) end
+
 --- A value inside a secret that is JSON or YAML: names, and in lists numbers from 1 on, parted by dots. Raises `missing`
 --- where there is none, `protocol` where it is neither, or the path names a list or a map.
 --- @param document native.secret.value
@@ -135,6 +152,12 @@ function secret.base64(value) end
 --- @param source? string
 --- @return native.secret.value
 function secret.pick(document, path, source) end
+
+--- The same as text, of a value that is none of the secret: who it is for, when it ends.
+--- @param document native.secret.value
+--- @param path string  "Expiration"
+--- @return string
+function secret.plain(document, path) end
 
 --- The value as a literal of a language: quoted for a POSIX shell, SQL, MySQL's SQL (where a backslash escapes), JSON, YAML.
 --- Raises `protocol` for a NUL byte in a shell and in SQL, and for what is not UTF-8 in JSON and YAML.
