@@ -1,5 +1,6 @@
-/* native.http: exchanges over HTTP by libcurl's multi interface, driven by the loop. It follows no redirect, and decides
- * neither whom to trust nor what to repeat. */
+/* native.http: exchanges over HTTP by libcurl's multi interface, driven by the loop; messages over SMTP (http_mail.c). It
+ * follows no redirect, and decides neither whom to trust nor what to repeat. */
+#include "http.h"
 #include "error.h"
 #include "secret.h"
 #include "task.h"
@@ -813,7 +814,7 @@ int luaopen_http(lua_State *L);
 
 int luaopen_http(lua_State *L)
 {
-	static const luaL_Reg functions[] = {{"open", http_open}, {NULL, NULL}};
+	static const luaL_Reg functions[] = {{"open", http_open}, {"mail", http_mail}, {NULL, NULL}};
 	static const luaL_Reg methods[] = {
 		{"response", exchange_response},
 		{"read", exchange_read},
@@ -825,6 +826,7 @@ int luaopen_http(lua_State *L)
 	};
 
 	start_multi(L);
+	http_mail_open(L);
 	luaL_newmetatable(L, EXCHANGE);
 	luaL_setfuncs(L, methods, 0);
 	lua_pushvalue(L, -1);
