@@ -339,18 +339,21 @@ static void set_message(lua_State *L, struct letter *l)
 	curl_easy_setopt(l->curl, CURLOPT_ERRORBUFFER, l->problem);
 }
 
-/* http.mail(options) -> letter, begun. Changes its target. */
+/* http.mail(options) -> letter, begun. Changes its target, unless `reads` says that it is of no effect. */
 int http_mail(lua_State *L)
 {
 	static const char *const keys[] = {
-		"url", "from", "to", "user", "password", "body", "ca", "require_tls", NULL};
+		"url", "from", "to", "user", "password", "body", "ca", "require_tls", "reads", NULL};
 	struct letter *l;
 	const char *url;
 
-	task_may_change(L, "http.mail");
 	luaL_checktype(L, OPTIONS, LUA_TTABLE);
 	lua_settop(L, OPTIONS);
 	error_check_options(L, OPTIONS, keys);
+	lua_getfield(L, OPTIONS, "reads");
+	if (!lua_toboolean(L, -1))
+		task_may_change(L, "http.mail");
+	lua_settop(L, OPTIONS);
 	l = new_letter(L);
 	url = plain_option(L, "url");
 	if (!url || (strncmp(url, "smtp://", 7) && strncmp(url, "smtps://", 8)))

@@ -125,6 +125,32 @@ function words.secret(run, reference) return require("neap.secrets").of_run(run,
 --- @param value any
 function words.complete_secrets(run, value) require("neap.secrets").complete(run, value) end
 
+--- The keys of an environment's list of who is told, beside those of programs.
+--- @return table<string, boolean>
+function words.notice_keys() return require("neap.notices").keys() end
+
+--- What is wrong with an entry of that list, or nil.
+--- @param entry table
+--- @return string?
+function words.notice_mistake(entry) return require("neap.notices").mistake(entry) end
+
+--- Whether an entry has something to say of an event.
+--- @param entry table
+--- @param event string
+--- @return boolean
+function words.notice_wants(entry, event) return require("neap.notices").wants(entry, event) end
+
+--- Who is told by an entry.
+--- @param entry table
+--- @return string
+function words.notice_name(entry) return require("neap.notices").name(entry) end
+
+--- Tells of an event; raises what came of it.
+--- @param run table  the session
+--- @param entry table
+--- @param event table
+function words.notice(run, entry, event) require("neap.notices").tell(run, entry, event) end
+
 --- All words, sorted, for messages and completion.
 --- @return string[]
 function words.names()

@@ -3,7 +3,7 @@ local crypto = require "native.crypto"
 
 local message = {}
 
-local WORD = 45   -- bytes of an encoded word's text: with base64 and its marks it stays below 76
+local WORD = 39   -- bytes of an encoded word's text: with base64, its marks and a header's name it stays below 76
 local LINE = 76   -- characters of a line of base64
 local LONGEST = 900 -- bytes of a line that may go as it is; 998 is the standard's limit
 local PLAIN_SUBJECT = 60
@@ -63,14 +63,12 @@ function message.words(text)
 end
 
 local function written(address)
-  if not address.name then return address.address end
   local name = address.name
-  if not is_plain(name) then
-    name = encoded_words(name)
-  elseif name:find "[^%w ]" then
-    name = '"' .. name .. '"'
+  if not name then return address.address end
+  if not is_plain(name) or #name > PLAIN_SUBJECT then
+    return ("%s\r\n <%s>"):format(encoded_words(name), address.address)
   end
-  return ("%s <%s>"):format(name, address.address)
+  return (name:find "[^%w ]" and '"%s" <%s>' or "%s <%s>"):format(name, address.address)
 end
 
 local function written_list(texts)

@@ -6,7 +6,7 @@
 local http = {}
 
 --- @class native.http.options
---- @field url string
+--- @field url string|native.secret.value  a secret one is https, or of this machine
 --- @field method? string  "GET"
 --- @field headers? table<string, string|native.secret.value>|{ [1]: string, [2]: string }[]  a list where order counts
 --- @field body? string|native.secret.value
@@ -20,7 +20,7 @@ local http = {}
 --- @field ca? string  file of authorities instead of the system's
 --- @field certificate? string  file of a client's certificate, and `key`
 --- @field key? string
---- @field proxy? string  "": none; else as the environment says
+--- @field proxy? string  "": none; else as the environment says, but none for this machine
 --- @field no_proxy? string
 --- @field connect_timeout? number  seconds; 15
 
@@ -36,6 +36,7 @@ local exchange = {}
 --- @field password? string|native.secret.value
 --- @field ca? string  file of authorities instead of the system's
 --- @field require_tls? boolean  true: STARTTLS, or nothing is sent; false: none
+--- @field reads? boolean  true: of no effect, as what is told of a run
 
 --- @class native.http.letter
 local letter = {}
@@ -45,7 +46,7 @@ local letter = {}
 --- @return native.http.exchange
 function http.open(options) end
 
---- Begins to send a message by SMTP, on a connection of its own. Changes its target.
+--- Begins to send a message by SMTP, on a connection of its own. Changes its target, unless `reads` says otherwise.
 --- @param options native.http.mail_options
 --- @return native.http.letter
 function http.mail(options) end
