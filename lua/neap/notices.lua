@@ -96,7 +96,8 @@ ways.pagerduty = {
   wants = function(event) return ACTIONS[event] ~= nil end,
   tell = function(run, entry, event)
     local key = secrets.of_run(run, entry.pagerduty)
-    post(entry.url or PAGERDUTY, '{"routing_key":' .. secret.json(key) .. "," .. json.encode(pager_event(event)):sub(2))
+    local rest = json.encode(pager_event(event)):sub(2)
+    post(entry.url or PAGERDUTY, '{"routing_key":"' .. secret.json(key) .. '",' .. rest)
   end,
 }
 
@@ -131,6 +132,7 @@ end
 function notices.keys() return { webhook = true, form = true, pagerduty = true, url = true, mail = true } end
 
 local function reference_mistake(name, reference)
+  if type(reference) == "string" and reference:find("$(", 1, true) then return nil end -- an argument of the run
   local ok, failure = pcall(secrets.parse, reference)
   if not ok then return ("%s: %s"):format(name, failure.message) end
   if reference:find "^ask:" then return name .. ": nobody can be asked for it while a run goes on" end
