@@ -43,6 +43,7 @@ struct exchange {
 	char *buffer; /* of the reply's body: bytes from `at` to `length` are unread */
 	size_t length, at, size;
 	curl_off_t total;
+	curl_off_t most; /* bytes that go to the sink; 0: no bound */
 	bool added, replied, paused, done;
 	int sink_errno;
 	CURLcode result;
@@ -205,6 +206,8 @@ static size_t take_body(char *bytes, size_t one, size_t length, void *context)
 	(void)one;
 	if (e->sink_fd >= 0) {
 		e->total += (curl_off_t)length;
+		if (e->most && e->total > e->most)
+			return 0;
 		return write_to_sink(e, bytes, length);
 	}
 	if (e->length - e->at >= BUFFER) {
@@ -558,6 +561,8 @@ static void set_reply(lua_State *L, struct exchange *e)
 
 	if (path)
 		e->sink_fd = open_file(L, path, O_WRONLY | O_CREAT | O_APPEND, 0600);
+	lua_getfield(L, OPTIONS, "max_bytes");
+	e->most = luaL_optinteger(L, -1, 0);
 	lua_settop(L, SELF);
 	curl_easy_setopt(e->curl, CURLOPT_HEADERFUNCTION, take_header);
 	curl_easy_setopt(e->curl, CURLOPT_HEADERDATA, e);
@@ -625,7 +630,7 @@ static void set_url(lua_State *L, struct exchange *e)
 /* http.open(options) -> exchange, begun. Changes its target, unless the method or `reads` says that it reads. */
 static int http_open(lua_State *L)
 {
-	static const char *const keys[] = {"url", "method", "headers", "body", "body_file", "form", "to_file", "reads",
+	static const char *const keys[] = {"url", "method", "headers", "body", "body_file", "form", "to_file", "max_bytes", "reads",
 			"connect_to", "socket", "ca", "certificate", "key", "proxy", "no_proxy", "connect_timeout", NULL};
 	struct exchange *e;
 
@@ -682,6 +687,8 @@ static int fail(lua_State *L, struct exchange *e)
 
 	if (e->sink_errno)
 		return error_raise(L, "remote", "what came could not be written: %s", strerror(e->sink_errno));
+	if (e->result == CURLE_WRITE_ERROR && e->most && e->total > e->most)
+		return error_raise(L, "protocol", "its body is longer than %I bytes", (LUAI_UACINT)e->most);
 	if (e->result == CURLE_WRITE_ERROR && !e->replied)
 		return error_raise(L, "protocol", "its headers are longer than %d bytes", HEADERS_MAX);
 	if (e->result == CURLE_PEER_FAILED_VERIFICATION)
