@@ -614,7 +614,7 @@ static void set_url(lua_State *L, struct exchange *e)
 
 	lua_getfield(L, OPTIONS, "url");
 	text = secret_check(L, SELF + 1, &length);
-	if (has_control(text, length) || memchr(text, ' ', length))
+	if (lua_type(L, SELF + 1) == LUA_TNUMBER || has_control(text, length) || memchr(text, ' ', length))
 		luaL_error(L, "url is a text without blanks and control characters");
 	copy = strndup(text, length);
 	if (!copy)
