@@ -7,6 +7,7 @@ local dialect = require "neap.targets.sql_dialect"
 local fault   = require "native.error"
 local hosts   = require "neap.targets.connection"
 local near    = require "neap.near"
+local process = require "native.process"
 local secret  = require "native.secret"
 local task    = require "native.task"
 
@@ -115,6 +116,7 @@ end
 
 local function path_of(run, path)
   if path == nil or path:sub(1, 1) == "/" then return path end
+  if path:sub(1, 2) == "~/" then return process.user().home .. path:sub(2) end
   return (run.environment.root or ".") .. "/" .. path
 end
 
@@ -302,6 +304,25 @@ local function pool_of(value)
       idle = {}, memory = {} }, Pool)
   end
   return run.connections[key], run
+end
+
+--- Closes what the run holds open to a database of the same server and does not use now: a server drops none that somebody
+--- is connected to.
+--- @param value string|table
+--- @param inside string  the database
+function databases.let_go(value, inside)
+  local entry = pool_of(value).entry
+  for _, pool in pairs(current_run().connections) do
+    if getmetatable(pool) == Pool and pool.entry.database == inside and pool.entry.host == entry.host then
+      for _, idle in pairs(pool.idle) do
+        for i = #idle, 1, -1 do
+          local connection = table.remove(idle, i)
+          pool.open[connection] = nil
+          connection:close()
+        end
+      end
+    end
+  end
 end
 
 --- Calls fn(connection) with a connection to another database of the same server, which is closed then.
