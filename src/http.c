@@ -632,9 +632,10 @@ static void set_url(lua_State *L, struct exchange *e)
 	const char *text, *problem;
 	char *copy;
 
-	lua_getfield(L, OPTIONS, "url");
+	if (lua_getfield(L, OPTIONS, "url") == LUA_TNUMBER)
+		luaL_error(L, "url is a text");
 	text = secret_check(L, SELF + 1, &length);
-	if (lua_type(L, SELF + 1) == LUA_TNUMBER || has_control(text, length) || memchr(text, ' ', length))
+	if (has_control(text, length) || memchr(text, ' ', length))
 		luaL_error(L, "url is a text without blanks and control characters");
 	copy = strndup(text, length);
 	if (!copy)
