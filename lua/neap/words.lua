@@ -8,9 +8,9 @@ local words = {}
 local MODULES = {
   effect = "neap.engine.effect", file = "neap.targets.file", nginx = "neap.targets.nginx",
   postgres = "neap.targets.postgres", service = "neap.targets.service", host = "neap.targets.host",
-  witness = "neap.targets.witness", http = "neap.targets.http", aws = "neap.targets.aws",
-  git = "neap.targets.git", sql = "neap.targets.sql",
+  witness = "neap.targets.witness", git = "neap.targets.git", sql = "neap.targets.sql",
   json = "neap.targets.json", template = "neap.targets.template", yaml = "neap.targets.yaml",
+  http = "neap.targets.http", aws = "neap.targets.aws", dns = "neap.targets.dns", mail = "neap.targets.mail",
 }
 local FUNCTIONS = {
   with_reload = { "neap.targets.service", "with_reload" }, with_restart = { "neap.targets.service", "with_restart" },
@@ -124,6 +124,32 @@ function words.secret(run, reference) return require("neap.secrets").of_run(run,
 --- @param run table  the session
 --- @param value any
 function words.complete_secrets(run, value) require("neap.secrets").complete(run, value) end
+
+--- The keys of an environment's list of who is told, beside those of programs.
+--- @return table<string, boolean>
+function words.notice_keys() return require("neap.notices").keys() end
+
+--- What is wrong with an entry of that list, or nil.
+--- @param entry table
+--- @return string?
+function words.notice_mistake(entry) return require("neap.notices").mistake(entry) end
+
+--- Whether an entry has something to say of an event.
+--- @param entry table
+--- @param event string
+--- @return boolean
+function words.notice_wants(entry, event) return require("neap.notices").wants(entry, event) end
+
+--- Who is told by an entry.
+--- @param entry table
+--- @return string
+function words.notice_name(entry) return require("neap.notices").name(entry) end
+
+--- Tells of an event; raises what came of it.
+--- @param run table  the session
+--- @param entry table
+--- @param event table
+function words.notice(run, entry, event) require("neap.notices").tell(run, entry, event) end
 
 --- All words, sorted, for messages and completion.
 --- @return string[]

@@ -136,6 +136,24 @@ describe("an exchange over HTTP", function()
     equal(raises(http.open, { url = peer.url, to_file = scratch() }).kind, "denied")
   end)
 
+  it("writes no more to a file than it may", function()
+    for _, way in ipairs { "/bytes/1000000", "/chunked/1000000" } do
+      local exchange <close> = http.open { url = peer.url .. way, to_file = scratch() .. "/body", max_bytes = 300000 }
+      equal(exchange:response().status, 200)
+      local failure = raises(exchange.read, exchange)
+      equal({ failure.kind, failure.message }, { "protocol", "its body is longer than 300000 bytes" })
+    end
+  end)
+
+  it("takes a URL that is a secret, if nobody can read it on the way", function()
+    local keys = secret.keyring()
+    equal(get("", { url = secret.literal(peer.url .. "/echo", keys) }).status, 200)
+    for _, url in ipairs { "http://example.org/hook", "http://localhost@example.org/", "http://localhost.example.org/",
+      "http://127.0.0.1.example.org/", "nonsense" } do
+      equal({ url, raises(http.open, { url = secret.literal(url, keys) }).kind }, { url, "denied" })
+    end
+  end)
+
   it("brings lines as they come", function()
     local exchange <close> = http.open { url = peer.url .. "/drip/3", proxy = "" }
     exchange:response()
