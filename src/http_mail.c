@@ -7,6 +7,8 @@
 
 #include <curl/curl.h>
 #include <lauxlib.h>
+#include <openssl/crypto.h>
+#include <openssl/err.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -146,7 +148,9 @@ static void send_it(uv_work_t *work)
 {
 	struct letter *l = work->data;
 
+	ERR_clear_error(); /* the thread is one of several that are used again */
 	l->result = curl_easy_perform(l->curl);
+	OPENSSL_thread_stop();
 }
 
 /* ---- lifetime ---- */
@@ -278,12 +282,13 @@ static void set_login(lua_State *L, struct letter *l)
 		curl_easy_setopt(l->curl, CURLOPT_USERNAME, user);
 		lua_getfield(L, OPTIONS, "password");
 		password = secret_check(L, lua_gettop(L), &length);
+		if (memchr(password, 0, length))
+			luaL_error(L, "the password holds a zero byte");
 		copy = strndup(password, length);
-		if (!copy || strlen(copy) != length) {
-			free(copy);
-			luaL_error(L, "the password holds a zero byte, or there is not enough memory");
-		}
-		curl_easy_setopt(l->curl, CURLOPT_PASSWORD, copy);
+		if (!copy)
+			luaL_error(L, "not enough memory");
+		else
+			curl_easy_setopt(l->curl, CURLOPT_PASSWORD, copy);
 		explicit_bzero(copy, length);
 		free(copy);
 	}
