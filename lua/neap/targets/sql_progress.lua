@@ -60,6 +60,40 @@ function progress.move(connection, id, state)
   if result.affected ~= 1 then too_late(connection) end
 end
 
+local TOGETHER = {
+  postgres = "with moved as (update neap.effects set result = '%s' where id = '%s' and state = 'open' returning 1) "
+    .. "select case when count(*) = 1 then 0 else ('neap closed ' || count(*))::int end from moved;%s",
+  mysql = "begin not atomic update neap.effects set result = '%s' where id = '%s' and state = 'open'; "
+    .. "if row_count() <> 1 then signal sqlstate '45000' set message_text = 'neap closed 0'; end if; %s\n; commit; end",
+}
+
+--- Within a compound only what is certainly one statement: not with a `;` in it, and nothing that could end it.
+local COMPOUND = { insert = true, update = true, delete = true, replace = true }
+
+local function is_for_compound(connection, text)
+  local first = text:match "^%a+"
+  return first and COMPOUND[first:lower()] and not text:find(";", 1, true)
+    and tostring(connection:facts().server_version):find "MariaDB"
+end
+
+--- One request that carries out a statement with its mark, and commits both; nil where it takes several.
+--- @param connection neap.database.connection
+--- @param id string
+--- @param state table  as it is with the statement
+--- @param text string
+--- @return string?
+function progress.together(connection, id, state, text)
+  if state.gets or state.begun then return nil end
+  local name = connection.dialect.name
+  if not TOGETHER[name] or (name == "mysql" and not is_for_compound(connection, text)) then return nil end
+  return TOGETHER[name]:format(encoded(state), id, text)
+end
+
+--- Raises what `move` raises where that is what a request made of `together` was refused for.
+function progress.check_open(connection, failure)
+  if fault.is(failure, "remote") and failure.message:find("neap closed 0", 1, true) then too_late(connection) end
+end
+
 --- A statement that cannot share a transaction has ended; also after the row was closed, for whoever asks then.
 function progress.ended(connection, id, state)
   act(connection, "update neap.effects set result = ? where id = ?", { encoded(state), id })
