@@ -7,7 +7,8 @@ local shell  = require "neap.targets.shell"
 local dns = {}
 
 local TIMEOUT = 15 -- seconds
-local TYPES = { A = true, AAAA = true, CNAME = true, TXT = true, MX = true, NS = true, SOA = true, SRV = true, PTR = true }
+local TYPES = { A = true, AAAA = true, CNAME = true, TXT = true, MX = true, NS = true, SOA = true, SRV = true,
+  PTR = true }
 local OPTIONS = { servers = true, timeout = true }
 
 local function of_type(records, type)

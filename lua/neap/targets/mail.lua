@@ -94,8 +94,8 @@ effect.action "mail.sendmail" {
 --- @field irreversible? string
 --- @field timeout? number   seconds; 300
 
-local OPTIONS = { server = true, from = true, cc = true, bcc = true, user = true, password = true, ca = true, keep = true,
-  irreversible = true, timeout = true }
+local OPTIONS = { server = true, from = true, cc = true, bcc = true, user = true, password = true, ca = true,
+  keep = true, irreversible = true, timeout = true }
 
 local function addresses(value, what, level)
   local list = type(value) == "table" and value or { value }
