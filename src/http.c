@@ -651,8 +651,9 @@ static void set_url(lua_State *L, struct exchange *e)
 /* http.open(options) -> exchange, begun. Changes its target, unless the method or `reads` says that it reads. */
 static int http_open(lua_State *L)
 {
-	static const char *const keys[] = {"url", "method", "headers", "body", "body_file", "form", "to_file", "max_bytes", "reads",
-			"connect_to", "socket", "ca", "certificate", "key", "proxy", "no_proxy", "connect_timeout", NULL};
+	static const char *const keys[] = {"url", "method", "headers", "body", "body_file", "form", "to_file",
+			"max_bytes", "reads", "connect_to", "socket", "ca", "certificate", "key", "proxy", "no_proxy",
+			"connect_timeout", NULL};
 	struct exchange *e;
 
 	luaL_checktype(L, OPTIONS, LUA_TTABLE);

@@ -7,8 +7,6 @@
 
 #include <curl/curl.h>
 #include <lauxlib.h>
-#include <openssl/crypto.h>
-#include <openssl/err.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +24,8 @@ enum {
 
 /* One message on its way: of its thread and of Lua, freed when both have let go of it. */
 struct letter {
-	uv_work_t work;
+	uv_thread_t thread;
+	uv_async_t finished; /* the thread is at its end */
 	uv_mutex_t lock; /* over given_up and at: what is given up is not handed over any more */
 	bool given_up;
 	size_t at;
@@ -40,7 +39,8 @@ struct letter {
 	long code, answer; /* of the last reply, of that to the whole message; 0: none came */
 	CURLcode result;
 	char problem[CURL_ERROR_SIZE];
-	bool running, closed; /* the loop's */
+	bool running;
+	int uses; /* Lua's, and the handle's */
 	struct task *waiting;
 };
 
@@ -144,20 +144,19 @@ static int see_command(CURL *curl, curl_infotype type, char *bytes, size_t lengt
 	return 0;
 }
 
-static void send_it(uv_work_t *work)
+static void send_it(void *context)
 {
-	struct letter *l = work->data;
+	struct letter *l = context;
 
-	ERR_clear_error(); /* the thread is one of several that are used again */
 	l->result = curl_easy_perform(l->curl);
-	OPENSSL_thread_stop();
+	uv_async_send(&l->finished);
 }
 
 /* ---- lifetime ---- */
 
 static void release(struct letter *l)
 {
-	if (l->running || !l->closed)
+	if (--l->uses)
 		return;
 	curl_easy_cleanup(l->curl);
 	curl_slist_free_all(l->to);
@@ -166,15 +165,33 @@ static void release(struct letter *l)
 	free(l);
 }
 
-static void sent(uv_work_t *work, int status)
+static void handle_closed(uv_handle_t *handle)
 {
-	struct letter *l = work->data;
+	release(handle->data);
+}
 
-	(void)status;
+static void sent(uv_async_t *handle)
+{
+	struct letter *l = handle->data;
+
+	uv_thread_join(&l->thread);
 	l->running = false;
 	if (l->waiting)
 		task_wake(l->waiting);
-	release(l);
+	uv_close((uv_handle_t *)handle, handle_closed);
+}
+
+static void start_thread(lua_State *L, struct letter *l)
+{
+	if (uv_async_init(task_loop(), &l->finished, sent) != 0)
+		luaL_error(L, "not enough memory");
+	l->finished.data = l;
+	l->uses++;
+	l->running = uv_thread_create(&l->thread, send_it, l) == 0;
+	if (l->running)
+		return;
+	uv_close((uv_handle_t *)&l->finished, handle_closed);
+	luaL_error(L, "no thread can be had");
 }
 
 /* letter:close(): gives it up, whatever it is at; may be called twice. After it nothing more is handed over. */
@@ -190,7 +207,6 @@ static int letter_close(lua_State *L)
 	l->given_up = true;
 	h->handed = l->at == l->length;
 	uv_mutex_unlock(&l->lock);
-	l->closed = true;
 	if (l->waiting)
 		task_wake(l->waiting);
 	l->waiting = NULL;
@@ -210,7 +226,7 @@ static struct letter *new_letter(lua_State *L)
 		free(l);
 		luaL_error(L, "not enough memory");
 	}
-	l->work.data = l;
+	l->uses = 1;
 	h->letter = l;
 	l->curl = curl_easy_init();
 	if (!l->curl)
@@ -369,9 +385,7 @@ int http_mail(lua_State *L)
 	set_login(L, l);
 	set_envelope(L, l);
 	set_message(L, l);
-	l->running = uv_queue_work(task_loop(), &l->work, send_it, sent) == 0;
-	if (!l->running)
-		luaL_error(L, "no thread can be had");
+	start_thread(L, l);
 	return 1;
 }
 

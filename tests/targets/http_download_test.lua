@@ -89,11 +89,13 @@ describe("http.download", function()
   end)
 
   it("wants to know what it will be", function()
-    local function why(text) return tostring(fixture.trial({ text }, folder):run "failed".failure) end
-    matches(why 'http.download("http://localhost/", "local", "PATH/file", {})', "sha256 says what the file holds")
+    local function why(text)
+      return tostring(fixture.trial({ "http.download(" .. text .. ")" }, folder):run "failed".failure)
+    end
+    matches(why '"http://localhost/", "local", "PATH/file", {}', "sha256 says what the file holds")
     local sum = ("a"):rep(64)
-    matches(why(('http.download("http://localhost/", "local", "file", { sha256 = "%s" })'):format(sum)), "no absolute path")
-    matches(why(('http.download("http://localhost/", "local", "/x", { sha256 = "%s", mode = "x" })'):format(sum)), "mode:")
-    matches(why(('http.download("http://localhost/", "local", "/x", { sha256 = "%s", mod = 1 })'):format(sum)), "no option")
+    matches(why(('"http://localhost/", "local", "file", { sha256 = "%s" }'):format(sum)), "no absolute path")
+    matches(why(('"http://localhost/", "local", "/x", { sha256 = "%s", mode = "x" }'):format(sum)), "mode:")
+    matches(why(('"http://localhost/", "local", "/x", { sha256 = "%s", mod = 1 }'):format(sum)), "no option")
   end)
 end)

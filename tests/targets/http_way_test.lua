@@ -97,14 +97,15 @@ describe("a request that a host makes", function()
     local run = fixture.run(hosts())
     fixture.within(run, function(fn, ...) return fn(...) end, function()
       equal(http.get(peer.url .. "/echo", { via = "far", ca = made.ca }).status, 200)
-      equal(raises(http.get, "https://127.0.0.1:" .. peer.port, { via = "far", ca = made.ca, timeout = 3 }).kind, "auth")
+      local failure = raises(http.get, "https://127.0.0.1:" .. peer.port, { via = "far", ca = made.ca, timeout = 3 })
+      equal(failure.kind, "auth")
     end)
   end)
 
   it("changes something from there, once", function()
     peer = server.start()
-    local self = fixture.trial({ 'http.put("http://localhost:PATH/thing/a", { body = "1", via = "far", keep = "a test" })' },
-      tostring(peer.port), hosts())
+    local text = 'http.put("http://localhost:PATH/thing/a", { body = "1", via = "far", keep = "a test" })'
+    local self = fixture.trial({ text }, tostring(peer.port), hosts())
     self:run "done"
     equal(self:all "intent"[1].show, ("PUT http://localhost:%d/thing/a from far"):format(peer.port))
     local exchange <close> = require("native.http").open { url = peer.url .. "/log" }
