@@ -8,11 +8,7 @@ local dns = {}
 
 local TIMEOUT = 15 -- seconds
 local TYPES = { A = true, AAAA = true, CNAME = true, TXT = true, MX = true, NS = true, SOA = true, SRV = true,
-<<<<<<< HEAD
-                PTR = true }
-=======
   PTR = true }
->>>>>>> mail
 local OPTIONS = { servers = true, timeout = true }
 
 local function of_type(records, type)
