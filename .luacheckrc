@@ -11,7 +11,7 @@ files["tests"].read_globals = {
   "after_each", "before_each", "changing", "describe", "equal", "it", "matches", "raises", "scratch", "skip", "truthy",
 }
 local words = {
-  "await", "aws", "dns", "each", "effect", "env", "fail", "file", "git", "host", "http", "include", "json", "mail",
+  "await", "aws", "dns", "each", "effect", "env", "fail", "file", "git", "host", "http", "include", "json", "k8s", "mail",
   "manual", "needs", "nginx", "now", "parallel", "parameters", "phase", "postgres", "random", "remark", "service", "sql",
   "step", "template", "with_reload", "with_restart", "witness", "yaml",
 }

@@ -29,6 +29,12 @@ enum {
 	CACHE_MAX = 64, /* connections that are kept for the next exchange */
 };
 
+/* A certificate or a key in memory, of whatever it was given as. */
+struct pem {
+	unsigned char *bytes; /* NULL: none */
+	size_t length;
+};
+
 /* One request and its reply. libcurl points to it, so it lies in a userdata, whose user values are: 1 the body of the
  * request as it was given, 2 the list of headers that came. */
 struct exchange {
@@ -38,6 +44,7 @@ struct exchange {
 	const char *body; /* of user value 1 */
 	size_t body_length, body_at;
 	int body_fd, sink_fd; /* -1: none */
+	struct pem certificate, key, ca;
 	curl_off_t left;      /* of the file that is sent */
 	char *received;       /* headers of the last reply, lines as they came */
 	size_t received_length;
@@ -284,6 +291,13 @@ static void wipe(struct curl_slist *list)
 	curl_slist_free_all(list);
 }
 
+static void wipe_pem(struct pem *pem)
+{
+	if (pem->bytes)
+		explicit_bzero(pem->bytes, pem->length);
+	free(pem->bytes);
+}
+
 /* exchange:close(): ends it, whatever it is at; may be called twice. */
 static int exchange_close(lua_State *L)
 {
@@ -297,6 +311,9 @@ static int exchange_close(lua_State *L)
 	curl_mime_free(e->form);
 	wipe(e->sent);
 	curl_slist_free_all(e->connect_to);
+	wipe_pem(&e->certificate);
+	wipe_pem(&e->key);
+	wipe_pem(&e->ca);
 	if (e->body_fd >= 0)
 		close(e->body_fd);
 	if (e->sink_fd >= 0)
@@ -528,6 +545,60 @@ static void set_method(lua_State *L, struct exchange *e)
 	lua_settop(L, SELF);
 }
 
+static int base64_digit(char c)
+{
+	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	const char *at = c ? strchr(digits, c) : NULL;
+
+	return at ? (int)(at - digits) : -1;
+}
+
+/* Decodes what is base64, and copies what is PEM already; whatever is neither is left to libcurl to refuse. */
+static void fill_pem(struct pem *pem, const char *text, size_t length)
+{
+	unsigned bits = 0, held = 0;
+
+	if (length >= 10 && !memcmp(text, "-----BEGIN", 10)) {
+		memcpy(pem->bytes, text, length);
+		pem->length = length;
+		return;
+	}
+	for (size_t i = 0; i < length && text[i] != '='; i++) {
+		int digit = base64_digit(text[i]);
+
+		if (digit < 0)
+			continue; /* line ends */
+		bits = bits << 6 | (unsigned)digit;
+		held += 6;
+		if (held >= 8) {
+			held -= 8;
+			pem->bytes[pem->length++] = (unsigned char)(bits >> held);
+		}
+	}
+}
+
+/* A text or secret, PEM or base64 of it, as a file in memory. */
+static void set_pem(lua_State *L, struct exchange *e, CURLoption option, const char *key, struct pem *pem)
+{
+	struct curl_blob blob = {.flags = CURL_BLOB_NOCOPY};
+	const char *text;
+	size_t length;
+
+	if (lua_getfield(L, OPTIONS, key) == LUA_TNIL) {
+		lua_pop(L, 1);
+		return;
+	}
+	text = secret_check(L, lua_gettop(L), &length);
+	pem->bytes = malloc(length + 1);
+	if (!pem->bytes)
+		luaL_error(L, "not enough memory");
+	fill_pem(pem, text, length);
+	lua_pop(L, 1);
+	blob.data = pem->bytes;
+	blob.len = pem->length;
+	check(L, curl_easy_setopt(e->curl, option, &blob), key);
+}
+
 /* Whom to connect to, and whom to believe. */
 static void set_connection(lua_State *L, struct exchange *e)
 {
@@ -542,6 +613,9 @@ static void set_connection(lua_State *L, struct exchange *e)
 	set_text(L, e, CURLOPT_CAINFO, "ca");
 	set_text(L, e, CURLOPT_SSLCERT, "certificate");
 	set_text(L, e, CURLOPT_SSLKEY, "key");
+	set_pem(L, e, CURLOPT_CAINFO_BLOB, "ca_data", &e->ca);
+	set_pem(L, e, CURLOPT_SSLCERT_BLOB, "certificate_data", &e->certificate);
+	set_pem(L, e, CURLOPT_SSLKEY_BLOB, "key_data", &e->key);
 	set_text(L, e, CURLOPT_PROXY, "proxy");
 	set_text(L, e, CURLOPT_NOPROXY, "no_proxy");
 	curl_easy_setopt(e->curl, CURLOPT_SSL_VERIFYPEER, 1L);
@@ -652,8 +726,8 @@ static void set_url(lua_State *L, struct exchange *e)
 static int http_open(lua_State *L)
 {
 	static const char *const keys[] = {"url", "method", "headers", "body", "body_file", "form", "to_file",
-			"max_bytes", "reads", "connect_to", "socket", "ca", "certificate", "key", "proxy", "no_proxy",
-			"connect_timeout", NULL};
+			"max_bytes", "reads", "connect_to", "socket", "ca", "certificate", "key", "ca_data",
+			"certificate_data", "key_data", "proxy", "no_proxy", "connect_timeout", NULL};
 	struct exchange *e;
 
 	luaL_checktype(L, OPTIONS, LUA_TTABLE);

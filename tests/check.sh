@@ -1,12 +1,12 @@
 #!/bin/bash
 # Runs every suite, one after the other, and adds up what they print. A suite ends with "N passed, N failed"; one that
 # does not, or whose exit status is not 0, has failed. Output and the last line go to build/check/.
-#   tests/check.sh [SUITE…]             suites: lint unit sim model sanitizers kills lab data; default all
+#   tests/check.sh [SUITE…]             suites: lint unit sim model sanitizers kills lab data kube; default all
 set -u
 cd "$(dirname "$(readlink -f "$0")")/.." || exit
 out=build/check
 mkdir -p "$out"
-export LAB=${LAB:-check-$$}
+export LAB=${LAB:-check-$$} KUBE=${KUBE:-check-$$}
 passed=0 failed=0 table=
 
 count() { echo "$1 passed, $2 failed"; }
@@ -66,6 +66,25 @@ lab() { in_lab encode tests/lab/*_test.lua; }
 
 data() { in_lab data tests/lab/data; }
 
+# The control plane takes minutes to build where that has not been done: begun beside the other suites.
+begin_kube() {
+	tests/lab/kube ready 2>/dev/null || return 0
+	nice tests/lab/kube build >"$out/kube-build.log" 2>&1 &
+	building=$!
+}
+
+kube() {
+	if ! tests/lab/kube ready; then
+		echo "SKIPPED: the tests on Kubernetes did not run"
+		count 0 0
+		return
+	fi
+	tests/lab/kube build && tests/lab/kube up && make --no-print-directory && build/neap test tests/kube
+	local status=$?
+	tests/lab/kube down
+	return "$status"
+}
+
 suite() {
 	local name=$1 begun=$SECONDS status line good bad
 	echo "== $name"
@@ -84,12 +103,19 @@ suite() {
 	table+=$(printf '%-12s %6d passed %6d failed %6d s' "$name" "$good" "$bad" "$((SECONDS - begun))")$'\n'
 }
 
-trap 'tests/lab/lab down 2>/dev/null' EXIT
+building=
+leave() {
+	[ -z "$building" ] || pkill -P "$building" 2>/dev/null
+	tests/lab/lab down 2>/dev/null
+	tests/lab/kube down 2>/dev/null
+}
+trap leave EXIT
 trap 'exit 130' INT TERM
-[ $# -gt 0 ] || set -- lint unit sim model sanitizers kills lab data
+[ $# -gt 0 ] || set -- lint unit sim model sanitizers kills lab data kube
+[[ " $* " != *" kube "* ]] || begin_kube
 for name in "$@"; do
 	case $name in
-	lint | unit | sim | model | sanitizers | kills | lab | data) suite "$name" ;;
+	lint | unit | sim | model | sanitizers | kills | lab | data | kube) suite "$name" ;;
 	*)
 		sed -n '4s/^# *//p' "$0" >&2
 		exit 2

@@ -55,6 +55,15 @@ describe("environment", function()
     equal(load("values: { r: us-west-2 }\naws: { region: $(r), account: $(later) }").aws.region, "us-west-2")
   end)
 
+  it("says how clusters are reached, by keys that are known and hosts that are there", function()
+    local env = load "clusters: { opus: { context: night, namespace: rdw, expect_version: '1.30' } }"
+    equal(env.clusters.opus, { context = "night", namespace = "rdw", expect_version = "1.30" })
+    matches(refused "clusters: { opus: { contxt: night } }", "lab.yml:1: cluster 'opus' has no key 'contxt'.*context")
+    matches(refused "clusters: { opus: { namespace: rdw } }", "cluster 'opus' has no context")
+    matches(refused "clusters: { opus: night }", "cluster 'opus' is a map")
+    matches(refused "clusters: { opus: { context: night, via: bastion } }", "'bastion', which is no host")
+  end)
+
   it("takes away what is said to be nothing", function()
     write("base.yml", "values: { a: 1, b: 2 }")
     equal(load("extends: base.yml\nvalues: { a: ~ }").values, { b = "2" })

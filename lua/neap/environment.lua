@@ -1,5 +1,6 @@
 --- Environments: YAML files that inherit from one another, merged into plain tables. Every value knows the line that
 --- gave it, and what it replaced.
+local clusters   = require "neap.clusters"
 local databases  = require "neap.databases"
 local deployed   = require "neap.deployed"
 local fault      = require "native.error"
@@ -507,6 +508,7 @@ local function build(env, arguments, partial)
   env.hosts = build_hosts(env, env.sections.hosts, partial)
   env.databases = build_databases(env, env.sections.databases)
   env.repositories = build_repositories(env)
+  clusters.check(env, complain)
   return env
 end
 

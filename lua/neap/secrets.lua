@@ -7,7 +7,7 @@ local secret  = require "native.secret"
 local secrets = {}
 
 local HOW = "env:NAME, file:PATH[#key.path], cmd:PROGRAM ARGUMENT…[#key.path], vault:PATH#key, ssm:NAME[#key.path], "
-  .. "aws-sm:NAME[#key.path], ask:PROMPT"
+  .. "aws-sm:NAME[#key.path], k8s:CLUSTER/NAMESPACE/NAME#KEY, ask:PROMPT"
 
 --- What a program that prints a secret gets of our environment.
 local INHERITED = { "HOME", "PATH", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR", "XDG_RUNTIME_DIR",
@@ -46,6 +46,9 @@ local CHECKS = {
   cmd = function(text)
     if #words_of(text) == 0 then wrong "cmd: names no program" end
   end,
+  k8s = function(text)
+    if not text:find "^[^/#]+/[^/#]+/[^/#]+#[%w_.-]+$" then wrong("k8s:%s is no CLUSTER/NAMESPACE/NAME#KEY", text) end
+  end,
   ask = function(prompt)
     if prompt == "" then wrong "ask: says nothing to who is asked" end
   end,
@@ -76,8 +79,6 @@ local function parted(scheme, rest)
   return before, path
 end
 
-local LATER = { k8s = true }
-
 --- The parts of a reference, its form checked. Raises `protocol`.
 --- @param reference any
 --- @return string scheme
@@ -87,7 +88,6 @@ function secrets.parse(reference)
   if type(reference) ~= "string" then wrong "a secret is a reference, as in env:TOKEN" end
   local scheme, rest = reference:match "^([%w-]+):(.*)$"
   if not scheme then wrong "the secret stands there itself, instead of where it is kept" end
-  if LATER[scheme] then wrong("this release does not know %s: yet", scheme) end
   if not CHECKS[scheme] then wrong("there are no secrets of %s:%s", scheme, near.hint(scheme, CHECKS)) end
   local before, path = parted(scheme, rest)
   CHECKS[scheme](before, path)
@@ -128,6 +128,11 @@ function sources.cmd(text, reference, from)
   fault.raise { kind = "auth", code = status > 0 and status or nil, output = said ~= "" and said or nil,
     message = status == 0 and ("%s printed nothing"):format(argv[1])
       or ("%s gave no secret (%s)"):format(argv[1], status < 0 and "killed" or "exit status " .. status) }
+end
+
+function sources.k8s(text, reference)
+  local cluster, namespace, name, key = text:match "^([^/]+)/([^/]+)/([^#]+)#(.+)$"
+  return require("neap.targets.k8s_secret").value(cluster, namespace, name, key, reference)
 end
 
 function sources.ask(prompt, reference, from)

@@ -234,6 +234,16 @@ describe("an exchange over HTTPS", function()
     equal(fetch({ url = "https://api.example.org/echo", connect_to = elsewhere, ca = made.ca }).status, 200)
   end)
 
+  it("believes an authority that is given in memory, as PEM or base64, in the clear or as a secret", function()
+    local fs, crypto, secret = require "native.fs", require "native.crypto", require "native.secret"
+    local pem, url = fs.read(made.ca), peer.url .. "/echo"
+    equal(fetch({ url = url, ca_data = pem }).status, 200)
+    equal(fetch({ url = url, ca_data = crypto.base64(pem) }).status, 200)
+    equal(fetch({ url = url, ca_data = secret.literal(crypto.base64(pem), secret.keyring()) }).status, 200)
+    equal(raises(fetch, { url = url, ca_data = "no certificate" }).kind, "connect")
+    equal(raises(fetch, { url = url, ca = made.ca, certificate_data = pem, key_data = "no key" }).kind, "connect")
+  end)
+
   it("is refused for an unknown authority and for another name: nothing was sent", function()
     local stranger = raises(fetch, { url = peer.url .. "/echo" })
     equal(stranger.kind, "auth")

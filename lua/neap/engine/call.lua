@@ -94,7 +94,7 @@ end
 
 local function act_and_verify(branch, intent, act, verify)
   local given = { witness = intent.witness, timeout = intent.timeout, before = intent.before, data = intent.data,
-    result = intent.of_result, place = intent.place }
+    result = intent.of_result, place = intent.place, undoes = intent.undoes }
   local result = with_leave(branch, intent.timeout, act, given)
   if verify then call.inside(branch, { inside = true }, verify) end
   return result

@@ -21,6 +21,9 @@ local http = {}
 --- @field ca? string  file of authorities instead of the system's
 --- @field certificate? string  file of a client's certificate, and `key`
 --- @field key? string
+--- @field ca_data? string  the authorities themselves instead of their file: PEM, or base64 of it
+--- @field certificate_data? string|native.secret.value  likewise
+--- @field key_data? string|native.secret.value
 --- @field proxy? string  "": none; else as the environment says, but none for this machine
 --- @field no_proxy? string
 --- @field connect_timeout? number  seconds; 15
