@@ -23,12 +23,14 @@ NEAP := $(OUT)/neap
 # brings it along later and two copies in one process are one too many.
 # libuv_a on Debian 12, libuv from 13 on
 UV        = $(if $(shell ls /usr/lib/*/libuv_a.a 2>/dev/null),uv_a,uv)
-STATIC    = lua5.4 $(UV) sqlite3 yaml jansson zstd utf8proc
+STATIC    = lua5.4 $(UV) sqlite3 yaml jansson zstd utf8proc expat z
 INCLUDES := -I/usr/include/lua5.4 -I$(SSH2)/include
 LIBS      = $(foreach l,$(STATIC),-l:lib$(l).a) $(SSH2)/lib/libssh2.a -lcrypto -lm -ldl -lpthread
 WARN     := -std=gnu11 -Wall -Wextra -Werror
 # What brings a heavy library along is a module of its own beside neap, opened at its first use.
-LOADED   := pg mysql
+LOADED   := http mysql pg
+CFLAGS_http  = $(shell pkg-config --cflags libcurl)
+LIBS_http    = $(shell pkg-config --libs libcurl)
 CFLAGS_pg    = $(shell pkg-config --cflags libpq)
 LIBS_pg      = $(shell pkg-config --libs libpq) -lssl
 CFLAGS_mysql = $(shell pkg-config --cflags libmariadb)
@@ -89,6 +91,7 @@ deps: ## install what vendor/ declares (root or sudo), once
 	@vendor/install.sh
 	@$(MAKE) --no-print-directory $(SSH2)/lib/libssh2.a
 	@vendor/crossplane.sh $(BUILD)/vendor/python
+	@vendor/moto.sh $(BUILD)/vendor/moto
 
 demo: deps ## see it work: plan, run, kill, resume, rollback on real servers
 	@$(MAKE) --no-print-directory all $(BUILD)/client

@@ -1,5 +1,6 @@
 /* native.crypto: digests, random bytes and text forms of bytes, on libcrypto. */
 #include "error.h"
+#include "secret.h"
 
 #include <lauxlib.h>
 #include <limits.h>
@@ -42,16 +43,29 @@ static const EVP_MD *sha256(lua_State *L)
 	return algorithm;
 }
 
-/* sha256(bytes) -> 64 hexadecimal digits */
+/* sha256(bytes or a secret) -> 64 hexadecimal digits */
 static int crypto_sha256(lua_State *L)
 {
 	unsigned char digest[EVP_MAX_MD_SIZE];
 	unsigned size;
 	size_t length;
-	const unsigned char *bytes = check_bytes(L, 1, &length);
+	const unsigned char *bytes = (const unsigned char *)secret_check(L, 1, &length);
 
 	if (!EVP_Digest(bytes, length, digest, &size, sha256(L), NULL))
 		return luaL_error(L, "SHA-256 failed in libcrypto");
+	push_hex(L, digest, size);
+	return 1;
+}
+
+/* sha1(bytes) -> 40 hexadecimal digits. For formats that ask for it, as names of cached sign-ons do. */
+static int crypto_sha1(lua_State *L)
+{
+	unsigned char digest[EVP_MAX_MD_SIZE];
+	size_t length, size;
+	const unsigned char *bytes = check_bytes(L, 1, &length);
+
+	if (!EVP_Q_digest(NULL, "SHA1", NULL, bytes, length, digest, &size))
+		return luaL_error(L, "SHA-1 is not to be had from libcrypto");
 	push_hex(L, digest, size);
 	return 1;
 }
@@ -255,6 +269,7 @@ int luaopen_crypto(lua_State *L)
 {
 	static const luaL_Reg functions[] = {
 		{"sha256", crypto_sha256},
+		{"sha1", crypto_sha1},
 		{"follows", crypto_follows},
 		{"hasher", crypto_hasher},
 		{"hmac_sha256", crypto_hmac_sha256},

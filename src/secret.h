@@ -82,7 +82,9 @@ void secret_close_off(lua_State *L, struct secret *s);
 /* Closes off one on top that is secret from its first byte to its last, and looked for from now on; returns 1. */
 int secret_finish(lua_State *L, struct secret *s);
 
-int secret_pick(lua_State *L); /* a Lua function of its own file */
+/* Lua functions in files of their own. */
+int secret_pick(lua_State *L);
+int secret_ini(lua_State *L);
 
 /* The secret at the index, opened. */
 struct secret *secret_opened(lua_State *L, int index);

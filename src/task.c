@@ -46,6 +46,7 @@ static struct {
 	struct task **heap; /* from index 1, by wake_at */
 	size_t heap_count, heap_slots;
 	int live;
+	int polling; /* the loop runs, and not a task */
 	int virtual_clock;
 	double virtual_now;
 	int change_taken;
@@ -160,6 +161,8 @@ static void enqueue(struct task *t)
 	t->next_ready = NULL;
 	*host.ready_end = t;
 	host.ready_end = &t->next_ready;
+	if (host.polling)
+		uv_stop(host.loop); /* timers fire before the poll, which would otherwise wait all the same */
 }
 
 static void watch_update(struct watch *w);
@@ -555,6 +558,13 @@ static void run_ready(lua_State *L)
 	}
 }
 
+static void run_loop(uv_run_mode mode)
+{
+	host.polling = 1;
+	uv_run(host.loop, mode);
+	host.polling = 0;
+}
+
 static void poll_loop(void)
 {
 	double wait;
@@ -562,7 +572,7 @@ static void poll_loop(void)
 	if (!host.ready && host.virtual_clock && host.heap_count) {
 		if (host.heap[1]->wake_at > host.virtual_now)
 			host.virtual_now = host.heap[1]->wake_at;
-		uv_run(host.loop, UV_RUN_NOWAIT);
+		run_loop(UV_RUN_NOWAIT);
 		return;
 	}
 	if (!host.ready && host.heap_count) {
@@ -573,7 +583,7 @@ static void poll_loop(void)
 	} else {
 		uv_timer_stop(&host.timer);
 	}
-	uv_run(host.loop, host.ready ? UV_RUN_NOWAIT : UV_RUN_ONCE);
+	run_loop(host.ready ? UV_RUN_NOWAIT : UV_RUN_ONCE);
 }
 
 static void drive(lua_State *L, const struct task *until)

@@ -26,7 +26,9 @@ echo "sftp-server is not installed" >&2; exit 127]]
 
 -- ---- which host ----
 
-local function current_run()
+--- The run that the calling task works for. Raises kind `conflict` outside of one.
+--- @return table
+function hosts.run()
   local context = task.context()
   local run = type(context) == "table" and context.run
   if not run then fault.raise { kind = "conflict", message = "a host can be reached only inside a step" } end
@@ -102,7 +104,7 @@ end
 --- @return neap.host
 function hosts.of(value)
   local name = hosts.name(value)
-  return new_host { name = name, address = entry_of(current_run(), name).address }
+  return new_host { name = name, address = entry_of(hosts.run(), name).address }
 end
 
 --- The user to act as: the one asked for, else the host's own `become`; false asks for the login itself.
@@ -110,7 +112,7 @@ end
 --- @param become? string|false
 --- @return string|false
 function hosts.become(value, become)
-  if become == nil then become = entry_of(current_run(), hosts.name(value)).become end
+  if become == nil then become = entry_of(hosts.run(), hosts.name(value)).become end
   if become and not become:find("^[%w_][%w_.-]*$") then error(("%q is no user's name"):format(become), 2) end
   return become or false
 end
@@ -130,7 +132,7 @@ function Connection:close()
 end
 
 local function connection_of(value)
-  local run, name = current_run(), hosts.name(value)
+  local run, name = hosts.run(), hosts.name(value)
   local key = "host " .. name
   if not run.connections[key] then
     run.connections[key] = setmetatable({ name = name, entry = entry_of(run, name), made = {}, making = {},
@@ -160,7 +162,7 @@ end
 --- @param name string  a host's, or what else the target is called
 --- @param identity string  what only it can show
 function hosts.met(name, identity)
-  local run = current_run()
+  local run = hosts.run()
   if run.meet then run:meet(name, identity) end
 end
 
@@ -169,7 +171,7 @@ end
 --- @param value string|table
 --- @param fingerprint string  "SHA256:…"
 function hosts.trust(value, fingerprint)
-  local run, name = current_run(), hosts.name(value)
+  local run, name = hosts.run(), hosts.name(value)
   if type(fingerprint) ~= "string" or not fingerprint:find "^SHA256:[%w+/]+=*$" then
     error("trust takes a fingerprint like \"SHA256:…\"", 2)
   end

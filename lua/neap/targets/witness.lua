@@ -131,8 +131,6 @@ end
 
 local function name_of(target) return hosts.name(type(target) == "table" and target.host or target) end
 
-local function current_run() return task.context().run end
-
 local function folders_of(run)
   run.connections["witness"] = run.connections["witness"] or { close = function() end, places = {} }
   return run.connections["witness"].places
@@ -144,7 +142,7 @@ end
 
 local function make_folder(host)
   local frames = new_frames()
-  local said = converse(host, frames, { "prepare", current_run().uid, crypto.hex(crypto.random(4)) }, "",
+  local said = converse(host, frames, { "prepare", hosts.run().uid, crypto.hex(crypto.random(4)) }, "",
     QUESTION_TIMEOUT)
   return frames, said
 end
@@ -154,7 +152,7 @@ end
 --- @param target string|table  a host, or a target with `host`
 --- @return { login: string, folder: string } place
 function witness.prepare(target)
-  local host, places = name_of(target), folders_of(current_run())
+  local host, places = name_of(target), folders_of(hosts.run())
   if places[host] then return places[host] end
   local ok, frames, said = pcall(make_folder, host)
   if not ok then
@@ -288,7 +286,7 @@ function witness.run(host, call, command, options)
   local name, become = hosts.name(host), hosts.become(host, options.become)
   local text, settings = shell.text(command, { become = become, env = options.env, cwd = options.cwd })
   local place, id = place_of(call), call.witness
-  local run = current_run()
+  local run = hosts.run()
   local frames = new_frames(options.on_output or run.output and function(bytes, side) run.output(name, bytes, side) end)
   local ok, said = pcall(start, name, place, id, text, frames, shell.input(settings, options.input),
     options.timeout or TIMEOUT)
@@ -379,7 +377,7 @@ end
 function witness.release(target, place)
   local folder, host = place.folder:match("^(/.*/%.neap/effects/[%w-]+)/[%w-]+$"), name_of(target)
   if folder then converse(host, new_frames(), { "remove", folder }, "", QUESTION_TIMEOUT) end
-  folders_of(current_run())[host] = nil
+  folders_of(hosts.run())[host] = nil
 end
 
 return witness

@@ -8,10 +8,16 @@ local crypto = {}
 --- @class native.crypto.hasher
 local hasher = {}
 
---- SHA-256 as 64 hexadecimal digits.
---- @param bytes string
+--- SHA-256 as 64 hexadecimal digits. That of a secret says nothing of it where it is long and random, or part of a text
+--- that is.
+--- @param bytes string|native.secret.value
 --- @return string
 function crypto.sha256(bytes) end
+
+--- SHA-1 as 40 hexadecimal digits, for formats that ask for it.
+--- @param bytes string
+--- @return string
+function crypto.sha1(bytes) end
 
 --- Whether digest is sha256(head .. bytes): one link of a chain of records.
 --- @param head string

@@ -41,6 +41,14 @@ function secret.variable(name, keyring, source) end
 --- @return native.secret.value
 function secret.file(path, keyring, source) end
 
+--- The value of a key in a section of an INI file; nil where it is not there or empty.
+--- @param document native.secret.value
+--- @param section string
+--- @param key string
+--- @param source? string
+--- @return native.secret.value?
+function secret.ini(document, section, key, source) end
+
 --- All that a program prints, without its last line end. Waits for its end, at most a minute.
 --- @param stream stream
 --- @param keyring native.secret.keyring
@@ -127,6 +135,16 @@ function secret.reveal(value) end
 --- @param value native.secret.value|string
 --- @return native.secret.value|string
 function secret.base64(value) end
+
+--- Encoded as a part of a URL or of a web form: all but letters, digits and -._~ as %XX.
+--- @param value native.secret.value|string
+--- @return native.secret.value|string
+function secret.percent(value) end
+
+--- Encoded as it stands within the quotes of a JSON text.
+--- @param value native.secret.value|string
+--- @return native.secret.value|string
+function secret.json(value) end
 
 --- A value inside a secret that is JSON or YAML: names, and in lists numbers from 1 on, parted by dots. Raises `missing`
 --- where there is none, `protocol` where it is neither, or the path names a list or a map.

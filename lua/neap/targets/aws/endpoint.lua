@@ -1,0 +1,86 @@
+--- Where a service of AWS answers, and by which region and name its requests are signed.
+local fault   = require "native.error"
+local fs      = require "native.fs"
+local json    = require "native.json"
+local model   = require "neap.targets.aws.model"
+local process = require "native.process"
+
+local endpoint = {}
+
+local LARGEST = 16 << 20
+
+local partitions -- the machine's, like the models
+
+local function read_partitions()
+  if partitions then return partitions end
+  for _, folder in ipairs(model.folders()) do
+    if fs.exists(folder .. "/endpoints.json") then
+      partitions = json.decode(fs.read(folder .. "/endpoints.json", { max = LARGEST })).partitions
+      return partitions
+    end
+  end
+  return fault.raise { kind = "missing", message = "there is no list of the endpoints of AWS on this machine",
+    hint = "install python3-botocore, or give the endpoint" }
+end
+
+--- The partition that a region belongs to: by name, else by the pattern of its regions.
+local function partition_of(region)
+  local list = read_partitions()
+  for _, one in ipairs(list) do
+    if one.regions[region] then return one end
+  end
+  for _, one in ipairs(list) do
+    local prefix = one.regionRegex:match "^%^%(?(%l+)"
+    if prefix and region:sub(1, #prefix + 1) == prefix .. "-" then return one end
+  end
+  return list[1]
+end
+
+local function filled(template, service, region, suffix)
+  local values = { service = service, region = region, dnsSuffix = suffix }
+  return (template:gsub("{(%w+)}", values))
+end
+
+--- A variable like AWS_ENDPOINT_URL_ROUTE_53 names the service by its id.
+local function variable_of(service)
+  local id = service.metadata.serviceId or service.name
+  return "AWS_ENDPOINT_URL_" .. id:upper():gsub("[^%w]", "_")
+end
+
+local function given(service, settings)
+  local own = settings.endpoints and settings.endpoints[service.name]
+  return settings.endpoint or own or process.environ(variable_of(service)) or settings.endpoint_url
+    or process.environ "AWS_ENDPOINT_URL"
+end
+
+--- What is looked up of a service in a region: its host, and the scope of its signatures.
+local function found(service, region)
+  local partition = partition_of(region)
+  local name = service.metadata.endpointPrefix
+  local known = partition.services[name] or { endpoints = {} }
+  local key = region
+  if known.isRegionalized == false and known.partitionEndpoint then key = known.partitionEndpoint end
+  local entry = known.endpoints[key] or {}
+  local defaults = known.defaults or {}
+  local template = entry.hostname or defaults.hostname or partition.defaults.hostname
+  local scope = entry.credentialScope or defaults.credentialScope or {}
+  return filled(template, name, key, partition.dnsSuffix), scope
+end
+
+--- @param service aws.service
+--- @param settings { region?: string, endpoint?: string, endpoints?: table, endpoint_url?: string }
+--- @return { scheme: string, host: string, path: string, region: string, name: string }
+function endpoint.of(service, settings)
+  local region = settings.region or "us-east-1"
+  local name = service.metadata.signingName or service.metadata.endpointPrefix
+  local url = given(service, settings)
+  if url then
+    local scheme, host, path = url:match "^(https?)://([^/]+)(/?.*)$"
+    if not scheme then error(("the endpoint of %s is no URL: %s"):format(service.name, url), 2) end
+    return { scheme = scheme, host = host, path = path:gsub("/$", ""), region = region, name = name, given = true }
+  end
+  local host, scope = found(service, region)
+  return { scheme = "https", host = host, path = "", region = scope.region or region, name = scope.service or name }
+end
+
+return endpoint

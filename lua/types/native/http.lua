@@ -1,0 +1,53 @@
+--- @meta native.http
+
+--- Exchanges over HTTP and HTTPS, by libcurl. Certificates are always verified; no redirect is followed; connections are
+--- kept and used again, over HTTP/2 by several exchanges at a time.
+--- @class native.http
+local http = {}
+
+--- @class native.http.options
+--- @field url string
+--- @field method? string  "GET"
+--- @field headers? table<string, string|native.secret.value>|{ [1]: string, [2]: string }[]  a list where order counts
+--- @field body? string|native.secret.value
+--- @field body_file? { path: string, offset?: integer, length?: integer }  instead of body
+--- @field form? { name: string, value?: string|native.secret.value, file?: string, filename?: string, type?: string }[]
+---   sent as multipart/form-data, files as they are read
+--- @field to_file? string  the reply's body is added to this file (made with mode 0600) and not read
+--- @field reads? boolean  a request of another method than GET, HEAD and OPTIONS that changes nothing
+--- @field connect_to? string  "127.0.0.1:8080", whatever the URL says; its name is still the one that is verified
+--- @field socket? string  path of a Unix socket
+--- @field ca? string  file of authorities instead of the system's
+--- @field certificate? string  file of a client's certificate, and `key`
+--- @field key? string
+--- @field proxy? string  "": none; else as the environment says
+--- @field no_proxy? string
+--- @field connect_timeout? number  seconds; 15
+
+--- @class native.http.exchange
+local exchange = {}
+
+--- Begins an exchange. Changes its target, unless the method or `reads` says that it reads.
+--- @param options native.http.options
+--- @return native.http.exchange
+function http.open(options) end
+
+--- Waits for the head of the reply. Names of headers are in lower case. Raises `connect` where the request was certainly
+--- not read (name, connection, handshake), `auth` for a certificate that is not accepted, `lost` where it may have been.
+--- @param options? { timeout?: number }  60 seconds
+--- @return { status: integer, version: string, address: string, headers: { [1]: string, [2]: string }[] }
+function exchange:response(options) end
+
+--- Some bytes of the reply's body, nil at its end. What is not read holds the server back.
+--- @param options? { timeout?: number }  60 seconds
+--- @return string?
+function exchange:read(options) end
+
+--- Seconds since it began at which each was there, and bytes of the body that were received.
+--- @return { name: number, connect: number, tls: number, sent: number, first_byte: number, total: number, received: integer }
+function exchange:timings() end
+
+--- Ends it, whatever it is at. May be called twice.
+function exchange:close() end
+
+return http
