@@ -10,7 +10,7 @@ local MODULES = {
   postgres = "neap.targets.postgres", service = "neap.targets.service", host = "neap.targets.host",
   witness = "neap.targets.witness", git = "neap.targets.git", sql = "neap.targets.sql",
   json = "neap.targets.json", template = "neap.targets.template", yaml = "neap.targets.yaml",
-  http = "neap.targets.http", aws = "neap.targets.aws",
+  http = "neap.targets.http", aws = "neap.targets.aws", s3 = "neap.targets.s3",
 }
 local FUNCTIONS = {
   with_reload = { "neap.targets.service", "with_reload" }, with_restart = { "neap.targets.service", "with_restart" },
