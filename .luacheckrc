@@ -12,7 +12,8 @@ files["tests"].read_globals = {
 }
 local words = {
   "await", "aws", "each", "effect", "env", "fail", "file", "host", "http", "include", "json", "manual", "needs", "nginx",
-  "now", "parallel", "parameters", "phase", "postgres", "random", "remark", "service", "step", "template",
+  "now", "parallel",
+  "parameters", "phase", "postgres", "random", "remark", "service", "step", "template",
   "with_reload", "with_restart", "witness", "yaml",
 }
 files["procedures"].read_globals = words

@@ -43,6 +43,8 @@ struct exchange {
 	size_t length, at, size;
 	curl_off_t total;
 	bool added, replied, paused, done;
+	bool changing; /* it changes its target */
+	bool begun;    /* the request was on its way */
 	int sink_errno;
 	CURLcode result;
 	char problem[CURL_ERROR_SIZE];
@@ -511,7 +513,8 @@ static void set_method(lua_State *L, struct exchange *e)
 	if (!*method || strspn(method, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != strlen(method))
 		luaL_error(L, "%s is no method", method);
 	lua_getfield(L, OPTIONS, "reads");
-	if (!is_read(method) && !lua_toboolean(L, -1))
+	e->changing = !is_read(method) && !lua_toboolean(L, -1);
+	if (e->changing)
 		task_may_change(L, "http.open");
 	if (!strcmp(method, "HEAD"))
 		curl_easy_setopt(e->curl, CURLOPT_NOBODY, 1L);
@@ -551,6 +554,20 @@ static void set_connection(lua_State *L, struct exchange *e)
 	lua_pop(L, 1);
 }
 
+/*
+ * libcurl sends a request again, by another connection, when one that it had kept dies under it. What changes something
+ * may have been carried out by then, and is sent once.
+ */
+static int about_to_send(void *context, char *to, char *from, int to_port, int from_port)
+{
+	struct exchange *e = context;
+	bool again = e->begun;
+
+	(void)to, (void)from, (void)to_port, (void)from_port;
+	e->begun = true;
+	return again && e->changing ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
+}
+
 static void set_reply(lua_State *L, struct exchange *e)
 {
 	const char *path = text_option(L, "to_file");
@@ -567,6 +584,8 @@ static void set_reply(lua_State *L, struct exchange *e)
 	curl_easy_setopt(e->curl, CURLOPT_ERRORBUFFER, e->problem);
 	curl_easy_setopt(e->curl, CURLOPT_PRIVATE, (char *)e);
 	curl_easy_setopt(e->curl, CURLOPT_NOSIGNAL, 1L);
+	curl_easy_setopt(e->curl, CURLOPT_PREREQFUNCTION, about_to_send);
+	curl_easy_setopt(e->curl, CURLOPT_PREREQDATA, e);
 	curl_easy_setopt(e->curl, CURLOPT_PATH_AS_IS, 1L); /* what is signed is what is sent */
 }
 
@@ -605,42 +624,21 @@ static int http_open(lua_State *L)
 
 /* ---- the reply ---- */
 
-/* Whether nothing of the request can have been read at the other end. */
-static bool is_definite(struct exchange *e)
-{
-	curl_off_t ready = 0; /* when a connection stood, its handshake over, and the request could be sent */
-
-	switch (e->result) {
-	case CURLE_COULDNT_RESOLVE_HOST:
-	case CURLE_COULDNT_RESOLVE_PROXY:
-	case CURLE_COULDNT_CONNECT:
-	case CURLE_URL_MALFORMAT:
-	case CURLE_UNSUPPORTED_PROTOCOL:
-	case CURLE_PEER_FAILED_VERIFICATION:
-	case CURLE_SSL_CONNECT_ERROR:
-	case CURLE_SSL_CACERT_BADFILE:
-	case CURLE_SSL_CERTPROBLEM:
-	case CURLE_SSL_ISSUER_ERROR:
-	case CURLE_PROXY:
-		return true;
-	default:
-		curl_easy_getinfo(e->curl, CURLINFO_PRETRANSFER_TIME_T, &ready);
-		return ready == 0;
-	}
-}
-
 static int fail(lua_State *L, struct exchange *e)
 {
 	const char *what = e->problem[0] ? e->problem : curl_easy_strerror(e->result);
+
+	if (e->result == CURLE_ABORTED_BY_CALLBACK)
+		what = "the connection broke when the request had been sent";
 
 	if (e->sink_errno)
 		return error_raise(L, "remote", "what came could not be written: %s", strerror(e->sink_errno));
 	if (e->result == CURLE_WRITE_ERROR && !e->replied)
 		return error_raise(L, "protocol", "its headers are longer than %d bytes", HEADERS_MAX);
-	if (e->result == CURLE_PEER_FAILED_VERIFICATION)
+	if (e->result == CURLE_PEER_FAILED_VERIFICATION && !e->begun)
 		error_push(L, "auth", "its certificate is not accepted: %s", what);
 	else
-		error_push(L, is_definite(e) ? "connect" : "lost", "%s", what);
+		error_push(L, e->begun ? "lost" : "connect", "%s", what);
 	lua_pushfstring(L, "curl %d", (int)e->result);
 	lua_setfield(L, -2, "code");
 	return lua_error(L);

@@ -335,12 +335,41 @@ static void require_json(lua_State *L)
 	lua_call(L, 1, 0);
 }
 
+/*
+ * pg.password_digest(password, user) -> the form in which `create user` takes a password without its text, "md5…": what
+ * psql sends, and the only one that Redshift knows besides its own.
+ */
+static int pg_password_digest(lua_State *L)
+{
+	size_t length;
+	const char *password = secret_check(L, 1, &length);
+	char *digest;
+
+	luaL_argcheck(L, !memchr(password, 0, length) && length < 1024, 1, "a password holds no NUL and is not so long");
+	lua_settop(L, 2);
+	luaL_checkstring(L, 2);
+	{
+		char text[1024]; /* libpq wants a NUL at its end */
+
+		memcpy(text, password, length);
+		text[length] = 0;
+		digest = PQencryptPassword(text, lua_tostring(L, 2));
+		explicit_bzero(text, sizeof text);
+	}
+	if (!digest)
+		return luaL_error(L, "not enough memory");
+	lua_pushstring(L, digest);
+	PQfreemem(digest);
+	return 1;
+}
+
 int luaopen_pg(lua_State *L)
 {
 	static const luaL_Reg functions[] = {
 		{"connect", pg_connect},
 		{"bytes", pg_bytes},
 		{"array", pg_array},
+		{"password_digest", pg_password_digest},
 		{NULL, NULL},
 	};
 	static const luaL_Reg methods[] = {

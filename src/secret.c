@@ -873,7 +873,8 @@ int luaopen_secret(lua_State *L)
 		{"base64", secret_base64},           {"like", secret_like},
 		{"reveal", secret_reveal},           {"percent", secret_percent},
 		{"json", secret_json},               {"ini", secret_ini},
-		{"pick", secret_pick},               {"quote", secret_quote},
+		{"pick", secret_pick},               {"plain", secret_plain},
+		{"quote", secret_quote},
 		{NULL, NULL},
 	};
 	static const luaL_Reg metamethods[] = {

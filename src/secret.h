@@ -84,6 +84,7 @@ int secret_finish(lua_State *L, struct secret *s);
 
 /* Lua functions in files of their own. */
 int secret_pick(lua_State *L);
+int secret_plain(lua_State *L);
 int secret_ini(lua_State *L);
 
 /* The secret at the index, opened. */

@@ -1,4 +1,4 @@
-/* Picks one value out of a secret INI file, as credentials of AWS are kept in: read where it lies, in locked memory. */
+/* Reads a secret INI file, as credentials of AWS are kept in: where it lies, in locked memory. */
 #include "error.h"
 #include "secret.h"
 
@@ -14,54 +14,108 @@ struct piece {
 
 static struct piece trimmed(const char *at, const char *end)
 {
-	while (at < end && strchr(" \t\r", *at) && *at)
+	while (at < end && *at && strchr(" \t\r", *at))
 		at++;
-	while (end > at && strchr(" \t\r", end[-1]) && end[-1])
+	while (end > at && end[-1] && strchr(" \t\r", end[-1]))
 		end--;
 	return (struct piece){at, (size_t)(end - at)};
 }
 
-static bool is(struct piece piece, const char *text, size_t length)
+/* Stack of a call: the document, the keys whose values stay secret, the result, the section, and what lies below a key. */
+enum { DOCUMENT = 1, HIDDEN, RESULT, SECTION, BELOW };
+
+/* Goes on with the section of that name: one that was there before, or a new one. */
+static void enter(lua_State *L, struct piece name)
 {
-	return piece.length == length && !memcmp(piece.at, text, length);
+	lua_settop(L, RESULT);
+	lua_pushlstring(L, name.at, name.length);
+	lua_pushvalue(L, -1);
+	if (lua_rawget(L, RESULT) != LUA_TTABLE) {
+		lua_pop(L, 1);
+		lua_newtable(L);
+		lua_pushvalue(L, -2);
+		lua_pushvalue(L, -2);
+		lua_rawset(L, RESULT);
+	}
+	lua_replace(L, SECTION);
 }
 
-/* Whether the line is "[section]"; begins is set where it is any section's. */
-static bool is_section(struct piece line, const char *section, size_t length, bool *begins)
+static bool is_hidden(lua_State *L, struct piece key)
 {
-	*begins = line.length > 1 && line.at[0] == '[' && line.at[line.length - 1] == ']';
-	return *begins && is(trimmed(line.at + 1, line.at + line.length - 1), section, length);
+	bool hidden;
+
+	lua_pushlstring(L, key.at, key.length);
+	hidden = lua_rawget(L, HIDDEN) != LUA_TNIL;
+	lua_pop(L, 1);
+	return hidden;
+}
+
+/* Pushes a value: a secret or a text. */
+static void push_value(lua_State *L, struct piece key, struct piece value)
+{
+	struct secret *made;
+
+	if (!is_hidden(L, key)) {
+		lua_pushlstring(L, value.at, value.length);
+		return;
+	}
+	lua_getiuservalue(L, DOCUMENT, SECRET_KEYRING);
+	made = secret_new(L, lua_gettop(L), 0);
+	locked_add(L, &made->memory, value.at, value.length);
+	secret_finish(L, made);
+	lua_remove(L, -2); /* the keyring */
+}
+
+/* Of keys that stand twice the last one counts. A key without a value begins what is indented below it. */
+static void add(lua_State *L, struct piece key, struct piece value, bool indented)
+{
+	int into = indented ? BELOW : SECTION;
+
+	if (lua_gettop(L) < into)
+		return;
+	lua_pushlstring(L, key.at, key.length);
+	if (value.length)
+		push_value(L, key, value);
+	else
+		lua_newtable(L);
+	lua_pushvalue(L, -1);
+	lua_insert(L, -3);
+	lua_rawset(L, into);
+	if (!indented && !value.length && lua_gettop(L) > BELOW)
+		lua_replace(L, BELOW);
+	lua_settop(L, indented || !value.length ? BELOW : SECTION);
+}
+
+static void read_line(lua_State *L, struct piece line, bool indented)
+{
+	const char *equals = memchr(line.at, '=', line.length);
+
+	if (!line.length || line.at[0] == '#' || line.at[0] == ';')
+		return;
+	if (!indented && line.at[0] == '[' && line.at[line.length - 1] == ']')
+		enter(L, trimmed(line.at + 1, line.at + line.length - 1));
+	else if (equals)
+		add(L, trimmed(line.at, equals), trimmed(equals + 1, line.at + line.length), indented);
 }
 
 /*
- * secret.ini(document, section, key, source?) -> secret, or nil: the value of the key in that section of an open secret. Of
- * keys that stand twice the last one counts.
+ * secret.ini(document, hidden) -> { section = { key = text, secret, or { key = … } } }: what an INI file says, the values
+ * of the hidden keys (a set) as secrets. Lines that say nothing are passed over.
  */
 int secret_ini(lua_State *L)
 {
-	struct secret *document = secret_opened(L, 1), *picked;
-	size_t section_length, key_length;
-	const char *section = luaL_checklstring(L, 2, &section_length), *key = luaL_checklstring(L, 3, &key_length);
+	struct secret *document = secret_opened(L, DOCUMENT);
 	const char *at = (const char *)document->memory.bytes, *end = at + document->memory.length;
-	struct piece value = {0};
-	bool within = false, begins;
 
-	lua_settop(L, 4);
+	luaL_checktype(L, HIDDEN, LUA_TTABLE);
+	lua_settop(L, HIDDEN);
+	lua_newtable(L);
 	while (at < end) {
-		const char *stop = memchr(at, '\n', (size_t)(end - at)) ?: end, *equals;
-		struct piece line = trimmed(at, stop);
-		bool found = is_section(line, section, section_length, &begins);
+		const char *stop = memchr(at, '\n', (size_t)(end - at)) ?: end;
 
-		within = begins ? found : within;
-		equals = line.length ? memchr(line.at, '=', line.length) : NULL;
-		if (within && equals && is(trimmed(line.at, equals), key, key_length))
-			value = trimmed(equals + 1, line.at + line.length);
-		at = stop < end ? stop + 1 : end;
+		read_line(L, trimmed(at, stop), *at == ' ' || *at == '\t');
+		at = stop + 1;
 	}
-	if (!value.length)
-		return 0;
-	lua_getiuservalue(L, 1, SECRET_KEYRING);
-	picked = secret_new(L, 5, 4);
-	locked_add(L, &picked->memory, value.at, value.length);
-	return secret_finish(L, picked);
+	lua_settop(L, RESULT);
+	return 1;
 }

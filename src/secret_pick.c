@@ -489,11 +489,8 @@ static bool looks_like_json(const struct secret *document)
 	return at < end && (*at == '{' || *at == '[');
 }
 
-/*
- * secret.pick(document, path [, source]) -> secret: a value inside a secret that is JSON or YAML. Raises "missing" where
- * there is none, "protocol" where the document is neither, or the path names a list or a map.
- */
-int secret_pick(lua_State *L)
+/* Leaves the value on the stack as a secret that is not yet closed off. */
+static struct secret *pick(lua_State *L)
 {
 	struct secret *document = secret_opened(L, DOCUMENT_AT), *picked;
 	const char *path = luaL_checkstring(L, PATH);
@@ -505,6 +502,24 @@ int secret_pick(lua_State *L)
 	picked = secret_new(L, PICKED, SOURCE);
 	lua_remove(L, PICKED); /* the keyring */
 	if (!(looks_like_json(document) ? pick_json(L, document, picked) : pick_yaml(L, document, picked)))
-		return error_raise(L, "missing", "there is no %s in it", path);
-	return secret_finish(L, picked);
+		error_raise(L, "missing", "there is no %s in it", path);
+	return picked;
+}
+
+/*
+ * secret.pick(document, path [, source]) -> secret: a value inside a secret that is JSON or YAML. Raises "missing" where
+ * there is none, "protocol" where the document is neither, or the path names a list or a map.
+ */
+int secret_pick(lua_State *L)
+{
+	return secret_finish(L, pick(L));
+}
+
+/* secret.plain(document, path) -> text: the same of a value that is none of the secret: who it is for, when it ends. */
+int secret_plain(lua_State *L)
+{
+	struct secret *picked = pick(L);
+
+	lua_pushlstring(L, (const char *)picked->memory.bytes, picked->memory.length);
+	return 1;
 }

@@ -8,9 +8,9 @@ local words = {}
 local MODULES = {
   effect = "neap.engine.effect", file = "neap.targets.file", nginx = "neap.targets.nginx",
   postgres = "neap.targets.postgres", service = "neap.targets.service", host = "neap.targets.host",
-  witness = "neap.targets.witness", git = "neap.targets.git", sql = "neap.targets.sql",
+  witness = "neap.targets.witness", http = "neap.targets.http", aws = "neap.targets.aws", s3 = "neap.targets.s3",
+  git = "neap.targets.git", sql = "neap.targets.sql",
   json = "neap.targets.json", template = "neap.targets.template", yaml = "neap.targets.yaml",
-  http = "neap.targets.http", aws = "neap.targets.aws", s3 = "neap.targets.s3",
 }
 local FUNCTIONS = {
   with_reload = { "neap.targets.service", "with_reload" }, with_restart = { "neap.targets.service", "with_restart" },

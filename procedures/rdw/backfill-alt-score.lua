@@ -10,9 +10,10 @@ needs {
   redshift_role = "the role by which Redshift reads it, migrate.aws.redshift.role",
   tenants       = { "tenants: prefix, warehouse, reporting (names of databases)", type = "map" },
 }
-local tenant = env.tenants[arg.tenant] or fail(("the environment has no tenant %s"):format(arg.tenant))
-local warehouse, reporting = env.databases[tenant.warehouse], env.databases[tenant.reporting]
-local path = ("%s/%s/MigrateAdHoc/exam_alt_score"):format(env.archive, tenant.prefix)
+
+local function tenant() return env.tenants[arg.tenant] or fail(("the environment has no tenant %s"):format(arg.tenant)) end
+local function warehouse() return env.databases[tenant().warehouse] end
+local function reporting() return env.databases[tenant().reporting] end
 
 local EXTRACT = [[
 select wes.id, wes.exam_id, wes.subject_score_id, we.student_id, we.asmt_id, we.school_year, wes.scale_score,
@@ -42,7 +43,7 @@ phase "Backup"
 step "Back the table of alt scores up" {
   from = "L40-L43",
   run  = function()
-    sql.backup(reporting, "exam_alt_score", "exam_alt_score_before_backfill",
+    sql.backup(reporting(), "exam_alt_score", "exam_alt_score_before_backfill",
       { keep = "a person drops it when the reports are right" })
   end,
 }
@@ -55,7 +56,7 @@ remark "The start date is an argument, and a query has no time limit but its ste
 local scores = step "Find the subject scores that are alt scores" {
   from = "L74-L84",
   run  = function()
-    return warehouse:column "select id from subject_score where asmt_type_id in (1, 3) and score_type_id = 2 order by id"
+    return warehouse():column "select id from subject_score where asmt_type_id in (1, 3) and score_type_id = 2 order by id"
   end,
 }
 step "Count what is to be extracted" {
@@ -64,7 +65,8 @@ step "Count what is to be extracted" {
   run     = function()
     local marks = ("?, "):rep(#scores.result):sub(1, -3)
     local query = ("select count(*) from (%s) as extract"):format(EXTRACT:format(marks))
-    remark(("%d rows go to %s"):format(warehouse:value(query, { arg.from, table.unpack(scores.result) }), path))
+    local rows = warehouse():value(query, { arg.from, table.unpack(scores.result) })
+    remark(("%d rows go to %s/%s/MigrateAdHoc/exam_alt_score"):format(rows, env.archive, tenant().prefix))
   end,
 }
 manual "Extract the rows to S3, and wait until all are there" {
@@ -75,7 +77,7 @@ step "Empty the table of alt scores" {
   from    = "L107-L119",
   timeout = "1h",
   run     = function()
-    reporting:execute("delete from exam_alt_score where true", {},
+    reporting():execute("delete from exam_alt_score where true", {},
       { undo = "insert into exam_alt_score select * from exam_alt_score_before_backfill" })
   end,
 }

@@ -13,7 +13,7 @@ function rdw.read(repo, name) return file.read("local", git.path(repo, name)) en
 --- Writes a file of a repository.
 function rdw.write(repo, name, text) file.write("local", git.path(repo, name), text) end
 
-local CONTAINER = "spec.template.spec.containers[0]"
+local CONTAINER = "spec.template.spec.containers[1]"
 
 local function deployment(doc) return doc:select { kind = "Deployment" } end
 
@@ -92,13 +92,6 @@ end
 
 -- ---- Redshift: its catalog does not say who was granted what, so each statement brings what takes it back ----
 
---- A user who may log in with that password.
-function rdw.create_user(db, name, password)
-  local user = db:ident(name)
-  if db:value("select count(*) from pg_user where usename = $1", { name }) > 0 then return end
-  db:execute("create user " .. user .. " password " .. sql.literal(db, password), {}, { undo = "drop user " .. user })
-end
-
 --- A database that belongs to that user.
 function rdw.create_database(db, name, owner)
   local database = db:ident(name)
@@ -110,8 +103,8 @@ function rdw.create_database(db, name, owner)
     { undo = ("alter database %s owner to current_user"):format(database) })
 end
 
---- A schema which both users reach and look into.
-function rdw.create_schema(db, server, name, users)
+--- A schema which both users reach.
+function rdw.create_schema(db, name, users)
   local schema = db:ident(name)
   db:execute("create schema " .. schema, {}, { undo = "drop schema " .. schema })
   for _, part in ipairs { "ingest", "reporting" } do
@@ -119,8 +112,6 @@ function rdw.create_schema(db, server, name, users)
     for _, what in ipairs { "schema " .. schema, "all tables in schema " .. schema } do
       db:execute(("grant all on %s to %s"):format(what, user), {}, { undo = ("revoke all on %s from %s"):format(what, user) })
     end
-    server:execute(("alter user %s set search_path to %s"):format(user, schema), {},
-      { undo = ("alter user %s reset search_path"):format(user) })
   end
 end
 

@@ -57,7 +57,7 @@ step "Make the reporting webapp of the old reporting service, and add the new on
   from = "L78-L88",
   run  = function()
     local old = rdw.read(repos.deploy, "reporting-service.yml")
-    file.move("local", git.path(repos.deploy, "reporting-service.yml"), git.path(repos.deploy, "reporting-webapp.yml"))
+    rdw.write(repos.deploy, "reporting-webapp.yml", old)
     rdw.edit(repos.deploy, "reporting-webapp.yml", function(doc)
       rdw.rename_service(doc, "reporting-webapp")
       rdw.set_version(doc, "1.1.1-RELEASE")
@@ -246,14 +246,20 @@ step "Create the users and the database of Redshift" {
   from = "L257-L262",
   run  = function()
     for _, name in ipairs { "ingest", "reporting" } do
-      rdw.create_user(db.redshift, env.redshift.users[name], env.secrets["redshift_" .. name])
+      sql.user(db.redshift, env.redshift.users[name], { password = env.secrets["redshift_" .. name] })
     end
     rdw.create_database(db.redshift, env.redshift.database, env.redshift.users.ingest)
   end,
 }
 step "Create the schema of Redshift, and let the users in" {
   from = "L263-L271",
-  run  = function() rdw.create_schema(db.olap, db.redshift, "reporting", env.redshift.users) end,
+  run  = function()
+    rdw.create_schema(db.olap, "reporting", env.redshift.users)
+    for _, name in ipairs { "ingest", "reporting" } do
+      sql.user(db.redshift, env.redshift.users[name],
+        { password = env.secrets["redshift_" .. name], settings = { search_path = "reporting" } })
+    end
+  end,
 }
 step "Create the reporting olap schemas" {
   from = "L272-L286",

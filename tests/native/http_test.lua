@@ -70,6 +70,12 @@ describe("an exchange over HTTP", function()
       reads = true }).body).body, "of a secret")
   end)
 
+  it("sends what changes something once, also where a connection that was kept dies under it", function()
+    get "/echo"
+    local failure = raises(changing, get, "/thing/a?fault=lost", { method = "PUT", body = "1" })
+    equal({ failure.kind, get("/log").body }, { "lost", "PUT a\n" })
+  end)
+
   it("sends a file, or a part of it", function()
     local path = scratch() .. "/file"
     sshd.write(path, ("0123456789"):rep(100))

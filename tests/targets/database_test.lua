@@ -1,6 +1,8 @@
 --- Connections of a run to its databases: whom they trust, how many there are, what is left of them.
 local databases = require "neap.targets.database"
 local fs        = require "native.fs"
+local process   = require "native.process"
+local sshd      = dofile("tests/sshd.lua")
 local task      = require "native.task"
 local world     = require "tests.targets.sql_world"
 
@@ -134,3 +136,48 @@ for _, engine in ipairs { "postgres", "mysql" } do
     end)
   end)
 end
+
+describe("a database behind a host", function()
+  local server
+
+  after_each(function()
+    if server then server.stop() end
+    server = nil
+  end)
+
+  --- A run with the database of that entry, reached by way of a host `far`.
+  local function within(engine, more, fn)
+    local folder = scratch()
+    local key = sshd.key(folder, "id", "ed25519")
+    server = sshd.start(folder, { users = { key } })
+    sshd.write(folder .. "/known", server.line())
+    local run = world.run(engine, folder, more)
+    run.environment.hosts.far = { name = "far", ssh = "127.0.0.1", port = server.port, user = process.user().name,
+      overrides = { identity_file = key, known_hosts = folder .. "/known", identity_agent = "none" } }
+    return world.within(run, changing, fn, run)
+  end
+
+  local function facts()
+    return databases.within("main", "read", function(connection) return connection:facts() end)
+  end
+
+  it("is reached through a tunnel, with its certificate's name checked", function()
+    within("postgres", { via = "far" }, function() truthy(facts().tls) end)
+    -- the far host knows the server by that name as well, and its certificate does not
+    within("postgres", { via = "far", host = "127.0.0.1" }, function()
+      truthy(({ auth = true, connect = true })[raises(facts).kind])
+    end)
+  end)
+
+  it("is reached through a tunnel without TLS where the environment says so", function()
+    within("mysql", { via = "far", tls = "off" }, function() equal(facts().tls, nil) end)
+  end)
+
+  it("says which database it is where the host cannot reach it", function()
+    within("postgres", { via = "far", port = 1 }, function()
+      local failure = raises(facts)
+      truthy(({ connect = true, lost = true })[failure.kind])
+      equal(failure.host, "main")
+    end)
+  end)
+end)

@@ -71,18 +71,29 @@ local function plan_waiting(self, step, planned)
   planned.holds = ok and observed and true or false
 end
 
+--- Errors that what an earlier step changes may take away: a file, a user that is not there yet.
+local MAY_CHANGE = { missing = true, conflict = true, remote = true, verify = true, protocol = true, auth = true }
+
+--- Why a step's plan ends early; nil where the error is one of the plan as a whole.
+local function why_it_ends(self, failure)
+  if fault.is(failure, "unknown") then return failure.message end
+  local after = self.ended_at or select(2, next(self.touched))
+  if not after or not fault.is(failure) or not MAY_CHANGE[failure.kind] or failure.code == "identity" then return nil end
+  return ("known after %s: as it is now, %s"):format(after, failure.message)
+end
+
 local function plan_step(self, step, planned)
   if step.kind ~= "step" then return plan_waiting(self, step, planned) end
   local ok, result, skipped = pcall(attempt.run, self, step, step.title, {}, run.body, step)
   if ok then
     planned.skipped = skipped
     self.plan_results[step.title] = { result }
-  elseif fault.is(result, "unknown") then
-    planned.ended = result.message
-    self.plan_results[step.title] = { unknown.outcome(step.number) }
-  else
-    error(result, 0)
+    return
   end
+  planned.ended = why_it_ends(self, result)
+  if not planned.ended then error(result, 0) end
+  self.ended_at = self.ended_at or step.number
+  self.plan_results[step.title] = { unknown.outcome(step.number) }
 end
 
 local function count(model)

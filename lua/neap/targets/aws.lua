@@ -1,5 +1,5 @@
---- AWS: every operation of every service that the machine has a model of. What reads is asked at once; what changes is made
---- once, with a token that makes a repetition the same request where the service has one.
+--- AWS: every operation of every service that the machine has a model of. What reads is asked at once; what changes is
+--- made once, with a token that makes a repetition the same request where the service has one.
 local clients     = require "neap.targets.aws.client"
 local clock       = require "native.clock"
 local credentials = require "neap.targets.aws.credentials"
@@ -10,15 +10,14 @@ local json        = require "native.json"
 local model       = require "neap.targets.aws.model"
 local near        = require "neap.near"
 local pages       = require "neap.targets.aws.pages"
+local path        = require "neap.targets.aws.path"
 local serialize   = require "neap.targets.aws.serialize"
 local task        = require "native.task"
 
 local aws = {}
 
-local READ_TIMEOUT, CHANGE_TIMEOUT = 60, 3600 -- seconds
-local SIGNATURE_LIFE = { s3 = 900 }           -- seconds for which a request that was sent can still be carried out
-local OTHER_LIFE     = 300
-local TOKEN_LIFE     = 8 * 3600               -- the shortest of what services remember a token for
+local READ_TIMEOUT, CHANGE_TIMEOUT = 60, 120 -- seconds
+local TOKEN_LIFE = 8 * 3600                  -- the shortest time for which a service remembers a token
 
 -- ---- clients ----
 
@@ -33,113 +32,138 @@ local function check_keys(options, known, level)
   return options or {}
 end
 
---- What names a client, as plain data: given, else of the environment, else of the profile.
-local function target_of(service, options)
-  local run = hosts.run()
-  local section = run.environment.aws or {}
+local function section_of(run) return run.environment.aws or {} end
+
+--- What names a client, as plain data: given, else of the environment, else of the profile. A plan takes all that is
+--- changed by way of an account for changed.
+local function target_of(self)
+  local service, options, section = rawget(self, "service"), rawget(self, "options"), section_of(hosts.run())
   local profile = options.profile or section.profile
   return { service = service, profile = profile, endpoint = options.endpoint,
-    region = options.region or section.region or credentials.region { profile = profile } }
+    region = options.region or section.region or credentials.region(profile),
+    account = "AWS " .. (section.account and tostring(section.account) or profile or "default") }
 end
 
---- The client of a target, made once in a run; the account is known to be the right one.
+--- What a run keeps of AWS.
+local function kept()
+  local connections = hosts.run().connections
+  connections.aws = connections.aws or { close = function() end, clients = {}, met = {}, refused = {} }
+  return connections.aws
+end
+
+--- The client of a target, made once in a run.
 local function client_of(target)
-  local run = hosts.run()
-  run.connections["aws clients"] = run.connections["aws clients"] or { close = function() end, known = {} }
-  local known, section = run.connections["aws clients"].known, run.environment.aws or {}
+  local known, section = kept().clients, section_of(hosts.run())
   local key = json.encode(target)
-  if not known[key] then
-    known[key] = clients.of(target.service, { profile = target.profile, region = target.region,
-      endpoint = target.endpoint, endpoints = section.endpoints, endpoint_url = section.endpoint, ca = section.ca })
-  end
+  known[key] = known[key] or clients.of(target.service, { profile = target.profile, region = target.region,
+    endpoint = target.endpoint, endpoints = section.endpoints, endpoint_url = section.endpoint, ca = section.ca })
   return known[key]
+end
+
+local function reading(timeout) return { reads = true, repeatable = true, timeout = timeout or READ_TIMEOUT } end
+
+--- Whether there is an account to ask for: behind an endpoint that was given for one service there may be none.
+local function has_account(target)
+  local run = hosts.run()
+  if section_of(run).account or not client_of(target):is_given() then return true end
+  return client_of({ service = "sts", profile = target.profile, region = target.region }):is_given()
 end
 
 --- Asks once in a run whose account the credentials are of, and holds it against the environment's and the plan's.
 local function meet_account(target)
-  local run = hosts.run()
-  local clients_of_run = run.connections["aws clients"]
   local name = "AWS profile " .. (target.profile or "default")
-  if clients_of_run.met == nil then clients_of_run.met = {} end
-  if clients_of_run.met[name] then return end
+  local met = kept().met
+  if met[name] or not has_account(target) then return end
   local sts = client_of { service = "sts", profile = target.profile, region = target.region }
-  local account = sts:call("GetCallerIdentity", {}, { reads = true, repeatable = true, timeout = READ_TIMEOUT }).Account
-  local wanted = (run.environment.aws or {}).account
+  local account = sts:call("GetCallerIdentity", {}, reading()).Account
+  local wanted = section_of(hosts.run()).account
   if wanted and tostring(wanted) ~= account then
-    local message = "these credentials are of the AWS account %s, the environment's is %s"
-    fault.raise { kind = "denied", code = "identity", message = message:format(account, tostring(wanted)) }
+    fault.raise { kind = "denied", code = "identity",
+      message = ("these credentials are of the AWS account %s, the environment's is %s"):format(account, wanted) }
   end
   hosts.met(name, "account " .. account)
-  clients_of_run.met[name] = true
+  met[name] = true
 end
 
 -- ---- reads ----
 
-local read_call = effect.read("aws.read", function(target, name, parameters, timeout)
-  return client_of(target):call(name, parameters, { reads = true, repeatable = true, timeout = timeout or READ_TIMEOUT })
-end)
+--- A call that reads, of the right account.
+local function asked(target, name, parameters, timeout)
+  meet_account(target)
+  return client_of(target):call(name, parameters, reading(timeout))
+end
 
-local read_all = effect.read("aws.list", function(target, name, parameters, timeout)
-  local client = client_of(target)
-  return pages.all(client.service, name, parameters, function(page)
-    return client:call(name, page, { reads = true, repeatable = true, timeout = timeout or READ_TIMEOUT })
-  end)
+local read_call = effect.read("aws.read", asked)
+
+local read_all = effect.read("aws.list", function(target, name, parameters)
+  return pages.all(client_of(target).service, name, parameters, function(page) return asked(target, name, page) end)
 end)
 
 local read_state = effect.read("aws.wait", function(target, name, parameters, options)
-  local client = client_of(target)
-  return pages.wait(client.service, name, parameters, function(operation, given)
-    return client:call(operation, given, { reads = true, repeatable = true, timeout = READ_TIMEOUT })
+  return pages.wait(client_of(target).service, name, parameters, function(operation, given)
+    return asked(target, operation, given)
   end, options) or {}
 end)
 
 -- ---- changes ----
 
---- A clear no of the service, by the name of the effect that was refused: nothing has happened, and nothing will.
-local function refusals()
-  local run = hosts.run()
-  run.connections["aws refusals"] = run.connections["aws refusals"] or { close = function() end, of = {} }
-  return run.connections["aws refusals"].of
-end
-
+--- Calls what changes something, once; a clear no is remembered by the name of the effect, for nothing happened then.
 local function carry_out(target, data, call)
-  meet_account(target)
   local client = client_of(target)
   local parameters, has_token = serialize.with_token(client.service, data.operation, data.parameters, call.witness)
   local ok, result = pcall(client.call, client, data.operation, parameters,
     { reads = false, repeatable = has_token, timeout = call.timeout })
   if ok then return result end
-  if clients.is_refusal(result) then refusals()[call.witness] = true end
+  if clients.is_refusal(result) then kept().refused[call.witness] = true end
   error(result, 0)
 end
 
 --- Whether the question that came with the call says that it happened.
 local function probe(target, question)
-  local ok, result = pcall(read_call, target, question.operation, question.parameters or {})
-  if ok then return not question.missing end
-  if fault.is(result, "missing") then return question.missing == true end
-  error(result, 0)
+  local ok, result = pcall(asked, target, question.operation, question.parameters or {})
+  if not ok and not fault.is(result, "missing") then error(result, 0) end
+  local found = ok
+  if ok and question.path then
+    found = path.find(result, question.path)
+    if question.equals ~= nil then found = found == question.equals end
+    found = found ~= nil and found ~= false and not (type(found) == "table" and #found == 0)
+  end
+  return found ~= (question.missing == true)
 end
 
---- What has a token is made once more: it is the same request, and its answer the first one's. Else its signature is waited
---- out, after which nothing can land, and the question asked.
+--- What the service says when it is asked for the same once more; nil: it says nothing clear.
+local function repeat_it(client, data, parameters)
+  local ok, result = pcall(client.call, client, data.operation, parameters,
+    { reads = false, repeatable = true, timeout = READ_TIMEOUT })
+  if ok then return "done", result end
+  if not clients.is_refusal(result) then error(result, 0) end
+  if not fault.is(result, "conflict") then return "void" end
+end
+
+--- By the question: at once, or when nothing can land any more.
+local function ask_for(target, intent, data)
+  if not data.done then
+    return "unknown",
+      ("%s may have been carried out, and there is no question that tells (done)"):format(data.operation)
+  end
+  if probe(target, data.done) then return "done" end
+  local life = clients.signature_life
+  task.sleep(intent.timeout == 0 and 0 or life[target.service] or life.other)
+  return probe(target, data.done) and "done" or "void"
+end
+
+--- What has a token is made once more: it is the same request, and its answer the first one's. Else its signature is
+--- waited out, after which nothing can land, and the question asked.
 local function take(target, id, intent)
-  if refusals()[id] then return "void" end
+  if kept().refused[id] then return "void" end
   local data = intent.undoes and intent.undo or intent.data
   local client = client_of(target)
   local parameters, has_token = serialize.with_token(client.service, data.operation, data.parameters, id)
   if has_token and (not intent.time or clock.now() - clock.parse(intent.time) < TOKEN_LIFE) then
-    local ok, result = pcall(client.call, client, data.operation, parameters,
-      { reads = false, repeatable = true, timeout = READ_TIMEOUT })
-    if ok then return "done", result end
-    if clients.is_refusal(result) then return "void" end
-    error(result, 0)
+    local verdict, result = repeat_it(client, data, parameters)
+    if verdict then return verdict, result end
   end
-  if not data.done then
-    return "unknown", "the call may have been carried out, and there is no question that tells (done)"
-  end
-  task.sleep(intent.timeout == 0 and 0 or SIGNATURE_LIFE[target.service] or OTHER_LIFE)
-  return probe(target, data.done) and "done" or "void"
+  return ask_for(target, intent, data)
 end
 
 effect.action "aws.call" {
@@ -148,7 +172,10 @@ effect.action "aws.call" {
   undo = carry_out,
   undo_needs_data = true,
   take = take,
-  show = function(target) return ("AWS %s%s"):format(target.service, target.region and " " .. target.region or "") end,
+  prepare = function(target) meet_account(target) end, -- before the intent: who is not let in has changed nothing
+  show = function(target)
+    return ("AWS %s%s"):format(target.service, target.region and " " .. target.region or "")
+  end,
   says = function(data) return data.operation end,
 }
 
@@ -159,8 +186,10 @@ local Client = {}
 local CALL_OPTIONS = { reads = true, undo = true, keep = true, irreversible = true, done = true, timeout = true }
 
 local function check_call(self, name, parameters, level)
-  client_of(self.target):check(name, parameters, level + 1)
+  client_of(target_of(self)):check(name, parameters, level + 1)
 end
+
+local QUESTION = { operation = true, parameters = true, missing = true, path = true, equals = true }
 
 --- A call given as { operation =, parameters = }, checked.
 local function described(self, given, what, level)
@@ -168,8 +197,14 @@ local function described(self, given, what, level)
   if type(given) ~= "table" or type(given.operation) ~= "string" then
     error(('%s is a call, as in { operation = "DeleteTags", parameters = { … } }'):format(what), level + 1)
   end
+  for key in pairs(given) do
+    if not QUESTION[key] then
+      error(("%s has no %q%s"):format(what, tostring(key), near.hint(tostring(key), QUESTION)), level + 1)
+    end
+  end
   check_call(self, given.operation, given.parameters or {}, level + 1)
-  return { operation = given.operation, parameters = given.parameters or {}, missing = given.missing }
+  return { operation = given.operation, parameters = given.parameters or {}, missing = given.missing,
+    path = given.path, equals = given.equals }
 end
 
 --- @class (exact) neap.aws.call_options
@@ -177,12 +212,13 @@ end
 --- @field undo? table           { operation =, parameters = }: the call that takes it back
 --- @field keep? string
 --- @field irreversible? string
---- @field done? table           { operation =, parameters =, missing = true? }: a read that finds something, or with
----   missing finds nothing, once it happened
+--- @field done? table           { operation =, parameters =, path =?, equals =?, missing = true? }: a read that finds
+---   something (at the path, or there what equals this), or with missing finds nothing, once it happened
 --- @field timeout? number       seconds
 
 --- Calls an operation by its name in AWS's own documentation. Get…, List…, Describe…, Head…, Query, Scan, Search…,
---- Lookup… and AssumeRole… read, every other changes something, once. Raises a mistake for what the model does not know.
+--- Lookup… and AssumeRole… read, every other changes something, once. Raises a mistake for what the model does not
+--- know.
 --- @param name string  "DescribeInstances"
 --- @param parameters? table
 --- @param options? neap.aws.call_options
@@ -190,8 +226,8 @@ end
 function Client:call(name, parameters, options)
   parameters, options = parameters or {}, check_keys(options, CALL_OPTIONS, 2)
   check_call(self, name, parameters, 2)
-  if options.reads or model.reads(name) then return read_call(self.target, name, parameters, options.timeout) end
-  return effect.perform("aws.call", self.target,
+  if options.reads or model.reads(name) then return read_call(target_of(self), name, parameters, options.timeout) end
+  return effect.perform("aws.call", target_of(self),
     { operation = name, parameters = parameters, done = described(self, options.done, "done", 2) },
     { undo = described(self, options.undo, "undo", 2), keep = options.keep, irreversible = options.irreversible,
       timeout = options.timeout })
@@ -203,7 +239,7 @@ end
 --- @return any[]
 function Client:all(name, parameters)
   check_call(self, name, parameters or {}, 2)
-  return read_all(self.target, name, parameters or {})
+  return read_all(target_of(self), name, parameters or {})
 end
 
 --- Waits as a waiter of the service's model does.
@@ -213,9 +249,13 @@ end
 --- @return table result
 function Client:wait(name, parameters, options)
   options = check_keys(options, { timeout = true, every = true }, 2)
-  client_of(self.target).service:waiter(name)
-  return read_state(self.target, name, parameters or {}, options)
+  pages.check(client_of(target_of(self)).service, name, 2)
+  return read_state(target_of(self), name, parameters or {}, options)
 end
+
+--- The region in which it asks; nil where nothing names one.
+--- @return string?
+function Client:region() return target_of(self).region end
 
 --- A URL by which anybody may fetch (GetObject) or put (PutObject) an object for a time.
 --- @param name string
@@ -224,7 +264,7 @@ end
 --- @return string|native.secret.value
 function Client:presigned(name, parameters, seconds)
   check_call(self, name, parameters, 2)
-  return client_of(self.target):presigned(name, parameters, seconds)
+  return client_of(target_of(self)):presigned(name, parameters, seconds)
 end
 
 --- client:DescribeInstances { … } is client:call("DescribeInstances", { … }).
@@ -240,14 +280,14 @@ end
 
 function META.__newindex() error("a client of AWS is not altered", 2) end
 
---- A client of a service, in the environment's profile and region where no others are given.
+--- A client of a service, in the environment's profile and region where no others are given. Nothing is asked yet.
 --- @param service string  as the AWS command line has it: "route53"
 --- @param options? { profile?: string, region?: string, endpoint?: string }
 --- @return aws.client
 function aws.client(service, options)
   options = check_keys(options, OPTIONS, 2)
-  model.of(service)
-  return setmetatable({ target = target_of(service, options) }, META)
+  model.check(service, 2)
+  return setmetatable({ service = service, options = options }, META)
 end
 
 return aws

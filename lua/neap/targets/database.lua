@@ -7,6 +7,7 @@ local dialect = require "neap.targets.sql_dialect"
 local fault   = require "native.error"
 local hosts   = require "neap.targets.connection"
 local near    = require "neap.near"
+local process = require "native.process"
 local secret  = require "native.secret"
 local task    = require "native.task"
 
@@ -115,6 +116,7 @@ end
 
 local function path_of(run, path)
   if path == nil or path:sub(1, 1) == "/" then return path end
+  if path:sub(1, 2) == "~/" then return process.user().home .. path:sub(2) end
   return (run.environment.root or ".") .. "/" .. path
 end
 

@@ -246,10 +246,6 @@ end
 
 -- ---- reads ----
 
-local read_content = effect.read("file.read", function(target)
-  return hosts.files(target.host, target.become):read(target.path)
-end)
-
 local look = effect.read("file.stat", function(target) return kinds.look(target) end)
 
 local list = effect.read("file.list", function(target)
@@ -263,12 +259,18 @@ end)
 
 local sha256 = effect.read("file.sha256", function(target) return kinds.sha256(target) end)
 
---- The text of a file, of at most 64 MiB. Raises kind `missing` where there is none.
+--- The text of a file, of at most 64 MiB; in a plan, as earlier planned changes of it leave it. Raises kind `missing` where
+--- there is none.
 --- @param host string|table
 --- @param path string
 --- @param options? { become?: string|false }
 --- @return string
-function file.read(host, path, options) return read_content((target_of(host, path, options, READ_OPTIONS))) end
+function file.read(host, path, options)
+  local target = target_of(host, path, options, READ_OPTIONS)
+  local state = effect.state("file.content", target)
+  if not state then refuse_missing(target) end
+  return state.content
+end
 
 --- What is at a path: type ("file", "directory", "link", "other"), size, mode, owner, group, mtime (seconds since
 --- 1970). nil where nothing is; of a link itself.

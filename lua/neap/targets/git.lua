@@ -325,6 +325,7 @@ function git.clone(repo, options)
     if before and before ~= url then
       names.refuse(target, "conflict", "%s is not cloned: %s is", url, before == "" and "something else" or before)
     end
+    if not before and effect.planning() then effect.shadow(target.host, target.repo) end -- nobody knows what is in it
     return url
   end, given(options))
 end

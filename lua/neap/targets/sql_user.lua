@@ -334,7 +334,7 @@ end
 local function change_role(db, role, options, login, level)
   local change
   local sql = databases.dialect(db)
-  if not OPTIONS[sql.name] then error("users of Redshift: db:execute with its undo", level + 1) end
+  if sql.name == "redshift" then return require("neap.targets.sql_redshift").user(db, role, options, level + 1) end
   options, change = schema.options(options, OPTIONS[sql.name], level + 1)
   if options.password ~= nil and not secret.is(options.password) then
     error("a password is a secret of the environment: env.secrets.NAME", level + 1)
@@ -364,7 +364,7 @@ end
 ---   password (a secret) absent; keep irreversible timeout
 function user.role(db, name, options) change_role(db, name, options, nil, 2) end
 
---- The same for who logs in; in MariaDB "user@host" with password, locked and tls.
+--- The same for who logs in; in MariaDB "user@host" with password, locked and tls; in Redshift password and settings.
 --- @param db neap.database|string
 --- @param name string
 --- @param options? table  as of role

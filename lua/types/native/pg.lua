@@ -136,4 +136,10 @@ function connection:notices() end
 --- May be called twice. What runs is given up.
 function connection:close() end
 
+--- The form in which `create user` takes a password without its text: "md5" and 32 hexadecimal digits.
+--- @param password string|native.secret.value
+--- @param user string
+--- @return string
+function pg.password_digest(password, user) end
+
 return pg

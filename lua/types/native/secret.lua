@@ -41,13 +41,12 @@ function secret.variable(name, keyring, source) end
 --- @return native.secret.value
 function secret.file(path, keyring, source) end
 
---- The value of a key in a section of an INI file; nil where it is not there or empty.
+--- What an INI file says, by section and key: texts, the values of the hidden keys as secrets; a key without a value has
+--- what is indented below it. Lines that say nothing are passed over.
 --- @param document native.secret.value
---- @param section string
---- @param key string
---- @param source? string
---- @return native.secret.value?
-function secret.ini(document, section, key, source) end
+--- @param hidden table<string, any>  a set
+--- @return table<string, table<string, string|native.secret.value|table>>
+function secret.ini(document, hidden) end
 
 --- All that a program prints, without its last line end. Waits for its end, at most a minute.
 --- @param stream stream
@@ -153,6 +152,12 @@ function secret.json(value) end
 --- @param source? string
 --- @return native.secret.value
 function secret.pick(document, path, source) end
+
+--- The same as text, of a value that is none of the secret: who it is for, when it ends.
+--- @param document native.secret.value
+--- @param path string  "Expiration"
+--- @return string
+function secret.plain(document, path) end
 
 --- The value as a literal of a language: quoted for a POSIX shell, SQL, MySQL's SQL (where a backslash escapes), JSON, YAML.
 --- Raises `protocol` for a NUL byte in a shell and in SQL, and for what is not UTF-8 in JSON and YAML.

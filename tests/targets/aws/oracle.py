@@ -436,7 +436,8 @@ def signed(service, path, query, headers, body, token):
     signer = botocore.auth.S3SigV4Auth if service == "s3" else botocore.auth.SigV4Auth
     signer(botocore.credentials.Credentials(*KEY, token), service, "us-west-2").add_auth(request)
     return {"service": service, "method": method, "path": where, "query": query, "headers": headers,
-            **({"token": token} if token else {}),            "body": b64(body.encode("latin-1")), "authorization": request.headers["Authorization"]}
+            **({"token": token} if token else {}),
+            "body": b64(body.encode("latin-1")), "authorization": request.headers["Authorization"]}
 
 
 def presigned(path, query, token, seconds):

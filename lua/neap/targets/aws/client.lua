@@ -1,16 +1,19 @@
---- One service of AWS in one region: calls by the service's model, signed, sent again where that is safe, and refusals as
---- errors whose code is AWS's own.
+--- One service of AWS in one region: calls by the service's model, signed, sent again where that is safe, and refusals
+--- as errors whose code is AWS's own.
 local clock       = require "native.clock"
 local credentials = require "neap.targets.aws.credentials"
 local crypto      = require "native.crypto"
 local endpoint    = require "neap.targets.aws.endpoint"
 local fault       = require "native.error"
+local hosts       = require "neap.targets.connection"
 local model       = require "neap.targets.aws.model"
 local parse       = require "neap.targets.aws.parse"
+local process     = require "native.process"
 local requests    = require "neap.targets.http_request"
 local serialize   = require "neap.targets.aws.serialize"
 local shapes      = require "neap.targets.aws.shapes"
 local sigv4       = require "neap.targets.aws.sigv4"
+local special     = require "neap.targets.aws.special"
 local task        = require "native.task"
 
 local client = {}
@@ -32,16 +35,24 @@ local THROTTLED = {
 }
 local SKEWED = { RequestTimeTooSkewed = true, RequestExpired = true, RequestInTheFuture = true,
                  SignatureDoesNotMatch = true, InvalidSignatureException = true, AuthFailure = true }
+local EXPIRED = { ExpiredToken = true, ExpiredTokenException = true, TokenRefreshRequired = true }
 local BY_CODE = {
-  { "auth", { "^ExpiredToken", "^InvalidClientTokenId$", "^UnrecognizedClient", "^SignatureDoesNotMatch$", "^AuthFailure$",
-    "^InvalidAccessKeyId$", "^InvalidSignature", "^RequestTimeTooSkewed$", "^RequestExpired$", "^MissingAuthenticationToken" } },
-  { "denied", { "^AccessDenied", "^UnauthorizedOperation$", "^Forbidden$", "^AuthorizationError", "^NotAuthorized", "^403$" } },
+  { "auth", { "^Expired", "^InvalidClientTokenId$", "^UnrecognizedClient", "^SignatureDoesNotMatch$", "^AuthFailure$",
+    "^InvalidAccessKeyId$", "^InvalidSignature", "^RequestTimeTooSkewed$", "^RequestExpired$",
+    "^MissingAuthenticationToken" } },
+  { "denied", { "^AccessDenied", "^UnauthorizedOperation$", "^Forbidden$", "^AuthorizationError", "^NotAuthorized",
+    "^403$" } },
   { "missing", { "NotFound", "^NoSuch", "DoesNotExist", "^404$" } },
-  { "conflict", { "AlreadyExists", "Conflict", "^PreconditionFailed$", "InUse", "^DuplicateRequest", "^409$", "^412$" } },
+  { "conflict", { "AlreadyExists", "AlreadyOwned", "Conflict", "^PreconditionFailed$", "InUse", "Duplicate",
+    "^409$", "^412$" } },
 }
 
+--- Seconds for which a request that was sent can still be carried out: as long as its signature is good.
+client.signature_life = { s3 = 900, other = 300 }
+
 --- @param service string
---- @param settings { profile?: string, region?: string, endpoint?: string, account?: string }
+--- @param settings { profile?: string, region?: string, endpoint?: string, endpoints?: table<string, string>,
+---   endpoint_url?: string, ca?: string, credentials?: aws.credentials }
 --- @return aws.client
 function client.of(service, settings)
   return setmetatable({ service = model.of(service), settings = settings, skew = 0 }, Client)
@@ -49,79 +60,115 @@ end
 
 -- ---- one request ----
 
+local function is_unclear(status) return status >= 500 or status == 408 end
+
 local function kind_of(problem, status, reads)
   for _, one in ipairs(BY_CODE) do
     for _, pattern in ipairs(one[2]) do
-      if problem.code:find(pattern) then return one[1] end
+      if problem.code:find(pattern) and not is_unclear(status) then return one[1] end
     end
   end
-  if status >= 500 or status == 408 then return reads and "remote" or "lost" end
+  if is_unclear(status) and not THROTTLED[problem.code] then return reads and "remote" or "lost" end
   return reads and "remote" or "denied"
 end
 
-local function check(self, name, reply, reads)
-  if reply.status < 300 then return parse.result(self.service, name, reply) end
+local function refuse(self, name, reply, reads)
   local problem = parse.problem(self.service, reply)
-  fault.raise { kind = kind_of(problem, reply.status, reads), code = problem.code, status = reply.status,
+  local status = reply.status < 300 and 500 or reply.status
+  fault.raise { kind = kind_of(problem, status, reads), code = problem.code, status = status,
     retry_after = reply.headers["retry-after"], date = parse.date(reply),
-    message = ("%s of %s: %s (%s%s)"):format(name, self.service.name, problem.message, problem.code,
-      problem.request and ", request " .. problem.request or "") }
+    region = reply.headers["x-amz-bucket-region"], message = ("%s of %s: %s (%s%s)"):format(name, self.service.name,
+      problem.message, problem.code, problem.request and ", request " .. problem.request or "") }
 end
 
 --- S3 has its buckets as hosts of their own, where their names allow it.
 local function as_virtual_host(request, at, bucket)
-  if at.given or not bucket or not bucket:find "^[%l%d][%l%d-]+[%l%d]$" then return end
+  if at.given or not special.is_host_name(bucket) then return end
   request.host = bucket .. "." .. request.host
   request.path = request.path:sub(#bucket + 2)
   if request.path == "" then request.path = "/" end
 end
 
-local function add_checksum(request, operation)
-  local wanted = operation.httpChecksumRequired or operation.httpChecksum and operation.httpChecksum.requestChecksumRequired
-  if not wanted or type(request.body) ~= "string" then return end
-  local bytes = crypto.sha256(request.body):gsub("%x%x", function(digits) return string.char(tonumber(digits, 16)) end)
-  request.headers["X-Amz-Checksum-Sha256"] = crypto.base64(bytes)
-end
-
 local function build(self, name, parameters)
-  local at = endpoint.of(self.service, self.settings)
-  local request = serialize.request(self.service, name, parameters)
-  request.host = at.host
+  local settings = self.settings
+  if self.bucket_regions and self.bucket_regions[parameters.Bucket] then
+    settings = setmetatable({ region = self.bucket_regions[parameters.Bucket] }, { __index = settings })
+  end
+  local at = endpoint.of(self.service, settings)
+  local request = serialize.request(self.service, name, special.before(self.service, name, parameters))
+  request.host = (not at.given and request.host_prefix or "") .. at.host
   if self.service.name == "s3" then as_virtual_host(request, at, parameters.Bucket) end
   request.path = at.path .. request.path
-  add_checksum(request, self.service:operation(name))
+  special.add_headers(self.service, name, request)
   return request, at
 end
 
-local function is_open(operation) return operation.authtype == "none" end
+--- The file of authorities that is to be used instead of the system's.
+local function authorities(settings)
+  return settings.ca or process.environ "AWS_CA_BUNDLE" or credentials.profile(settings.profile).ca_bundle
+end
+
+--- Signs it, unless anybody may ask for that, or who asks is nobody yet.
+local function sign(self, name, request, at)
+  if self.service:operation(name).authtype == "none" then return end
+  local who = credentials.of(self.settings)
+  if who.key then sigv4.sign(request, who, at.region, at.name, sigv4.time(self.skew)) end
+end
 
 local function exchange(self, name, parameters, reads, timeout)
   local request, at = build(self, name, parameters)
-  if not is_open(self.service:operation(name)) then
-    sigv4.sign(request, credentials.of(self.settings), at.region, at.name, sigv4.time(self.skew))
-  end
+  sign(self, name, request, at)
   local query = sigv4.query(request.query)
-  local url = ("%s://%s%s%s%s"):format(at.scheme, request.host, request.path, query ~= "" and "?" or "", query)
+  local url = ("%s://%s%s"):format(at.scheme, request.host, request.path)
   requests.address(url, {}, 1)
+  if query ~= "" then url = url .. "?" .. query end
   local reply = requests.once({ method = request.method, url = url, reads = reads },
-    { headers = request.headers, body = request.body, ok = "any", max_bytes = LARGE, ca = self.settings.ca }, timeout)
-  return check(self, name, reply, reads)
+    { headers = request.headers, body = request.body, ok = "any", max_bytes = LARGE,
+      ca = authorities(self.settings) }, timeout)
+  if reply.status >= 300 or special.is_error(self.service, name, reply) then refuse(self, name, reply, reads) end
+  local result = parse.result(self.service, name, reply, hosts.run().keys)
+  return special.after(self.service, name, result, parameters, reply)
 end
 
 -- ---- attempts ----
 
+--- The server's clock counts.
+local function correct_clock(self, failure, state)
+  if not SKEWED[failure.code] or not failure.date or state.corrected then return false end
+  local skew = failure.date - clock.now()
+  if math.abs(skew - self.skew) < 60 then return false end
+  self.skew, state.corrected = skew, true
+  return true
+end
+
+--- Credentials may end before their time.
+local function renew(self, failure, state)
+  if not EXPIRED[failure.code] or state.renewed or self.settings.credentials then return false end
+  state.renewed = true
+  credentials.forget(self.settings)
+  return true
+end
+
+--- A bucket may lie in another region than the client's.
+local function follow_region(self, failure, parameters, state)
+  if not failure.region or failure.region == self.settings.region or state.moved or not parameters.Bucket then
+    return false
+  end
+  self.bucket_regions, state.moved = self.bucket_regions or {}, true
+  self.bucket_regions[parameters.Bucket] = failure.region
+  return true
+end
+
 --- Whether an attempt that failed may be made again: always where it reads, or carries a token that makes it the same
 --- request; else only where it certainly was not acted on.
-local function may_repeat(self, failure, repeatable)
+local function may_repeat(self, failure, parameters, repeatable, state)
   if not fault.is(failure) then return false end
   if THROTTLED[failure.code] or failure.kind == "connect" then return true end
-  if SKEWED[failure.code] and failure.date and not self.corrected then
-    local skew = failure.date - clock.now()
-    if math.abs(skew - self.skew) < 60 then return false end
-    self.skew, self.corrected = skew, true -- the server's clock counts
-    return true
-  end
-  return repeatable and (failure.kind == "lost" or (failure.status or 0) >= 500)
+  if correct_clock(self, failure, state) or renew(self, failure, state)
+    or follow_region(self, failure, parameters, state) then return true end
+  local unclear = failure.kind == "lost" or failure.status ~= nil and is_unclear(failure.status)
+  state.unclear = state.unclear or unclear
+  return repeatable and unclear
 end
 
 local function pause(failure, count)
@@ -135,17 +182,23 @@ end
 --- @field repeatable? boolean  it reads, or has a token
 --- @field timeout number       seconds for all attempts
 
---- Calls an operation. Raises kinds as its refusals are, with AWS's code; `lost` where nobody can tell what became of it.
+--- Calls an operation. Raises kinds as its refusals are, with AWS's code; `lost` where nobody can tell what became of
+--- it.
 --- @param name string
 --- @param parameters table
 --- @param options aws.call_options
 --- @return table
 function Client:call(name, parameters, options)
+  local state = {}
   return task.deadline(options.timeout, function()
     for count = 1, ATTEMPTS do
       local ok, result = pcall(exchange, self, name, parameters, options.reads, options.timeout)
       if ok then return result end
-      if count == ATTEMPTS or not may_repeat(self, result, options.repeatable) then error(result, 0) end
+      local again = may_repeat(self, result, parameters, options.repeatable, state)
+      if count == ATTEMPTS or not again then
+        if fault.is(result) then result.unclear = state.unclear end
+        error(result, 0)
+      end
       pause(result, count)
     end
   end)
@@ -157,12 +210,17 @@ end
 --- @param level integer
 function Client:check(name, parameters, level) shapes.check(self.service, name, parameters, level + 1) end
 
---- Whether a failure is a clear no: the request was not carried out.
+--- Whether a failure is a clear no: the request was not carried out, nor an earlier one like it.
 --- @param failure any
 --- @return boolean
 function client.is_refusal(failure)
-  return fault.is(failure) and failure.status ~= nil and failure.status < 500 and failure.status ~= 408
+  return fault.is(failure) and failure.status ~= nil and not failure.unclear
+    and (not is_unclear(failure.status) or THROTTLED[failure.code] == true)
 end
+
+--- Whether somebody has given the endpoint of this service.
+--- @return boolean
+function Client:is_given() return endpoint.given(self.service, self.settings) ~= nil end
 
 --- A URL by which anybody may fetch, or put, an object for a time.
 --- @param name string  "GetObject"

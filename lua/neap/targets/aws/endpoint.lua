@@ -1,4 +1,5 @@
 --- Where a service of AWS answers, and by which region and name its requests are signed.
+local credentials = require "neap.targets.aws.credentials"
 local fault   = require "native.error"
 local fs      = require "native.fs"
 local json    = require "native.json"
@@ -42,15 +43,42 @@ local function filled(template, service, region, suffix)
 end
 
 --- A variable like AWS_ENDPOINT_URL_ROUTE_53 names the service by its id.
-local function variable_of(service)
-  local id = service.metadata.serviceId or service.name
-  return "AWS_ENDPOINT_URL_" .. id:upper():gsub("[^%w]", "_")
+local function id_of(service)
+  return ((service.metadata.serviceId or service.name):upper():gsub("[^%w]", "_"))
 end
 
-local function given(service, settings)
-  local own = settings.endpoints and settings.endpoints[service.name]
-  return settings.endpoint or own or process.environ(variable_of(service)) or settings.endpoint_url
-    or process.environ "AWS_ENDPOINT_URL"
+local function is_true(text) return (text or ""):lower() == "true" end
+
+--- What the environment's variables and the profile say, in the order of the SDKs.
+local function configured(service, settings)
+  local profile, files = credentials.profile(settings.profile)
+  if is_true(process.environ "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
+    or is_true(profile.ignore_configured_endpoint_urls) then return nil end
+  local section = profile.services and files.services[profile.services]
+  local own = section and section[id_of(service):lower()]
+  return process.environ("AWS_ENDPOINT_URL_" .. id_of(service)) or process.environ "AWS_ENDPOINT_URL"
+    or type(own) == "table" and own.endpoint_url or profile.endpoint_url
+end
+
+--- Endpoints of these two kinds have names of their own, which nobody is sent past.
+local function refuse_special(settings)
+  local profile = credentials.profile(settings.profile)
+  for variable, key in pairs { AWS_USE_FIPS_ENDPOINT = "use_fips_endpoint",
+    AWS_USE_DUALSTACK_ENDPOINT = "use_dualstack_endpoint" } do
+    if is_true(process.environ(variable)) or is_true(profile[key]) then
+      fault.raise { kind = "denied", message = ("%s is set, and neap does not know such endpoints"):format(variable),
+        hint = "give them as aws.endpoints of the environment" }
+    end
+  end
+end
+
+--- The URL that somebody has given for a service: the caller, the environment's section, its variables, the profile.
+--- @param service aws.service
+--- @param settings table
+--- @return string?
+function endpoint.given(service, settings)
+  return settings.endpoint or settings.endpoints and settings.endpoints[service.name] or settings.endpoint_url
+    or configured(service, settings)
 end
 
 --- What is looked up of a service in a region: its host, and the scope of its signatures.
@@ -73,12 +101,15 @@ end
 function endpoint.of(service, settings)
   local region = settings.region or "us-east-1"
   local name = service.metadata.signingName or service.metadata.endpointPrefix
-  local url = given(service, settings)
+  local url = endpoint.given(service, settings)
   if url then
     local scheme, host, path = url:match "^(https?)://([^/]+)(/?.*)$"
-    if not scheme then error(("the endpoint of %s is no URL: %s"):format(service.name, url), 2) end
-    return { scheme = scheme, host = host, path = path:gsub("/$", ""), region = region, name = name, given = true }
+    if not scheme then
+      fault.raise { kind = "protocol", message = ("the endpoint of %s is no URL: %s"):format(service.name, url) }
+    end
+    return { scheme = scheme, host = host, path = (path:gsub("/$", "")), region = region, name = name, given = true }
   end
+  refuse_special(settings)
   local host, scope = found(service, region)
   return { scheme = "https", host = host, path = "", region = scope.region or region, name = scope.service or name }
 end

@@ -1,5 +1,5 @@
---- Models of AWS's services as botocore has them: operations, shapes, paginators, waiters. Read where the machine has them;
---- no Python is run.
+--- Models of AWS's services as botocore has them: operations, shapes, paginators, waiters. Read where the machine has
+--- them; no Python is run.
 local fault   = require "native.error"
 local fs      = require "native.fs"
 local gzip    = require "native.gzip"
@@ -25,7 +25,9 @@ local function python_folders()
       folders[#folders + 1] = base .. "/botocore/data"
     elseif fs.exists(base) then
       for _, name in ipairs(fs.list(base)) do
-        if name:find "^python3" then folders[#folders + 1] = ("%s/%s/dist-packages/botocore/data"):format(base, name) end
+        if name:find "^python3" then
+          folders[#folders + 1] = ("%s/%s/dist-packages/botocore/data"):format(base, name)
+        end
       end
     end
   end
@@ -86,6 +88,17 @@ local function protocol_of(metadata)
     end
   end
   return metadata.protocol
+end
+
+--- Raises a mistake where no service has that name; says nothing where the machine has no models at all.
+--- @param name string
+--- @param level integer
+function model.check(name, level)
+  if type(name) == "string" and name:find "^[%w-]+$" and (loaded[name] or folder_of(name)) then return end
+  local known = model.services()
+  if #known > 0 then
+    error(("there is no AWS service %q.%s"):format(tostring(name), near.question(tostring(name), known)), level + 1)
+  end
 end
 
 --- @class aws.service

@@ -52,7 +52,8 @@ function pages.all(service, name, parameters, call)
   pages.each(service, name, parameters, call, function(result)
     local list = path.find(result, key) or {}
     if #items + #list > MOST then
-      fault.raise { kind = "protocol", message = ("%s of %s gives more than %d items"):format(name, service.name, MOST) }
+      fault.raise { kind = "protocol",
+        message = ("%s of %s gives more than %d items"):format(name, service.name, MOST) }
     end
     table.move(list, 1, #list, #items + 1, items)
   end)
@@ -96,6 +97,16 @@ local function state_of(waiter, result, failure)
     if matchers[acceptor.matcher](acceptor, result, failure) then return acceptor.state end
   end
   if failure then error(failure, 0) end
+end
+
+--- Raises a mistake where there is no such waiter, or one that looks at its results in a way that neap does not know.
+--- @param service aws.service
+--- @param name string
+--- @param level integer
+function pages.check(service, name, level)
+  for _, acceptor in ipairs(service:waiter(name).acceptors) do
+    if acceptor.argument then path.check(acceptor.argument, level + 1) end
+  end
 end
 
 --- Waits until something is as a waiter of the model wants it. Raises kind `remote` where it cannot become so any more,

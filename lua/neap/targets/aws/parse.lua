@@ -3,6 +3,7 @@ local clock  = require "native.clock"
 local crypto = require "native.crypto"
 local fault  = require "native.error"
 local json   = require "native.json"
+local secret = require "native.secret"
 local xml    = require "native.xml"
 
 local parse = {}
@@ -36,6 +37,12 @@ local function scalar(shape, text)
   if shape.type == "timestamp" then return time(text) end
   if shape.type == "blob" then return unbase64(text) end
   return text
+end
+
+--- A value, as a secret where the model calls it sensitive and there is a keyring to take it.
+local function kept(service, shape, value)
+  if service.keys and shape.sensitive and type(value) == "string" then return secret.literal(value, service.keys) end
+  return value
 end
 
 -- ---- XML ----
@@ -94,7 +101,7 @@ end
 
 function from_xml(service, shape, nodes)
   if xmls[shape.type] then return xmls[shape.type](service, shape, nodes) end
-  return scalar(shape, nodes[1].text or "")
+  return kept(service, shape, scalar(shape, nodes[1].text or ""))
 end
 
 -- ---- JSON ----
@@ -109,7 +116,9 @@ function jsons.structure(service, shape, value)
   for name, reference in pairs(shape.members) do
     local member = service:shape(reference)
     local item = value[member.locationName or name]
-    if item ~= nil and item ~= json.null and not member.location then object[name] = from_json(service, member, item) end
+    if item ~= nil and item ~= json.null and not member.location then
+      object[name] = from_json(service, member, item)
+    end
   end
   return object
 end
@@ -130,8 +139,8 @@ function from_json(service, shape, value)
   if jsons[shape.type] then return type(value) == "table" and jsons[shape.type](service, shape, value) or nil end
   if value == json.null then return nil end
   if shape.type == "timestamp" then return time(tostring(value)) end
-  if shape.type == "blob" then return type(value) == "string" and unbase64(value) or nil end
-  return value
+  if shape.type == "blob" then value = type(value) == "string" and unbase64(value) or nil end
+  return kept(service, shape, value)
 end
 
 -- ---- replies ----
@@ -170,7 +179,7 @@ READ["rest-json"] = READ.json
 
 local function header_value(service, shape, text)
   if shape.jsonvalue then return json.decode(crypto.unbase64(text)) end
-  if shape.type ~= "list" then return scalar(shape, text) end
+  if shape.type ~= "list" then return kept(service, shape, scalar(shape, text)) end
   local list, member = json.array {}, service:shape(shape.member)
   for part in text:gmatch "[^,]+" do list[#list + 1] = scalar(member, part:match "^%s*(.-)%s*$") end
   return list
@@ -202,7 +211,9 @@ end
 --- A member that is the whole body: as it came, or as a structure of its own.
 local function from_payload(service, shape, reply)
   local member = service:shape(shape.members[shape.payload])
-  if member.type == "blob" or member.type == "string" then return { [shape.payload] = reply.body } end
+  if member.type == "blob" or member.type == "string" then
+    return { [shape.payload] = kept(service, member, reply.body) }
+  end
   local node = document(service, reply)
   if not node then return {} end
   return { [shape.payload] = service.protocol == "rest-xml" and from_xml(service, member, { node })
@@ -213,8 +224,10 @@ end
 --- @param service aws.service
 --- @param name string
 --- @param reply neap.http.reply
+--- @param keys? native.secret.keyring  takes what the model calls sensitive
 --- @return table
-function parse.result(service, name, reply)
+function parse.result(service, name, reply, keys)
+  service = setmetatable({ keys = keys }, { __index = service })
   local operation = service:operation(name)
   if not operation.output then return {} end
   local shape = service:shape(operation.output)

@@ -1,5 +1,5 @@
---- Paths into results as models of AWS have them: names, indices and projections of JMESPath. What else that language has
---- is refused by name.
+--- Paths into results as models of AWS have them: names, indices and projections of JMESPath. What else that language
+--- has is refused by name.
 local path = {}
 
 --- "Stacks[].StackStatus" as a list of parts: a name, an index, or `true` for a projection.
@@ -47,16 +47,25 @@ function follow(value, parts, at)
   return follow(value[part], parts, at + 1)
 end
 
---- What a path leads to in plain data; nil where that is nothing. A projection is a list. Raises a mistake for a path that
---- uses more of JMESPath than names, indices and projections.
+--- Raises a mistake for a path that uses more of JMESPath than names, indices and projections.
+--- @param text string
+--- @param level integer
+function path.check(text, level)
+  for one in (text .. "||"):gmatch "%s*(.-)%s*||" do
+    if not parts_of(one) then
+      error(("the path %q says more than names, indices and projections"):format(text), level + 1)
+    end
+  end
+end
+
+--- What a path leads to in plain data; nil where that is nothing. A projection is a list. Raises as path.check.
 --- @param value any
 --- @param text string  "Stacks[].StackStatus"; alternatives are parted by ||
 --- @return any
 function path.find(value, text)
+  path.check(text, 2)
   for one in (text .. "||"):gmatch "%s*(.-)%s*||" do
-    local parts = parts_of(one)
-    if not parts then error(("the path %q says more than names, indices and projections"):format(text), 2) end
-    local found = follow(value, parts, 1)
+    local found = follow(value, parts_of(one), 1)
     if type(found) == "table" then found.projected = nil end
     if found ~= nil then return found end
   end

@@ -340,19 +340,29 @@ end
 
 local PROTOCOLS = { query = as_form, ec2 = as_form, json = as_json, ["rest-json"] = as_rest, ["rest-xml"] = as_rest }
 
---- Members of the input that make a repeated request the same one, each with a new token where none is given.
+--- Names of tokens that the models do not mark as what they are.
+local UNMARKED = { cloudformation = "ClientRequestToken" }
+
+--- A token in the form of a UUID, which every service takes, of what names the effect.
+local function uuid_of(name)
+  return (crypto.sha256(name):gsub("^(%x%x%x%x%x%x%x%x)(%x%x%x%x)(%x%x%x%x)(%x%x%x%x)(%x%x%x%x%x%x%x%x%x%x%x%x).*$",
+    "%1-%2-%3-%4-%5"))
+end
+
+--- The parameters with a token that makes a repeated request the same one, where the operation takes one and none is
+--- given.
 --- @param service aws.service
 --- @param name string
 --- @param parameters table
---- @param token string
+--- @param witness string  names the effect
 --- @return table parameters
---- @return boolean has  whether there is such a member
-function serialize.with_token(service, name, parameters, token)
+--- @return boolean has  whether there is such a token
+function serialize.with_token(service, name, parameters, witness)
   local operation = service:operation(name)
   local shape = operation.input and service:shape(operation.input)
   for key, member in pairs(shape and shape.members or {}) do
-    if member.idempotencyToken then
-      local copy = { [key] = token }
+    if member.idempotencyToken or key == UNMARKED[service.name] then
+      local copy = { [key] = uuid_of(witness) }
       for other, value in pairs(parameters) do copy[other] = value end
       return copy, true
     end

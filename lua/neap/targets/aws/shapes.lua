@@ -8,11 +8,18 @@ local shapes = {}
 
 local function wrong(place, message, ...) error(("%s: %s"):format(place, message:format(...)), 0) end
 
+--- What a plan has in place of an identifier that a withheld change would give.
+local function is_placeholder(value)
+  local meta = type(value) == "table" and getmetatable(value)
+  return type(meta) == "table" and meta.__name == "unknown identifier"
+end
+
 local check
 
 local checks = {}
 
 function checks.structure(service, shape, value, place)
+  if shape.document then return end
   if type(value) ~= "table" then wrong(place, "expected a table, got a %s", type(value)) end
   for name in pairs(value) do
     if not shape.members[name] then
@@ -67,7 +74,10 @@ function checks.timestamp(_, _, value, place)
   end
 end
 
-function check(service, shape, value, place) checks[shape.type](service, shape, value, place) end
+function check(service, shape, value, place)
+  if is_placeholder(value) then return end
+  checks[shape.type](service, service:shape(shape), value, place)
+end
 
 --- Raises a mistake that names the place where parameters are not as the operation takes them.
 --- @param service aws.service
@@ -82,6 +92,7 @@ function shapes.check(service, name, parameters, level)
   elseif next(parameters) ~= nil then
     ok, problem = false, name .. ": it takes no parameters"
   end
+  if not ok and type(problem) ~= "string" then error(problem, 0) end
   if not ok then error(problem, level + 1) end
 end
 

@@ -1,5 +1,5 @@
---- AWS Signature Version 4: the text of a request that is signed, and the headers or the query that carry the signature.
---- Rests on Amazon's "Signature Version 4 for API requests".
+--- AWS Signature Version 4: the text of a request that is signed, and the headers or the query that carry the
+--- signature. Rests on Amazon's "Signature Version 4 for API requests".
 local clock  = require "native.clock"
 local crypto = require "native.crypto"
 local native = require "native.sigv4"
@@ -75,7 +75,8 @@ local function trimmed(value)
   return (tostring(value):gsub("^%s+", ""):gsub("%s+$", ""):gsub("%s+", " "))
 end
 
---- The headers that are signed, each a line, and their names. The lines are a secret where a session's token is among them.
+--- The headers that are signed, each a line, and their names. The lines are a secret where a session's token is among
+--- them.
 local function canonical_headers(headers)
   local names, values, lines = {}, {}, ""
   for name, value in pairs(headers) do
@@ -127,7 +128,8 @@ function sigv4.sign(request, credentials, region, service, time)
     scope.text, names, signature(credentials, scope, text))
 end
 
---- The query of a URL by which anybody may make this request of S3 for a time; a secret where the session's token is in it.
+--- The query of a URL by which anybody may make this request of S3 for a time; a secret where the session's token is in
+--- it.
 --- @param request aws.request  its headers, besides Host, are those that have to be sent with it
 --- @param credentials aws.credentials
 --- @param region string
@@ -139,7 +141,8 @@ function sigv4.presigned(request, credentials, region, time, seconds)
   request.headers["Host"] = request.headers["Host"] or request.host
   local lines, names = canonical_headers(request.headers)
   local query = table.move(request.query, 1, #request.query, 1, {})
-  for name, value in pairs { ["X-Amz-Algorithm"] = ALGORITHM, ["X-Amz-Credential"] = credentials.key .. "/" .. scope.text,
+  for name, value in pairs {
+    ["X-Amz-Algorithm"] = ALGORITHM, ["X-Amz-Credential"] = credentials.key .. "/" .. scope.text,
     ["X-Amz-Date"] = time, ["X-Amz-Expires"] = seconds, ["X-Amz-SignedHeaders"] = names,
     ["X-Amz-Security-Token"] = credentials.token } do
     query[#query + 1] = { name, value }

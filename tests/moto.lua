@@ -1,0 +1,47 @@
+--- moto, a stand-in for AWS, on loopback: for tests of the AWS client (vendor/moto.sh).
+local fs      = require "native.fs"
+local native  = require "native.http"
+local process = require "native.process"
+
+local moto = {}
+
+local PYTHON = "build/vendor/moto/bin/python"
+local SERVER = [[
+import os
+from werkzeug.serving import make_server
+import logging
+from moto.server import DomainDispatcherApplication, create_backend_app
+logging.getLogger("werkzeug").disabled = True
+app = DomainDispatcherApplication(create_backend_app)
+server = make_server("127.0.0.1", 0, app, threaded=True)
+print(server.server_port, flush=True)
+os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+server.serve_forever()
+]]
+
+--- Whether it is installed.
+function moto.is_there() return fs.exists "build/vendor/moto/complete" end
+
+local Moto = {}
+Moto.__index = Moto
+
+--- Starts a server; ends with :close(). `url` is its address.
+--- @return { url: string, reset: fun(self), close: fun(self) }
+function moto.start()
+  local stream = process.spawn({ PYTHON, "-c", SERVER }, { reads = true, input = false,
+    env = { MOTO_ACCOUNT_ID = "123456789012" } })
+  local said = ""
+  while not said:find "\n" do said = said .. assert(stream:read(), "moto did not start") end
+  return setmetatable({ stream = stream, url = "http://127.0.0.1:" .. said:match "%d+" }, Moto)
+end
+
+--- Empties it.
+function Moto:reset()
+  local exchange <close> = native.open { url = self.url .. "/moto-api/reset", method = "POST", reads = true,
+    proxy = "" }
+  exchange:response()
+end
+
+function Moto:close() self.stream:close() end
+
+return moto
