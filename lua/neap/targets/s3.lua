@@ -83,8 +83,15 @@ local function made(key, options, level)
     language = options.language, redirect = options.redirect, storage = options.storage }
 end
 
-local function target_of(bucket, entries, options)
+--- A plan takes all of a bucket that it changes for changed.
+local function bucket_of(bucket, options)
   local target = account.target("s3", options)
+  target.account = "s3://" .. bucket
+  return target
+end
+
+local function target_of(bucket, entries, options)
+  local target = bucket_of(bucket, options)
   target.bucket, target.objects = bucket, entries
   return target
 end
@@ -160,7 +167,7 @@ function s3.copy(from, to, options)
   local from_bucket, from_key = names.split(from, 2)
   local bucket, key = names.split(to, 2)
   options = account.check_options(options, CHANGE, 2)
-  local one = source_state(account.target("s3", options), from_bucket, from_key)
+  local one = source_state(bucket_of(from_bucket, options), from_bucket, from_key)
   local etag = one.etag
   one.etag, one.key, one.ours = nil, key, true
   local entry = { key = key, digest = one.digest or state.digest(one.content) }
@@ -177,9 +184,8 @@ end
 --- @param options? neap.s3.change_options  and delete, in direction of S3 content types by the names' endings
 function s3.sync(from, to, options)
   options = account.check_options(options, { keep = true, irreversible = true, timeout = true, delete = true }, 2)
-  local target = account.target("s3", options)
-  if from:find "^s3://" then return tree.down(target, from, to, options) end
-  return tree.up(target, from, to, options, function(key) return made(key, {}, 1) end)
+  if from:find "^s3://" then return tree.down(bucket_of((names.split(from, 2)), options), from, to, options) end
+  return tree.up(bucket_of((names.split(to, 2)), options), from, to, options, function(key) return made(key, {}, 1) end)
 end
 
 --- Writes an object into a file of a host; of more than 8 MiB on this machine alone, and where no file is there.
@@ -192,7 +198,7 @@ function s3.download(bucket, key, host, path, options)
   names.check_bucket(bucket, 2)
   names.check_key(key, 2)
   options = account.check_options(options, CHANGE, 2)
-  download.file(account.target("s3", options), bucket, key, hosts.name(host), path, options)
+  download.file(bucket_of(bucket, options), bucket, key, hosts.name(host), path, options)
 end
 
 --- Makes a bucket a website, as S3 names its parts: { IndexDocument = { Suffix = "index.html" }, ErrorDocument = …,
@@ -203,7 +209,7 @@ end
 function s3.website(bucket, configuration, options)
   names.check_bucket(bucket, 2)
   options = account.check_options(options, CHANGE, 2)
-  website.change(account.target("s3", options), bucket, configuration, options)
+  website.change(bucket_of(bucket, options), bucket, configuration, options)
 end
 
 -- ---- reads ----
@@ -226,7 +232,7 @@ local read_list = effect.read("s3.list", function(target, bucket, prefix) return
 local function reading(bucket, key, options)
   names.check_bucket(bucket, 3)
   if key then names.check_key(key, 3) end
-  return account.target("s3", account.check_options(options, {}, 3))
+  return bucket_of(bucket, account.check_options(options, {}, 3))
 end
 
 --- The bytes of an object. Raises kind `missing` where it is not there, `protocol` for more than 16 MiB.

@@ -1,6 +1,7 @@
 --- Requests of S3 that carry objects: from texts and files, into texts and files, in flat memory; sent again where that is
 --- the same request.
 local account     = require "neap.targets.aws.account"
+local clock       = require "native.clock"
 local credentials = require "neap.targets.aws.credentials"
 local crypto      = require "native.crypto"
 local endpoint    = require "neap.targets.aws.endpoint"
@@ -43,14 +44,21 @@ local function place(at, given)
   return given.bucket .. "." .. at.host, key == "" and "/" or key
 end
 
+--- A bucket may lie in another region than the client's.
+local function settings_of(client, bucket)
+  local region = client.bucket_regions and client.bucket_regions[bucket]
+  return region and setmetatable({ region = region }, { __index = client.settings }) or client.settings
+end
+
 local function signed(target, given)
   local client = account.client(target)
-  local at = endpoint.of(client.service, client.settings)
+  local at = endpoint.of(client.service, settings_of(client, given.bucket))
   local one = { method = given.method, query = given.query or {}, headers = {}, body = given.body }
   for name, value in pairs(given.headers or {}) do one.headers[name] = value end
   one.host, one.path = place(at, given)
   one.digest = at.scheme == "https" and given.body_file and sigv4.UNSIGNED or given.digest
-  sigv4.sign(one, credentials.of(client.settings), at.region, at.name, sigv4.time(client.skew))
+  local who = credentials.of(client.settings)
+  if who.key then sigv4.sign(one, who, at.region, at.name, sigv4.time(client.skew)) end
   local query = sigv4.query(one.query)
   local url = ("%s://%s%s%s%s"):format(at.scheme, one.host, one.path, query ~= "" and "?" or "", query)
   return requests.address(url, {}, 1), one.headers, client
@@ -76,6 +84,7 @@ local function refuse(client, given, reply)
   local problem = parse.problem(client.service, reply)
   local kind = KINDS[reply.status] or (given.reads and "remote" or reply.status >= 500 and "lost" or "denied")
   fault.raise { kind = kind, code = problem.code, status = reply.status, retry_after = reply.headers["retry-after"],
+    region = reply.headers["x-amz-bucket-region"], date = parse.date(reply),
     message = ("%s of s3://%s/%s: %s (%s)"):format(given.method, given.bucket, given.key or "",
       problem.message ~= "" and problem.message or "status " .. reply.status, problem.code) }
 end
@@ -100,8 +109,24 @@ local function pause(failure, count)
   task.sleep(math.min(LONGEST, asked and asked >= 0 and asked or FIRST_PAUSE * 2 ^ (count - 1)))
 end
 
-local function is_worth_repeating(failure)
+--- What a refusal teaches: the bucket's region, the server's clock.
+local function learns(target, given, failure)
+  local client = account.client(target)
+  client.bucket_regions = client.bucket_regions or {}
+  if failure.region and failure.region ~= (client.bucket_regions[given.bucket] or target.region) then
+    client.bucket_regions[given.bucket] = failure.region
+    return true
+  end
+  if failure.code ~= "RequestTimeTooSkewed" or not failure.date then return false end
+  local skew = failure.date - clock.now()
+  local is_news = math.abs(skew - client.skew) > 60
+  client.skew = skew
+  return is_news
+end
+
+local function is_worth_repeating(target, given, failure)
   if not fault.is(failure) then return false end
+  if failure.status and learns(target, given, failure) then return true end
   return NOT_NOW[failure.code] or failure.kind == "connect" or failure.kind == "lost" or (failure.status or 0) >= 500
 end
 
@@ -129,7 +154,7 @@ function request.send(target, given, timeout)
     for count = 1, ATTEMPTS do
       local ok, reply = pcall(exchange_once, target, given)
       if ok then return reply end
-      if count == ATTEMPTS or not is_worth_repeating(reply) then error(reply, 0) end
+      if count == ATTEMPTS or not is_worth_repeating(target, given, reply) then error(reply, 0) end
       pause(reply, count)
       if given.before_again then given.before_again() end
     end

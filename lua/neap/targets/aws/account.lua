@@ -11,22 +11,21 @@ local account = {}
 
 local READ_TIMEOUT = 60 -- seconds
 
---- Seconds for which a request that was sent can still be carried out: as long as its signature is good.
-local SIGNATURE_LIFE, OTHER_LIFE = { s3 = 900 }, 300
-
 local OPTIONS = { profile = true, region = true, endpoint = true }
 
-local function section() return hosts.run().environment.aws or {} end
+local function section_of(run) return run.environment.aws or {} end
 
---- What names a client, as plain data: given, else of the environment, else of the profile.
+--- What names a client, as plain data: given, else of the environment, else of the profile. A plan takes all that is
+--- changed by way of an account for changed.
 --- @param service string
 --- @param options { profile?: string, region?: string, endpoint?: string }
 --- @return table
 function account.target(service, options)
-  local aws = section()
-  local profile = options.profile or aws.profile
+  local section = section_of(hosts.run())
+  local profile = options.profile or section.profile
   return { service = service, profile = profile, endpoint = options.endpoint,
-    region = options.region or aws.region or credentials.region { profile = profile } }
+    region = options.region or section.region or credentials.region(profile),
+    account = "AWS " .. (section.account and tostring(section.account) or profile or "default") }
 end
 
 --- Raises a mistake for an option that neither these are nor profile, region or endpoint.
@@ -43,34 +42,41 @@ function account.check_options(options, known, level)
   return options or {}
 end
 
-local function of_run()
-  local run = hosts.run()
-  run.connections["aws accounts"] = run.connections["aws accounts"] or { close = function() end, known = {}, met = {} }
-  return run.connections["aws accounts"]
+--- What a run keeps of AWS.
+--- @return { clients: table, met: table, refused: table }
+function account.kept()
+  local connections = hosts.run().connections
+  connections.aws = connections.aws or { close = function() end, clients = {}, met = {}, refused = {} }
+  return connections.aws
 end
 
+--- The client of a target, made once in a run.
 --- @param target table  of account.target
 --- @return aws.client
 function account.client(target)
-  local known, aws = of_run().known, section()
+  local known, section = account.kept().clients, section_of(hosts.run())
   local key = json.encode { target.service, target.profile or "", target.region or "", target.endpoint or "" }
-  if not known[key] then
-    known[key] = clients.of(target.service, { profile = target.profile, region = target.region,
-      endpoint = target.endpoint, endpoints = aws.endpoints, endpoint_url = aws.endpoint, ca = aws.ca })
-  end
+  known[key] = known[key] or clients.of(target.service, { profile = target.profile, region = target.region,
+    endpoint = target.endpoint, endpoints = section.endpoints, endpoint_url = section.endpoint, ca = section.ca })
   return known[key]
 end
 
---- Asks once in a run whose account the credentials are of, and holds it against the environment's and the plan's. Servers
---- of one's own (an endpoint that is given) have no accounts: they are known by their certificate.
+--- Whether there is an account to ask for: behind an endpoint that was given for one service there may be none.
+local function has_account(target)
+  local run = hosts.run()
+  if section_of(run).account or not account.client(target):is_given() then return true end
+  return account.client({ service = "sts", profile = target.profile, region = target.region }):is_given()
+end
+
+--- Asks once in a run whose account the credentials are of, and holds it against the environment's and the plan's.
 --- @param target table
 function account.meet(target)
-  if target.endpoint then return end
-  local met, name = of_run().met, "AWS profile " .. (target.profile or "default")
-  if met[name] then return end
+  local name = "AWS profile " .. (target.profile or "default")
+  local met = account.kept().met
+  if met[name] or not has_account(target) then return end
   local sts = account.client { service = "sts", profile = target.profile, region = target.region }
   local found = sts:call("GetCallerIdentity", {}, { reads = true, repeatable = true, timeout = READ_TIMEOUT }).Account
-  local wanted = section().account
+  local wanted = section_of(hosts.run()).account
   if wanted and tostring(wanted) ~= found then
     fault.raise { kind = "denied", code = "identity",
       message = ("these credentials are of the AWS account %s, the environment's is %s"):format(found, wanted) }
@@ -127,14 +133,13 @@ function account.same(a, b)
   return true
 end
 
---- Seconds to wait until a request that was sent can no longer be carried out. `settle_after` in the environment's aws
---- section says so for servers of one's own.
+--- Seconds to wait until a request that was sent can no longer be carried out: its signature's.
 --- @param target table
 --- @param intent table
 --- @return number
 function account.late(target, intent)
   if intent.timeout == 0 then return 0 end
-  return section().settle_after or SIGNATURE_LIFE[target.service] or OTHER_LIFE
+  return clients.signature_life[target.service] or clients.signature_life.other
 end
 
 --- A resource's take where AWS offers neither token nor condition: what is there already needs no waiting, for what is late
