@@ -39,23 +39,48 @@ end
 --- What has to be called after each test.
 stage.leave = world.restore
 
-local PRELUDE = [[
-import boto3, json, sys, datetime
+--- Python that runs what it is told, line by line: starting it for each question would take a second.
+local BOTO = [[
+import boto3, contextlib, io, json, sys, traceback
 from botocore.config import Config
-url, folder = sys.argv[1:3]
-def client(name, **more):
-    return boto3.client(name, endpoint_url=url, region_name='us-west-2', aws_access_key_id='AKIATEST',
-        aws_secret_access_key='the/secret+of=a%test', config=Config(retries={'max_attempts': 1}, **more))
-def show(value):
-    print(json.dumps(value, default=lambda v: v.decode('latin-1') if isinstance(v, bytes) else str(v), sort_keys=True))
+known = {}
+def run(url, folder, text):
+    def client(name):
+        key = (url, name)
+        if key not in known:
+            known[key] = boto3.client(name, endpoint_url=url, region_name='us-west-2', aws_access_key_id='AKIATEST',
+                aws_secret_access_key='the/secret+of=a%test', config=Config(retries={'max_attempts': 1}))
+        return known[key]
+    shown = []
+    exec(text, {'client': client, 'show': shown.append, 'url': url, 'folder': folder, 'json': json})
+    return shown[-1] if shown else None
+for line in sys.stdin:
+    try: answer = {'value': run(*json.loads(line))}
+    except Exception: answer = {'problem': traceback.format_exc()}
+    print(json.dumps(answer, sort_keys=True,
+        default=lambda v: v.decode('latin-1') if isinstance(v, bytes) else str(v)), flush=True)
 ]]
+
+local boto -- one for all
+
+local function next_line(stream)
+  local parts = {}
+  repeat
+    local bytes = stream:read()
+    if not bytes then error("Python with boto3 ended: " .. (stream:read_error() or ""), 0) end
+    parts[#parts + 1] = bytes
+  until bytes:sub(-1) == "\n"
+  return table.concat(parts)
+end
 
 --- Runs Python with boto3; `client(service)` and `show(value)` are there. Returns what it shows.
 --- @param text string
 function stage:boto(text)
-  local result = process.run({ PYTHON, "-c", PRELUDE .. text, self.url, self.folder }, { reads = true, timeout = 120 })
-  if result.status ~= 0 then error(result.out .. result.err, 2) end
-  return result.out ~= "" and json.decode(result.out) or nil
+  boto = boto or process.spawn({ PYTHON, "-c", BOTO }, { reads = true })
+  boto:write(json.encode(json.array { self.url, self.folder, text }) .. "\n")
+  local answer = json.decode(next_line(boto))
+  if answer.problem then error(answer.problem, 2) end
+  return answer.value ~= json.null and answer.value or nil
 end
 
 --- A trial of these steps.
