@@ -84,6 +84,21 @@ show([[c['Key'], c['Size'], hashlib.sha256(s3.get_object(Bucket='pail', Key=c['K
     ]] }:run "done"
   end)
 
+  it("leaves in a bucket with versions the very versions that were there", function()
+    world:boto [==[
+s3 = client('s3')
+s3.put_bucket_versioning(Bucket='pail', VersioningConfiguration={'Status': 'Enabled'})
+s3.put_object(Bucket='pail', Key='old', Body=b'second')
+s3.put_object(Bucket='pail', Key='huge', Body=b'x' * 9000000)
+s3.put_object(Bucket='pail', Key='gone', Body=b'g')
+]==]
+    world:there_and_back([==[
+v = client('s3').list_object_versions(Bucket='pail')
+show([[k, o['Key'], o['VersionId'], o['IsLatest']] for k in ('Versions', 'DeleteMarkers') for o in v.get(k, [])])
+]==], { 's3.put("pail", "old", { text = "third" }) s3.put("pail", "new", { text = "" }) s3.delete("pail", "gone") ' ..
+      's3.put("pail", "huge", { text = "small" })' }, function(now) equal(#now, 8) end)
+  end)
+
   it("keeps to if_none_match where another object is there", function()
     local failure = world:refused(PICTURE, 's3.put("pail", "old", { text = "mine" }, { if_none_match = true })')
     equal({ failure.kind, failure.code }, { "conflict", "PreconditionFailed" })

@@ -54,6 +54,7 @@ end
 local function described(target, bucket, entry, headers)
   local one = { key = entry.key, metadata = metadata_of(headers), ours = headers[META .. "neap-digest"] ~= nil or nil }
   for name, header in pairs(FIELDS) do one[name] = headers[header] end
+  if one.storage == "STANDARD" then one.storage = nil end -- what Amazon does not name and others do
   if (tonumber(headers["x-amz-tagging-count"]) or 0) > 0 then one.tags = tags_of(target, bucket, entry) end
   return one
 end
