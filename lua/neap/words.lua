@@ -9,7 +9,8 @@ local MODULES = {
   effect = "neap.engine.effect", file = "neap.targets.file", nginx = "neap.targets.nginx",
   postgres = "neap.targets.postgres", service = "neap.targets.service", host = "neap.targets.host",
   witness = "neap.targets.witness", http = "neap.targets.http", aws = "neap.targets.aws", s3 = "neap.targets.s3",
-  iam = "neap.targets.aws_iam", route53 = "neap.targets.aws_route53",
+  iam = "neap.targets.aws_iam", route53 = "neap.targets.aws_route53", sns = "neap.targets.aws_sns",
+  cloudformation = "neap.targets.aws_cloudformation", events = "neap.targets.aws_events", elb = "neap.targets.aws_elb",
   git = "neap.targets.git", sql = "neap.targets.sql",
   json = "neap.targets.json", template = "neap.targets.template", yaml = "neap.targets.yaml",
 }
