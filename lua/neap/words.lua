@@ -11,7 +11,9 @@ local MODULES = {
   witness = "neap.targets.witness", git = "neap.targets.git", sql = "neap.targets.sql",
   json = "neap.targets.json", template = "neap.targets.template", yaml = "neap.targets.yaml",
   http = "neap.targets.http", aws = "neap.targets.aws", dns = "neap.targets.dns", mail = "neap.targets.mail",
-  k8s = "neap.targets.k8s",
+  k8s = "neap.targets.k8s", s3 = "neap.targets.s3", iam = "neap.targets.aws_iam", route53 = "neap.targets.aws_route53",
+  sns = "neap.targets.aws_sns", cloudformation = "neap.targets.aws_cloudformation",
+  events = "neap.targets.aws_events", elb = "neap.targets.aws_elb",
 }
 local FUNCTIONS = {
   with_reload = { "neap.targets.service", "with_reload" }, with_restart = { "neap.targets.service", "with_restart" },
