@@ -1,3 +1,4 @@
+local json  = require "native.json"
 local world = require "tests.engine.world"
 
 local function effects_of(model)
@@ -90,6 +91,23 @@ describe("a plan", function()
     local outcome = w:start { plan = model }
     equal({ outcome.exit, w.values.a }, { 8, 5 })
     matches(outcome.failure.message, "not as it was when the plan was made")
+  end)
+
+  it("binds the run also when it is taken up again", function()
+    local w = world.new([[
+      step "First" { run = function() world.set("a", 1) end }
+      step "Stop" { run = function() world.event("x", 1, { keep = "a test" }) end }
+      step "Last" { run = function() world.set("b", 1) end }]], { a = 0, b = 0 })
+    local model = w:plan()
+    w.store:save_plan(model.id, json.encode { effects = model.effects })
+    w.failing.x = true
+    equal(w:start({ plan = model }).status, "stopped")
+    w.failing.x, w.values.b = nil, 5
+    local outcome = w:resume()
+    equal({ outcome.exit, w.values.b }, { 8, 5 })
+    matches(outcome.failure.message, "not as it was when the plan was made")
+    w.values.b = 0
+    equal({ w:resume().status, w.values.b }, { "done", 1 })
   end)
 
   it("lets the run go that finds the world as planned", function()
