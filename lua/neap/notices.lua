@@ -17,7 +17,9 @@ local PAGERDUTY = "https://events.pagerduty.com/v2/enqueue"
 local function run_of(event) return ("%s/%s"):format(event.environment, tostring(event.run)) end
 
 local SAYS = {
-  start  = function(event) return "has begun: " .. event.procedure .. (event.actor and ", by " .. event.actor or "") end,
+  start  = function(event)
+    return "has begun: " .. event.procedure .. (event.actor and ", by " .. event.actor or "")
+  end,
   human  = function(event) return "waits for a person: " .. tostring(event.question) end,
   failed = function(event) return ("failed at %q: %s"):format(event.path, tostring(event.message)) end,
   done   = function(event) return "is closed: " .. tostring(event.outcome) end,
