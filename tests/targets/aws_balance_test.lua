@@ -77,4 +77,6 @@ show([sorted([x['Protocol'], x['Endpoint']] for x in s.list_subscriptions_by_top
     for t in s.list_topics()['Topics']] + [client('events').describe_rule(Name='nightly')['State']])
 ]==], { ('sns.unsubscribe(%q, "email", "ann@example.com")'):format(made.topic), 'events.disable "nightly"' })
   end)
+
+  it("ends its servers", stage.finish)
 end)

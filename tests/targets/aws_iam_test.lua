@@ -88,4 +88,6 @@ show([len(iam.list_access_keys(UserName='ann')['AccessKeyMetadata']), len(iam.li
 ]==]
     world:each_crash(prepare, KEYS, { 'iam.create_key("ann")', ('iam.role("redshift", { trust = %s })'):format(TRUST) })
   end)
+
+  it("ends its servers", stage.finish)
 end)

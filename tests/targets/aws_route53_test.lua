@@ -69,4 +69,6 @@ describe("route53", function()
     world:each_crash(prepare, PICTURE, { [[route53.records("example.com", {
       { name = "lms.example.com", type = "CNAME", ttl = 60, values = { "new.example.com" } } })]] })
   end)
+
+  it("ends its servers", stage.finish)
 end)

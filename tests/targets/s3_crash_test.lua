@@ -129,5 +129,6 @@ else: raise AssertionError('it was completed')
     equal(one:boto "show(client('s3').get_object(Bucket='pail', Key='old')['Body'].read())", "theirs")
     trial:abandon()
   end)
-end)
 
+  it("ends its servers", stage.finish)
+end)

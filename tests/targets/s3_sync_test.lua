@@ -106,4 +106,6 @@ s3.put_object(Bucket='pail', Key='logs/v1/large', Body=b'0123456789' * 900000)
     sh 'mkdir tree; ln -s /etc/passwd tree/link'
     equal(world:refused(PICTURE, 's3.sync("PATH/tree", "s3://pail/x")').kind, "denied")
   end)
+
+  it("ends its servers", stage.finish)
 end)

@@ -117,4 +117,6 @@ except Exception as e: show(str(e))
       equal(now.RoutingRules[1].Redirect.ReplaceKeyPrefixWith, "new/")
     end)
   end)
+
+  it("ends its servers", stage.finish)
 end)

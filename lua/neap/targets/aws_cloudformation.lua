@@ -56,9 +56,10 @@ local function complaints(target)
 end
 
 local function wait_until_still(target)
-  local stack = describe(target)
+  local stack, count = describe(target), 0
   while is_moving(stack) and stack.StackStatus ~= "REVIEW_IN_PROGRESS" do
-    task.sleep(EVERY)
+    count = count + 1
+    resource.pause(count, EVERY)
     stack = describe(target)
   end
   return stack
@@ -140,11 +141,12 @@ end
 
 --- The changes of a set, once it is made. Raises where AWS sees nothing to change.
 local function changes_of(target, name)
-  local set, changes, token = nil, {}, nil
+  local set, changes, token, count = nil, {}, nil, 0
   repeat
     set = account.read(target, "DescribeChangeSet", { StackName = target.stack, ChangeSetName = name, NextToken = token })
     if set.Status:find "PENDING" or set.Status:find "IN_PROGRESS" then
-      task.sleep(EVERY)
+      count = count + 1
+      resource.pause(count, EVERY)
       changes, token = {}, nil
     else
       table.move(set.Changes or {}, 1, #(set.Changes or {}), #changes + 1, changes)
@@ -273,7 +275,7 @@ function cloudformation.stack(name, stack, options)
   if #stack.template > LARGEST then
     fault.raise { kind = "denied", message = ("the template of %s has more than %d bytes"):format(name, LARGEST) }
   end
-  local wanted = summary(target, stack.template)
+  local wanted = summary(resource.apart(target), stack.template)
   effect.change("cloudformation.stack", target, function(before)
     local state = { template = stack.template, parameters = {}, tags = stack.tags or before and before.tags or {} }
     for _, one in ipairs(wanted) do state.parameters[one.ParameterKey] = value_of(one, stack.parameters or {}, before) end

@@ -119,7 +119,7 @@ function iam.keys(user, options) return read_keys((keys_of(user, options))) end
 function iam.create_key(user, options)
   local target, known = nil, {}
   target, options = keys_of(user, options)
-  for i, key in ipairs(read_keys(target)) do known[i] = key.id end
+  for i, key in ipairs(read_keys(resource.apart(target))) do known[i] = key.id end
   return effect.perform("iam.create_key", target, { known = known }, resource.of_change(options))
 end
 

@@ -182,7 +182,7 @@ function route53.records(zone, records, options)
     named[i] = { name = one.name, type = one.type, set = one.set }
     if not absent then wanted[#wanted + 1] = one end
   end
-  target.zone = zone_of(target, zone)
+  target.zone = zone_of(resource.apart(target), zone)
   target.records = named
   effect.change("route53.records", target, function() return wanted[1] and wanted or nil end, resource.of_change(options))
 end

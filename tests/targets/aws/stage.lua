@@ -16,7 +16,7 @@ local PYTHON = "build/vendor/moto/bin/python"
 local EVERY = process.environ "NEAP_EVERY_CRASH"
 local KEYS = "[default]\naws_access_key_id = AKIATEST\naws_secret_access_key = the/secret+of=a%test\n"
 
-local moto_server -- one for all: it takes seconds to start
+local moto_server, boto -- one for all: they take seconds to start
 
 --- A stage over moto; every call empties it.
 --- @param folder string  an empty one
@@ -40,6 +40,14 @@ end
 --- What has to be called after each test.
 stage.leave = world.restore
 
+--- What has to be called after the last test of a file.
+function stage.finish()
+  if moto_server then moto_server:close() end
+  if boto then boto:close() end
+  moto_server, boto = nil, nil
+  clients.signature_life = { s3 = 900, other = 300 }
+end
+
 --- Python that runs what it is told, line by line: starting it for each question would take a second.
 local BOTO = [[
 import boto3, contextlib, io, json, sys, traceback
@@ -61,8 +69,6 @@ for line in sys.stdin:
     print(json.dumps(answer, sort_keys=True,
         default=lambda v: v.decode('latin-1') if isinstance(v, bytes) else str(v)), flush=True)
 ]]
-
-local boto -- one for all
 
 local function next_line(stream)
   local parts = {}
