@@ -10,14 +10,16 @@ show([one(s) for s in c.describe_stacks()['Stacks']] + [len(client('sns').list_t
     len(client('sqs').list_queues().get('QueueUrls', []))])
 ]==]
 
-local TEMPLATE = [[{"Parameters": {"Name": {"Type": "String", "Default": "one"}, "Size": {"Type": "String", "Default": "3"}},
+local TEMPLATE = [[{"Parameters": {"Name": {"Type": "String", "Default": "one"}, "Size": {"Type": "String",
+  "Default": "3"}},
  "Resources": {"Queue": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": {"Ref": "Name"}}}},
  "Outputs": {"Where": {"Value": {"Ref": "Queue"}}}}]]
 local TOPIC = '"Topic": {"Type": "AWS::SNS::Topic", "Properties": {"TopicName": {"Ref": "Name"}}}'
 local SECOND = TEMPLATE:gsub('"Resources": {', '"Resources": {' .. TOPIC .. ", ")
 local WITHOUT = TEMPLATE:gsub('"Queue": .-}}}}', TOPIC .. "}"):gsub('"Ref": "Queue"', '"Ref": "Topic"')
 
-local MAKE = ("client('cloudformation').create_stack(StackName='old', TemplateBody='''%s''', Parameters=[{'ParameterKey': 'Name', " ..
+local MAKE =
+  ("client('cloudformation').create_stack(StackName='old', TemplateBody='''%s''', Parameters=[{'ParameterKey': 'Name', " ..
   "'ParameterValue': 'mine'}], Tags=[{'Key': 'a', 'Value': 'b'}])"):format(TEMPLATE)
 
 describe("cloudformation", function()

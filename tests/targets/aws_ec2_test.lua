@@ -5,7 +5,8 @@ local PICTURE = [==[
 ec2, rds, d = client('ec2'), client('rds'), client('dynamodb')
 all = [i for r in ec2.describe_instances()['Reservations'] for i in r['Instances'] if i['State']['Name'] != 'terminated']
 t = d.describe_table(TableName='users')['Table']
-show({'instances': [[i['InstanceId'], i['State']['Name'], sorted([x['Key'], x['Value']] for x in i.get('Tags', []) if x['Key'] != 'neap-effect')] for i in all],
+show({'instances': [[i['InstanceId'], i['State']['Name'], sorted([x['Key'], x['Value']] for x in i.get('Tags',
+  []) if x['Key'] != 'neap-effect')] for i in all],
   'images': [i['Name'] for i in ec2.describe_images(Owners=['self'])['Images']],
   'snapshots': sorted(s['DBSnapshotIdentifier'] for s in rds.describe_db_snapshots(SnapshotType='manual')['DBSnapshots']) +
     sorted(s['DBClusterSnapshotIdentifier'] for s in rds.describe_db_cluster_snapshots(SnapshotType='manual')['DBClusterSnapshots']),
@@ -18,9 +19,11 @@ i = ec2.run_instances(ImageId='ami-12c6146b', MinCount=1, MaxCount=1, TagSpecifi
     'Tags': [{'Key': 'a', 'Value': 'b'}, {'Key': 'c', 'Value': 'd'}]}])['Instances'][0]['InstanceId']
 rds.create_db_instance(DBInstanceIdentifier='one', DBInstanceClass='db.t3.small', Engine='mysql', AllocatedStorage=20,
     MasterUsername='me', MasterUserPassword='long password')
-rds.create_db_cluster(DBClusterIdentifier='many', Engine='aurora-mysql', MasterUsername='me', MasterUserPassword='long password')
+rds.create_db_cluster(DBClusterIdentifier='many', Engine='aurora-mysql', MasterUsername='me',
+  MasterUserPassword='long password')
 d.create_table(TableName='users', KeySchema=[{'AttributeName': 'id', 'KeyType': 'HASH'}],
-    AttributeDefinitions=[{'AttributeName': 'id', 'AttributeType': 'S'}, {'AttributeName': 'mail', 'AttributeType': 'S'}],
+    AttributeDefinitions=[{'AttributeName': 'id', 'AttributeType': 'S'}, {'AttributeName': 'mail',
+      'AttributeType': 'S'}],
     BillingMode='PAY_PER_REQUEST', GlobalSecondaryIndexes=[{'IndexName': 'by-mail',
       'KeySchema': [{'AttributeName': 'mail', 'KeyType': 'HASH'}], 'Projection': {'ProjectionType': 'KEYS_ONLY'}}])
 show(i)
@@ -43,7 +46,8 @@ describe("AWS's servers and databases", function()
 
   it("EC2: one is started and ended again, another stopped and started, with other tags", function()
     world:there_and_back(PICTURE, { ([[
-      local made = ec2.run("proxy3", { ImageId = "ami-12c6146b", InstanceType = "t3.small" }, { tags = { role = "proxy" } })
+      local made = ec2.run("proxy3", { ImageId = "ami-12c6146b", InstanceType = "t3.small" },
+        { tags = { role = "proxy" } })
       if ec2.instance(made.id).state ~= "running" then fail "it does not run" end
       ec2.stop(%q) ec2.tags(%q, { a = "x", c = false, e = "f" })]]):format(id, id) }, function(now)
       equal(#now.instances, 2)
@@ -60,7 +64,8 @@ describe("AWS's servers and databases", function()
   end)
 
   it("EC2: an image of an instance is made, and taken away", function()
-    world:there_and_back(PICTURE, { ('ec2.image("base 7", { instance = %q, no_reboot = true })'):format(id) }, function(now)
+    world:there_and_back(PICTURE, { ('ec2.image("base 7", { instance = %q, no_reboot = true })'):format(id) },
+      function(now)
       equal(now.images, { "base 7" })
     end)
   end)
@@ -73,7 +78,8 @@ describe("AWS's servers and databases", function()
   it("DynamoDB: an index goes, another comes, and back", function()
     world:there_and_back(PICTURE, { [[
       dynamodb.index("users", "by-mail", nil)
-      dynamodb.index("users", "by-age", { keys = { { name = "age", key = "HASH", type = "N" } }, projection = "ALL" })]] },
+      dynamodb.index("users", "by-age", { keys = { { name = "age", key = "HASH", type = "N" } },
+        projection = "ALL" })]] },
       function(now) equal(now.indexes[1][1], "by-age") end)
     equal(world:refused(PICTURE, 'dynamodb.index("none", "i", nil)').kind, "missing")
   end)

@@ -95,9 +95,9 @@ local function target_of(name, index, options)
   return resource.target("dynamodb", options, { table = name, index = index })
 end
 
---- Makes a table have an index: { keys = { { name =, key = "HASH"|"RANGE", type = "S"|"N"|"B" }, … }, projection = "ALL",
---- fields = { … }, read =, write = }; nil: not have it. One that is another is removed and made anew. Waits until it is
---- filled.
+--- Makes a table have an index: { keys = { { name =, key = "HASH"|"RANGE", type = "S"|"N"|"B" }, … }, projection =
+--- "ALL", fields = { … }, read =, write = }; nil: not have it. One that is another is removed and made anew. Waits
+--- until it is filled.
 --- @param name string  of the table
 --- @param index string
 --- @param definition table?

@@ -1,4 +1,5 @@
---- Servers of EC2: made from an image by a request that is the same when it comes twice, stopped, started, ended; images.
+--- Servers of EC2: made from an image by a request that is the same when it comes twice, stopped, started, ended;
+--- images.
 local account  = require "neap.targets.aws.account"
 local effect   = require "neap.engine.effect"
 local fault    = require "native.error"
@@ -24,7 +25,8 @@ end
 
 --- The instance that carries an effect's name; nil where there is none.
 local function made_by(target, witness)
-  local found = account.read(target, "DescribeInstances", { Filters = { { Name = "tag:neap-effect", Values = { witness } } } })
+  local found = account.read(target, "DescribeInstances", { Filters = { { Name = "tag:neap-effect",
+    Values = { witness } } } })
   for _, group in ipairs(found.Reservations or {}) do
     for _, one in ipairs(group.Instances) do
       if one.State.Name ~= "terminated" and one.State.Name ~= "shutting-down" then return one.InstanceId end
@@ -127,7 +129,8 @@ resource.declare("ec2.state", {
 
 resource.declare("ec2.tags", {
   get = function(target)
-    local found, map = account.read(target, "DescribeTags", { Filters = { { Name = "resource-id", Values = { target.id } } } }), {}
+    local found, map = account.read(target, "DescribeTags", { Filters = { { Name = "resource-id",
+      Values = { target.id } } } }), {}
     for _, tag in ipairs(found.Tags or {}) do
       if not tag.Key:find "^aws:" then map[tag.Key] = tag.Value end
     end
@@ -141,7 +144,9 @@ resource.declare("ec2.tags", {
     for key in pairs(call.before) do
       if state[key] == nil then removed[#removed + 1] = { Key = key } end
     end
-    if added[1] then account.change(target, "CreateTags", { Resources = { target.id }, Tags = added }, { repeatable = true }) end
+    if added[1] then
+      account.change(target, "CreateTags", { Resources = { target.id }, Tags = added }, { repeatable = true })
+    end
     if removed[1] then
       account.change(target, "DeleteTags", { Resources = { target.id }, Tags = removed }, { repeatable = true })
     end
@@ -152,7 +157,8 @@ resource.declare("ec2.tags", {
 -- ---- images ----
 
 local function image_of(target, name)
-  local found = account.read(target, "DescribeImages", { Owners = { "self" }, Filters = { { Name = "name", Values = { name } } } })
+  local found = account.read(target, "DescribeImages", { Owners = { "self" }, Filters = { { Name = "name",
+    Values = { name } } } })
   return found.Images and found.Images[1]
 end
 
@@ -267,12 +273,14 @@ end
 --- Makes an image of an instance ({ instance = id }), or of an image of another region ({ image = id, from = region });
 --- a rollback takes it away with its snapshots.
 --- @param name string  not taken in the account
---- @param source { instance?: string, image?: string, from?: string, no_reboot?: boolean, encrypted?: boolean, description?: string }
+--- @param source { instance?: string, image?: string, from?: string, no_reboot?: boolean, encrypted?: boolean,
+---   description?: string }
 --- @param options? table  as of ec2.start
 --- @return { id: string }
 function ec2.image(name, source, options)
   options = resource.options(options, {}, 2)
-  return effect.perform("ec2.image", resource.target("ec2", options, { name = name }), source, resource.of_change(options))
+  return effect.perform("ec2.image", resource.target("ec2", options, { name = name }), source,
+    resource.of_change(options))
 end
 
 local read_instance = effect.read("ec2.instance", function(target)

@@ -40,7 +40,8 @@ effect.action "rds.snapshot" {
   timeout = 3600 * 6,
   run = function(target)
     local of = OF[target.of]
-    account.change(target, of.create, { [of.id] = target.snapshot, [of.source] = target.source }, { repeatable = false })
+    account.change(target, of.create, { [of.id] = target.snapshot, [of.source] = target.source },
+      { repeatable = false })
     return wait_until_available(target)
   end,
   undo = function(target)
