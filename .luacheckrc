@@ -11,9 +11,8 @@ files["tests"].read_globals = {
   "after_each", "before_each", "changing", "describe", "equal", "it", "matches", "raises", "scratch", "skip", "truthy",
 }
 local words = {
-  "await", "aws", "each", "effect", "env", "fail", "file", "host", "http", "include", "json", "manual", "needs", "nginx",
-  "now", "parallel",
-  "parameters", "phase", "postgres", "random", "remark", "service", "step", "template",
+  "await", "aws", "each", "effect", "env", "fail", "file", "git", "host", "http", "include", "json", "manual", "needs",
+  "nginx", "now", "parallel", "parameters", "phase", "postgres", "random", "remark", "service", "sql", "step", "template",
   "with_reload", "with_restart", "witness", "yaml",
 }
 files["procedures"].read_globals = words

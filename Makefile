@@ -41,7 +41,7 @@ SOURCES  := $(filter-out $(foreach m,$(LOADED),$(call sources,$m)),$(wildcard sr
 OBJECTS  := $(SOURCES:src/%.c=$(OUT)/o/%.o) $(OUT)/o/lua_files.o
 MODULES  := $(patsubst src/%.c,$(OUT)/lib/neap/%.so,$(wildcard $(LOADED:%=src/%.c)))
 
-.PHONY: all help deps demo test sim lab-test check bench soak fault clean lint
+.PHONY: all help deps demo test sim lab-test data-test check bench soak fault clean lint
 all: $(NEAP) $(MODULES) ## build build/neap
 
 help: ## list the targets
@@ -99,10 +99,14 @@ demo: deps ## see it work: plan, run, kill, resume, rollback on real servers
 
 lab-test: all fault $(BUILD)/client ## the tests against real servers; the lab stays up (tests/lab/lab down)
 	tests/lab/lab up
-	tests/lab/lab run $(NEAP) test $(or $(T),tests/lab)
+	tests/lab/lab run $(NEAP) test $(or $(T),$(wildcard tests/lab/*_test.lua))
+
+data-test: all fault ## the same on the lab's databases, set up as LAB=data
+	LAB=data tests/lab/lab up data
+	LAB=data tests/lab/lab run $(NEAP) test $(or $(T),tests/lab/data)
 
 soak: export NEAP_SOAK = 1
-soak: lab-test ## the same at full length: every fail point on real servers; the simulator for SECONDS (600)
+soak: lab-test data-test ## both at full length: every fail point on real servers; the simulator for SECONDS (600)
 	LONG=$(or $(SECONDS),600) tests/sim/run.sh
 
 bench: all ## speed beside other tools, as ratios; QUICK=1 fewer samples, BENCH_PEERS=1 installs ansible and pyinfra

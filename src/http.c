@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #define EXCHANGE "http.exchange"
+#define NAME_CHARACTERS "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 enum {
 	BUFFER = 256 * 1024, /* bytes that wait to be read before the server is held back */
@@ -360,7 +361,7 @@ static void add_header(lua_State *L, struct exchange *e)
 	struct curl_slist *list;
 	char *line;
 
-	if (!name_length || strspn(name, "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") != name_length)
+	if (!name_length || strspn(name, NAME_CHARACTERS) != name_length)
 		luaL_error(L, "%s is no name of a header", name);
 	if (has_control(value, length))
 		luaL_error(L, "the header %s holds a control character", name);

@@ -57,6 +57,8 @@ static void element_began(void *context, const char *name, const char **attribut
 	struct reading *r = context;
 	lua_State *L = r->L;
 
+	if (r->refused)
+		return;
 	if (++r->depth > DEPTH_MAX || ++r->nodes > NODES_MAX) {
 		refuse(r, r->depth > DEPTH_MAX ? "elements lie too deep in one another" : "it has too many elements");
 		return;
@@ -83,6 +85,8 @@ static void text_came(void *context, const char *text, int length)
 {
 	struct reading *r = context;
 
+	if (r->refused)
+		return;
 	if (r->length + (size_t)length > r->size) {
 		size_t size = 2 * (r->length + (size_t)length);
 		char *more = realloc(r->text, size);
@@ -104,6 +108,8 @@ static void element_ended(void *context, const char *name)
 	lua_State *L = r->L;
 
 	(void)name;
+	if (r->refused) /* an empty element ends, too, when its beginning was refused */
+		return;
 	if (lua_rawlen(L, -1) == 0) {
 		lua_pushlstring(L, r->text ? r->text : "", r->length);
 		lua_setfield(L, -2, "text");
@@ -119,8 +125,11 @@ static void type_declared(void *context, const char *name, const char *system, c
 	refuse(context, "it declares a document type");
 }
 
-/* xml.parse(text) -> { name =, attributes =, text =, elements… }: names without prefixes, attributes only where there are
- * some, text of elements that hold no others. Raises "protocol" with "line:column: " in front on what is not one document, and on what is too deep or large. */
+/*
+ * xml.parse(text) -> { name =, attributes =, text =, elements… }: names without prefixes, attributes only where there are
+ * some, text of elements that hold no others. Raises "protocol" with "line:column: " in front on what is not one document,
+ * and on what is too deep or large.
+ */
 static int xml_parse(lua_State *L)
 {
 	size_t length;

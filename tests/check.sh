@@ -1,7 +1,7 @@
 #!/bin/bash
 # Runs every suite, one after the other, and adds up what they print. A suite ends with "N passed, N failed"; one that
 # does not, or whose exit status is not 0, has failed. Output and the last line go to build/check/.
-#   tests/check.sh [SUITE…]             suites: lint unit sim model sanitizers kills lab; default all
+#   tests/check.sh [SUITE…]             suites: lint unit sim model sanitizers kills lab data; default all
 set -u
 cd "$(dirname "$(readlink -f "$0")")/.." || exit
 out=build/check
@@ -53,12 +53,18 @@ model() { tests/model/check.sh; }
 
 kills() { make --no-print-directory all fault && build/neap test tests/kills tests/secrets && tests/secrets/core.sh; }
 
-lab() {
-	make --no-print-directory fault build/client && tests/lab/lab up && tests/lab/lab run build/neap test tests/lab
-	local status=$?
+in_lab() { # SET TESTS…: on hosts of that set
+	local set=$1 status
+	shift
+	make --no-print-directory fault build/client && tests/lab/lab up "$set" && tests/lab/lab run build/neap test "$@"
+	status=$?
 	tests/lab/lab down
 	return "$status"
 }
+
+lab() { in_lab encode tests/lab/*_test.lua; }
+
+data() { in_lab data tests/lab/data; }
 
 suite() {
 	local name=$1 begun=$SECONDS status line good bad
@@ -80,10 +86,10 @@ suite() {
 
 trap 'tests/lab/lab down 2>/dev/null' EXIT
 trap 'exit 130' INT TERM
-[ $# -gt 0 ] || set -- lint unit sim model sanitizers kills lab
+[ $# -gt 0 ] || set -- lint unit sim model sanitizers kills lab data
 for name in "$@"; do
 	case $name in
-	lint | unit | sim | model | sanitizers | kills | lab) suite "$name" ;;
+	lint | unit | sim | model | sanitizers | kills | lab | data) suite "$name" ;;
 	*)
 		sed -n '4s/^# *//p' "$0" >&2
 		exit 2

@@ -37,6 +37,24 @@ describe("environment", function()
     equal(env.values, { pg = { version = "15", cluster = "main" }, names = { "c" }, x = "base" })
   end)
 
+  it("says whose account of AWS it is, where, and as whom", function()
+    local env = load("aws: { profile: prod, region: us-west-2, account: 012345678901,\n"
+      .. "  endpoints: { s3: 'https://s3.lab' } }\n")
+    equal(env.aws, { profile = "prod", region = "us-west-2", account = "012345678901",
+      endpoints = { s3 = "https://s3.lab" } })
+    for text, problem in pairs {
+      ["acount: 1"] = "aws has no key 'acount'. Did you mean 'account'?",
+      ["account: 123"] = "aws.account is a number of",
+      ["region: here"] = "aws.region is a region", ["endpoint: s3.lab"] = "aws.endpoint is no URL",
+      ["endpoints: [a]"] = "aws.endpoints is a map", ["endpoints: { s3: x }"] = "aws.endpoints of s3 is no URL",
+    } do
+      local said = refused("values: {}\naws:\n  " .. text)
+      truthy(said:find(problem, 1, true))
+      matches(said, "lab.yml:3: ")
+    end
+    equal(load("values: { r: us-west-2 }\naws: { region: $(r), account: $(later) }").aws.region, "us-west-2")
+  end)
+
   it("takes away what is said to be nothing", function()
     write("base.yml", "values: { a: 1, b: 2 }")
     equal(load("extends: base.yml\nvalues: { a: ~ }").values, { b = "2" })

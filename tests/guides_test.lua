@@ -4,7 +4,11 @@ local crypto    = require "native.crypto"
 local fs        = require "native.fs"
 local procedure = require "neap.engine.procedure"
 
-local GUIDES = { ["encode/release"] = { file = "encode-release.md", first = 234 } }
+local GUIDES = {
+  ["encode/release"] = { file = "encode-release.md", first = 234 },
+  ["rdw/upgrade-v1.1"] = { file = "rdw-upgrade-v1.1.md", first = 1 },
+  ["rdw/backfill-alt-score"] = { file = "rdw-backfill-alt-score.md", first = 1 },
+}
 
 local function guide(name)
   local folder = os.getenv "NEAP_GUIDES"

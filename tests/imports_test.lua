@@ -52,10 +52,9 @@ local function check_printing(path, lines, report)
   end
 end
 
---- Its own header is NAME.h for NAME.c and NAME_part.c.
+--- Its own headers are NAME.h, and NAME_part.h, for NAME.c and NAME_part.c.
 local function is_own(header, path)
-  local own, name = header:match "^(.*)%.h$", path:match "([^/]+)%.[ch]$"
-  return name == own or name:sub(1, #own + 1) == own .. "_"
+  return header:match "^[^_.]+" == path:match("([^/]+)%.[ch]$"):match "^[^_]+"
 end
 
 local function check_includes(path, lines, report)

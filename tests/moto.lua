@@ -28,7 +28,7 @@ local Moto = {}
 Moto.__index = Moto
 
 --- Starts a server; ends with :close(). `url` is its address.
---- @return { url: string, reset: fun(self), close: fun(self) }
+--- @return table
 function moto.start()
   local stream = process.spawn({ PYTHON, "-c", SERVER }, { reads = true, input = false,
     env = { MOTO_ACCOUNT_ID = "123456789012" } })
@@ -37,12 +37,18 @@ function moto.start()
   return setmetatable({ stream = stream, url = "http://127.0.0.1:" .. said:match "%d+" }, Moto)
 end
 
---- Empties it.
-function Moto:reset()
-  local exchange <close> = native.open { url = self.url .. "/moto-api/reset", method = "POST", reads = true,
-    proxy = "" }
+local function tell(self, path, body)
+  local exchange <close> = native.open { url = self.url .. path, method = "POST", reads = true, proxy = "", body = body,
+    headers = { ["Content-Type"] = "text/plain" } }
   exchange:response()
 end
+
+--- Empties it.
+function Moto:reset() tell(self, "/moto-api/reset", "") end
+
+--- From now on it takes so many requests as they come, and checks the signatures and rights of all others.
+--- @param free integer
+function Moto:check_signatures(free) tell(self, "/moto-api/reset-auth", tostring(free)) end
 
 function Moto:close() self.stream:close() end
 

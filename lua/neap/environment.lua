@@ -444,6 +444,11 @@ local function check_secrets(env)
   end
 end
 
+local function check_aws(env)
+  local message, key = require "neap.aws_section".mistake(env.aws)
+  if message then complain(env.origins["aws." .. key], "%s", message) end
+end
+
 local function build_databases(env, tree)
   local built = {}
   for _, name in ipairs(sorted_keys(tree)) do
@@ -496,6 +501,7 @@ local function build(env, arguments, partial)
   check_policy(env)
   check_window(env)
   check_secrets(env)
+  check_aws(env)
   local mistake = require "neap.engine.notify".mistake(env.notify)
   if mistake then complain(env.origins.notify, "%s", mistake) end
   env.hosts = build_hosts(env, env.sections.hosts, partial)

@@ -6,7 +6,8 @@ local secret  = require "native.secret"
 
 local secrets = {}
 
-local HOW = "env:NAME, file:PATH[#key.path], cmd:PROGRAM ARGUMENT…[#key.path], ask:PROMPT"
+local HOW = "env:NAME, file:PATH[#key.path], cmd:PROGRAM ARGUMENT…[#key.path], vault:PATH#key, ssm:NAME[#key.path], "
+  .. "aws-sm:NAME[#key.path], ask:PROMPT"
 
 --- What a program that prints a secret gets of our environment.
 local INHERITED = { "HOME", "PATH", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR", "XDG_RUNTIME_DIR",
@@ -48,10 +49,22 @@ local CHECKS = {
   ask = function(prompt)
     if prompt == "" then wrong "ask: says nothing to who is asked" end
   end,
+  vault = function(path, key)
+    if not path:find "^[%w_.-]+/[%w_./-]*[%w_.-]$" or path:find "%.%." then
+      wrong("vault:%s is no path, as in secret/encode/database", path)
+    end
+    if not key then wrong("vault:%s is a map; behind # stands which value of it is meant", path) end
+  end,
+  ssm = function(name)
+    if not name:find "^[%w_./:-]+$" then wrong("ssm:%s is no name of a parameter", name) end
+  end,
+  ["aws-sm"] = function(name)
+    if not name:find "^[%w_./:+=@-]+$" then wrong("aws-sm:%s is no name of a secret", name) end
+  end,
 }
 
 --- Schemes whose values may be documents, of which one part is meant.
-local PICKS = { file = true, cmd = true }
+local PICKS = { file = true, cmd = true, vault = true, ssm = true, ["aws-sm"] = true }
 
 --- What stands before the last #, and the path behind it. What is no path of names belongs to what stands before.
 local function parted(scheme, rest)
@@ -63,7 +76,7 @@ local function parted(scheme, rest)
   return before, path
 end
 
-local LATER = { vault = true, ["aws-sm"] = true, ssm = true, k8s = true }
+local LATER = { k8s = true }
 
 --- The parts of a reference, its form checked. Raises `protocol`.
 --- @param reference any
@@ -77,7 +90,7 @@ function secrets.parse(reference)
   if LATER[scheme] then wrong("this release does not know %s: yet", scheme) end
   if not CHECKS[scheme] then wrong("there are no secrets of %s:%s", scheme, near.hint(scheme, CHECKS)) end
   local before, path = parted(scheme, rest)
-  CHECKS[scheme](before)
+  CHECKS[scheme](before, path)
   return scheme, before, path
 end
 
@@ -125,9 +138,16 @@ function sources.ask(prompt, reference, from)
   return secret.literal(text, from.keys, reference)
 end
 
+for _, scheme in ipairs { "vault", "ssm", "aws-sm" } do
+  sources[scheme] = function(rest, reference, from)
+    return require "neap.secret_stores".read(scheme, rest, reference, from)
+  end
+end
+
 --- @class neap.secrets.from
 --- @field keys native.secret.keyring  of the environment
 --- @field policy? table  of the environment
+--- @field aws? table  of the environment
 --- @field root? string  the repository: relative paths and commands begin there
 --- @field prompt? fun(text: string, options: table): string?
 
@@ -164,7 +184,8 @@ end
 
 local function from_run(run)
   local environment = run.environment
-  return { keys = run.keys, policy = environment.policy, root = environment.root, prompt = run.prompt }
+  return { keys = run.keys, policy = environment.policy, aws = environment.aws,
+    root = environment.root, prompt = run.prompt }
 end
 
 --- The secret of that reference, resolved once in a run however many tasks want it.

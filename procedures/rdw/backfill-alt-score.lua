@@ -11,7 +11,9 @@ needs {
   tenants       = { "tenants: prefix, warehouse, reporting (names of databases)", type = "map" },
 }
 
-local function tenant() return env.tenants[arg.tenant] or fail(("the environment has no tenant %s"):format(arg.tenant)) end
+local function tenant()
+  return env.tenants[arg.tenant] or fail(("the environment has no tenant %s"):format(arg.tenant))
+end
 local function warehouse() return env.databases[tenant().warehouse] end
 local function reporting() return env.databases[tenant().reporting] end
 
@@ -56,7 +58,8 @@ remark "The start date is an argument, and a query has no time limit but its ste
 local scores = step "Find the subject scores that are alt scores" {
   from = "L74-L84",
   run  = function()
-    return warehouse():column "select id from subject_score where asmt_type_id in (1, 3) and score_type_id = 2 order by id"
+    return warehouse():column [[select id from subject_score
+      where asmt_type_id in (1, 3) and score_type_id = 2 order by id]]
   end,
 }
 step "Count what is to be extracted" {
@@ -65,8 +68,8 @@ step "Count what is to be extracted" {
   run     = function()
     local marks = ("?, "):rep(#scores.result):sub(1, -3)
     local query = ("select count(*) from (%s) as extract"):format(EXTRACT:format(marks))
-    local rows = warehouse():value(query, { arg.from, table.unpack(scores.result) })
-    remark(("%d rows go to %s/%s/MigrateAdHoc/exam_alt_score"):format(rows, env.archive, tenant().prefix))
+    return { path = ("%s/%s/MigrateAdHoc/exam_alt_score"):format(env.archive, tenant().prefix),
+      rows = warehouse():value(query, { arg.from, table.unpack(scores.result) }) }
   end,
 }
 manual "Extract the rows to S3, and wait until all are there" {

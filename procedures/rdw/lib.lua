@@ -87,21 +87,11 @@ end
 --- The data mart's source is the only one of a reporting service from version 1.1 on.
 function rdw.move_datamart(doc)
   doc:move("app.datamart.datasource", "spring.datasource")
+  if doc:count "app.datamart" == 0 then doc:remove "app.datamart" end
   rdw.name_server(doc, "spring.datasource")
 end
 
 -- ---- Redshift: its catalog does not say who was granted what, so each statement brings what takes it back ----
-
---- A database that belongs to that user.
-function rdw.create_database(db, name, owner)
-  local database = db:ident(name)
-  if db:value("select count(*) from pg_database where datname = $1", { name }) == 0 then
-    db:execute("create database " .. database, {}, { undo = "drop database " .. database,
-      done = ("select count(*) > 0 from pg_database where datname = '%s'"):format(name) })
-  end
-  db:execute(("alter database %s owner to %s"):format(database, db:ident(owner)), {},
-    { undo = ("alter database %s owner to current_user"):format(database) })
-end
 
 --- A schema which both users reach.
 function rdw.create_schema(db, name, users)
@@ -110,7 +100,8 @@ function rdw.create_schema(db, name, users)
   for _, part in ipairs { "ingest", "reporting" } do
     local user = db:ident(users[part])
     for _, what in ipairs { "schema " .. schema, "all tables in schema " .. schema } do
-      db:execute(("grant all on %s to %s"):format(what, user), {}, { undo = ("revoke all on %s from %s"):format(what, user) })
+      db:execute(("grant all on %s to %s"):format(what, user), {},
+        { undo = ("revoke all on %s from %s"):format(what, user) })
     end
   end
 end
@@ -128,7 +119,8 @@ local function gradle_call(repo, tasks, only)
   local argv = { env.gradlew }
   for _, name in ipairs { "database", "redshift" } do
     local url = name == "redshift" and env.jdbc.redshift or env.jdbc[only or "warehouse"]
-    table.move({ ("-P%s_url=%s"):format(name, url), ("-P%s_user=%s"):format(name, env.jdbc.user) }, 1, 2, #argv + 1, argv)
+    argv[#argv + 1] = ("-P%s_url=%s"):format(name, url)
+    argv[#argv + 1] = ("-P%s_user=%s"):format(name, env.jdbc.user)
   end
   table.move(tasks, 1, #tasks, #argv + 1, argv)
   -- the passwords by the environment, which Gradle reads as properties too: arguments are everybody's to read

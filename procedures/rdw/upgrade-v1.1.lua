@@ -11,6 +11,7 @@ needs {
   jdbc          = { "addresses of the databases as gradlew takes them: warehouse, reporting, redshift", type = "map" },
   redshift      = { "what the services are told: server, database, role, users, concurrency", type = "map" },
   gradlew       = "path of the schema project's gradlew",
+  school_year   = { "the school year, by the year in which it ends", type = "integer" },
   secret_cipher = { "encrypted passwords of the Redshift users: ingest, reporting", type = "map" },
 }
 local repos, db = env.repositories, env.databases
@@ -98,14 +99,15 @@ step "Set the common properties" {
       rdw.copy_into(doc, sample, { ["app"] = "app", ["tenant"] = "tenant" })
       local noisy = 'logging.level["org.springframework.cloud.config.client.ConfigServicePropertySourceLocator"]'
       rdw.copy_into(doc, sample, { [noisy] = noisy })
-      doc:set('app["school-year"]', env.school_year)
+      doc:set('app["school-year"]', tonumber(env.school_year))
     end)
   end,
 }
 step "Name the servers of the ingest services' data sources" {
   from = "L117-L130",
   run  = function()
-    for _, name in ipairs { "import-service", "package-processor", "group-processor", "exam-processor", "task-service" } do
+    for _, name in ipairs { "import-service", "package-processor", "group-processor", "exam-processor",
+      "task-service" } do
       rdw.edit(repos.config, ("rdw-ingest-%s.yml"):format(name), function(doc)
         rdw.name_server(doc, "spring.datasource")
       end)
@@ -147,7 +149,8 @@ step "Configure the admin service" {
   run  = function()
     local admin = rdw.read(repos.config, "rdw-admin-webapp.yml")
     local webapp = rdw.read(repos.config, "rdw-reporting-webapp.yml")
-    rdw.write(repos.config, "rdw-reporting-admin-service.yml", rdw.read(repos.rdw, "config/rdw-reporting-admin-service.yml"))
+    rdw.write(repos.config, "rdw-reporting-admin-service.yml",
+      rdw.read(repos.rdw, "config/rdw-reporting-admin-service.yml"))
     rdw.edit(repos.config, "rdw-reporting-admin-service.yml", function(doc)
       rdw.copy_into(doc, admin, { ["spring.rabbitmq"] = "spring.rabbitmq", archive = "archive",
         ["spring.warehouse_datasource"] = "spring.datasource" })
@@ -166,8 +169,8 @@ step "Configure the aggregate service" {
     rdw.edit(repos.config, "rdw-reporting-aggregate-service.yml", function(doc)
       rdw.copy_into(doc, admin, { ["spring.rabbitmq"] = "spring.rabbitmq", ["app.archive"] = "archive" })
       doc:set("app.cache.repository.refresh-cron", env.redshift.refresh_cron)
-      doc:set("app.aggregate-reports.query-pool-size", env.redshift.concurrency)
-      doc:set("spring.cloud.stream.bindings.AggregateRequest.consumer.concurrency", env.redshift.requests)
+      doc:set("app.aggregate-reports.query-pool-size", tonumber(env.redshift.concurrency))
+      doc:set("spring.cloud.stream.bindings.AggregateRequest.consumer.concurrency", tonumber(env.redshift.requests))
       rdw.set_olap(doc, env.redshift, "reporting", env.secret_cipher.reporting)
     end)
   end,
@@ -240,7 +243,7 @@ step "Connect to Redshift from the ops system" {
     if not db.redshift:value "select version()" then fail "Redshift does not say what it is" end
   end,
 }
-remark "neap connects by its environment; a person who wants psql to do so writes ~/.pg_service.conf." { from = "L242-L256" }
+remark "neap connects by its environment; whoever wants psql to do so writes ~/.pg_service.conf." { from = "L242-L256" }
 
 step "Create the users and the database of Redshift" {
   from = "L257-L262",
@@ -248,7 +251,7 @@ step "Create the users and the database of Redshift" {
     for _, name in ipairs { "ingest", "reporting" } do
       sql.user(db.redshift, env.redshift.users[name], { password = env.secrets["redshift_" .. name] })
     end
-    rdw.create_database(db.redshift, env.redshift.database, env.redshift.users.ingest)
+    sql.database(db.redshift, env.redshift.database, { owner = env.redshift.users.ingest })
   end,
 }
 step "Create the schema of Redshift, and let the users in" {
@@ -261,18 +264,20 @@ step "Create the schema of Redshift, and let the users in" {
     end
   end,
 }
-step "Create the reporting olap schemas" {
-  from = "L272-L286",
+step "Have the schema project as it is for the release" {
+  from = "L272-L279",
   run  = function()
     git.clone(repos.schema)
     git.checkout(repos.schema, arg.schema)
     git.pull(repos.schema)
-    rdw.gradle(repos.schema, { "migrateMigrate_olap", "migrateReporting_olap" })
   end,
+}
+step "Create the reporting olap schemas" {
+  from = "L280-L286",
+  run  = function() rdw.gradle(repos.schema, { "migrateMigrate_olap", "migrateReporting_olap" }) end,
   undo = function()
     db.warehouse:execute "drop database if exists migrate_olap"
     rdw.empty_schema(db.olap, "reporting")
-    git.checkout(repos.schema, "master")
   end,
 }
 step "Let the database users reach the migrate olap schema and write to S3" {
@@ -330,7 +335,7 @@ step "Have the newest schema, and ask both databases what is to be migrated" {
   run  = function()
     git.checkout(repos.schema, "master")
     git.pull(repos.schema)
-    remark(rdw.gradle_info(repos.schema, { "infoWarehouse", "infoReporting" }))
+    return rdw.gradle_info(repos.schema, { "infoWarehouse", "infoReporting" })
   end,
 }
 step "Migrate the warehouse and the reporting data mart" {
@@ -357,7 +362,9 @@ manual "Load the packages of the tabulator" { from = "L455-L468" }
 step "Label the assessments" {
   from = "L469-L473",
   keep = "labels are data, and are right from now on",
-  run  = function() sql.script(db.warehouse, git.path(repos.schema, "label_assessments.sql"), { transaction = true }) end,
+  run  = function()
+    sql.script(db.warehouse, git.path(repos.schema, "label_assessments.sql"), { transaction = true })
+  end,
 }
 step "Load the instructional resources" {
   from = "L474-L477",

@@ -144,7 +144,9 @@ end
 --- More than once is twice; that a rollback does the same once more is its own doing.
 local function check_counts(found, most, story)
   for what, count in pairs(found) do
-    if count > most then error(("%s: %d times, at most %d\n%s"):format(what, count, most, table.concat(story, "\n"))) end
+    if count > most then
+      error(("%s: %d times, at most %d\n%s"):format(what, count, most, table.concat(story, "\n")))
+    end
   end
 end
 
@@ -175,7 +177,8 @@ describe("encode/release, disturbed at random moments", function()
       local back = status ~= 0 and math.random() < 0.4 and console.in_recovery "new"
       local direction = back and "back" or "forward"
       if status ~= 0 then
-        local ended = taken_to_its_end(self, (back and "rollback" or "resume") .. " 1 --yes --no-input", direction, story)
+        local words = (back and "rollback" or "resume") .. " 1 --yes --no-input"
+        local ended = taken_to_its_end(self, words, direction, story)
         check(ended, "came to no end", story)
       end
       check(table.concat(state(), "\n") == table.concat(back and before or after, "\n"),

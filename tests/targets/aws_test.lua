@@ -151,6 +151,30 @@ describe("aws", function()
       end)
     end)
 
+    it("by a signature that is checked, and with no other", function()
+      local key
+      within(function()
+        changing(function()
+          local iam = clients.of("iam", { endpoint = proxy.url, region = "us-west-2", plain = true })
+          local function call(...) return iam:call(...) end
+          local once = { reads = false, timeout = 30 }
+          call("CreateUser", { UserName = "ops" }, once)
+          key = call("CreateAccessKey", { UserName = "ops" }, once).AccessKey
+          call("PutUserPolicy", { UserName = "ops", PolicyName = "p", PolicyDocument = json.encode {
+            Version = "2012-10-17", Statement = { { Effect = "Allow", Action = { "s3:*" }, Resource = "*" } } } }, once)
+        end)
+      end)
+      local function list(text, bucket)
+        world.home(scratch(), { credentials = ("[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n")
+          :format(key.AccessKeyId, text) })
+        return within(function() return aws.client("s3"):ListObjectsV2 { Bucket = bucket, Prefix = "a b+/é" } end)
+      end
+      server:check_signatures(0)
+      local good, wrong = raises(list, key.SecretAccessKey, "none"), raises(list, "wrong", "none")
+      server:check_signatures(1 << 30)
+      equal({ good.code, wrong.kind, wrong.code }, { "NoSuchBucket", "auth", "SignatureDoesNotMatch" })
+    end)
+
     it("of the account that the environment names, and of no other", function()
       truthy(within(function() return aws.client("s3"):ListBuckets().Owner end, { account = "123456789012" }))
       local failure = raises(within, function() aws.client("s3"):ListBuckets() end, { account = "210987654321" })
@@ -184,7 +208,9 @@ describe("aws", function()
     it("nothing while it is planned, and pins the account", function()
       local plan = trial(CREATE .. "})"):plan()
       equal(plan.phases[1].steps[1].effects[1].show, "AWS iam us-west-2")
-      equal({ user_names(), count "CreateUser" }, { {}, 0 })
+      equal(plan.pins, { ["AWS profile default"] = "account 123456789012" })
+      equal(log(), "POST / GetCallerIdentity\n")
+      equal(user_names(), {})
     end)
 
     it("nothing of another account: nothing is even intended", function()

@@ -161,7 +161,8 @@ function capture.mysql(folder, scripts)
   for i, path in ipairs(write_scripts(folder, scripts)) do
     lines[i] = ("source %s\ndelimiter ;\n%s;\n"):format(path, MARK)
   end
-  local argv = { "mysql", "--no-defaults", "--comments", "--force", "--no-auto-rehash", "-S", folder .. "/s", "-u", "it" }
+  local argv = { "mysql", "--no-defaults", "--comments", "--force", "--no-auto-rehash", "-S", folder .. "/s", "-u",
+    "it" }
   return cut_at(run_client(argv, folder .. "/s", serve_mysql, { input = table.concat(lines) }), MARK)
 end
 

@@ -72,7 +72,8 @@ for _, engine in ipairs { "postgres", "mysql" } do
 
     it("stops at a statement that is refused, and goes on with it when the step is attempted again", function()
       sql "drop table if exists loaded"
-      local trial = trial_of "create table loaded (n int);\ninsert into loaded values (1);\ninsert into lloaded values (2);\ninsert into loaded values (3)"
+      local trial = trial_of("create table loaded (n int);\ninsert into loaded values (1);\n"
+        .. "insert into lloaded values (2);\ninsert into loaded values (3)")
       local outcome = trial:run "stopped"
       matches(outcome.failure.message, "load%.sql:3: ")
       equal(outcome.failure.output, "insert into lloaded values (2)")
@@ -86,8 +87,8 @@ for _, engine in ipairs { "postgres", "mysql" } do
 
     it("leaves nothing of a script that is one transaction", function()
       sql "drop table if exists loaded; create table loaded (n int)"
-      local trial = trial_of("insert into loaded values (1);\ninsert into loaded values (2);\ninsert into llloaded values (3)",
-        "{ transaction = true }")
+      local trial = trial_of("insert into loaded values (1);\ninsert into loaded values (2);\n"
+        .. "insert into llloaded values (3)", "{ transaction = true }")
       local outcome = trial:run "failed"
       matches(outcome.failure.message, "load%.sql:3: ")
       equal(sql "select count(*) from loaded", "0\n")
@@ -164,11 +165,11 @@ for _, engine in ipairs { "postgres", "mysql" } do
 
     it("goes on by itself when its connection is killed", function()
       sql "drop table if exists loaded; create table loaded (n int)"
-      local die = engine == "postgres" and "select pg_terminate_backend(pid) from pg_stat_activity where pid = pg_backend_pid() "
-        .. "and (select count(*) from loaded) = 1 and not exists (select from neap.effects where state = 'passed' or state = 'closed')"
-        or "begin not atomic if not exists (select * from neap.effects where state = 'closed') then kill connection_id(); end if; end"
-      local trial = trial_of("insert into loaded values (1);\n" .. (engine == "mysql" and "delimiter //\n" .. die .. "//\ndelimiter ;\n"
-        or die .. ";\n") .. "insert into loaded values (2);")
+      local die = engine == "postgres" and "select pg_terminate_backend(pg_backend_pid()) where "
+        .. "not exists (select from neap.effects where state = 'passed' or state = 'closed');\n"
+        or "delimiter //\nbegin not atomic if not exists (select * from neap.effects where state = 'closed') then "
+        .. "kill connection_id(); end if; end//\ndelimiter ;\n"
+      local trial = trial_of("insert into loaded values (1);\n" .. die .. "insert into loaded values (2);")
       local outcome = trial:start()
       if engine == "postgres" then equal(outcome.status, "done") end
       if engine == "mysql" then
@@ -182,11 +183,13 @@ for _, engine in ipairs { "postgres", "mysql" } do
 
     it("asks about a statement that cannot share a transaction and was begun when neap died", function()
       sql "drop table if exists loaded, other; create table loaded (n int)"
-      local outside = engine == "postgres" and "create index concurrently on loaded (n);" or "create table other (n int);"
+      local outside = engine == "postgres" and "create index concurrently on loaded (n);"
+        or "create table other (n int);"
       local asked = 0
       for at = 30, 90, 3 do
         sql "drop table if exists loaded, other; create table loaded (n int)"
-        local trial = journaled(trial_of("insert into loaded values (1);\n" .. outside .. "\ninsert into loaded values (2);"))
+        local trial = journaled(trial_of("insert into loaded values (1);\n" .. outside
+          .. "\ninsert into loaded values (2);"))
         live_again(at)
         pcall(trial.start, trial)
         if not crash.dead then break end
@@ -208,9 +211,11 @@ for _, engine in ipairs { "postgres", "mysql" } do
     end)
 
     it("says which statement of a deadlock was refused, and goes on with it", function()
-      sql "drop table if exists loaded; create table loaded (n int primary key, m int); insert into loaded values (1, 0), (2, 0)"
+      sql "drop table if exists loaded; create table loaded (n int primary key, m int)"
+      sql "insert into loaded values (1, 0), (2, 0)"
       local trial = trial_of("update loaded set m = m + 1 where n = 2;\n" .. (engine == "postgres"
-        and "set lock_timeout = '300ms';\n" or "set innodb_lock_wait_timeout = 1;\n") .. "update loaded set m = m + 1 where n = 1;")
+        and "set lock_timeout = '300ms';\n" or "set innodb_lock_wait_timeout = 1;\n")
+        .. "update loaded set m = m + 1 where n = 1;")
       local holder = connect(holder_settings())
       changing(function()
         holder:execute(engine == "postgres" and "begin" or "start transaction")
@@ -266,7 +271,7 @@ for _, engine in ipairs { "postgres", "mysql" } do
       local file = io.open(path, "w")
       file:write(table.concat(lines, "\n"))
       file:close()
-      lines = nil
+      lines = nil -- luacheck: ignore
       collectgarbage()
       local before, most = memory.used(), 0
       local trial = world.trial(engine, scratch(), { ('sql.script(db, %q, { transaction = true })'):format(path) })
@@ -331,7 +336,8 @@ describe("what psql carries out", function()
 
   local function sql(text, database) return require("tests.postgres").start().sql(text, database) end
 
-  local FILES = { ["data/more.csv"] = "5,five\n", ["parts/inner.sql"] = "insert into loaded values (6, 'inner');\n\\ir ../parts/deep.sql\n",
+  local FILES = { ["data/more.csv"] = "5,five\n",
+    ["parts/inner.sql"] = "insert into loaded values (6, 'inner');\n\\ir ../parts/deep.sql\n",
     ["parts/deep.sql"] = "update loaded set t = 'deep' where n = 6;" }
 
   before_each(function()
@@ -358,16 +364,17 @@ describe("what psql carries out", function()
     end
     fs.write(folder .. "/load.sql", PSQL)
     local server = require("tests.postgres").start()
-    require("tests.sshd").run({ "psql", "-X", "-q", "-h", server.folder, "-p", tostring(server.port), "-U", "postgres", "-v",
-      "wanted=1", "-f", "load.sql" }, { cwd = folder, timeout = 60 })
+    require("tests.sshd").run({ "psql", "-X", "-q", "-h", server.folder, "-p", tostring(server.port), "-U", "postgres",
+      "-v", "wanted=1", "-f", "load.sql" }, { cwd = folder, timeout = 60 })
     equal(sql "select n, t from loaded order by n",
       "1|it's\n2|x1\n3|a;b\n4|\n5|five\n6|deep\n7|do;\n8|\\;'\n10|back\n")
     equal(sql("select n from there", "other_base"), "9\n")
   end)
 
-  it("is taken up where a statement was refused, with the variables that were read and in the right database", function()
-    local script = "select 5 as five \\gset\n\\c other_base\ncreate table there (n int);\ninsert into mising values (1);\n"
-      .. "insert into there values (:five);\n\\c postgres\ninsert into loaded values (:five);"
+  it("is taken up where a statement was refused, with what was read and in the right database", function()
+    local script = "select 5 as five \\gset\n\\c other_base\ncreate table there (n int);\n"
+      .. "insert into mising values (1);\ninsert into there values (:five);\n\\c postgres\n"
+      .. "insert into loaded values (:five);"
     local trial = trial_of(script)
     trial:run "stopped"
     sql("create table mising (n int)", "other_base")
@@ -401,7 +408,8 @@ describe("what psql carries out", function()
     local trial = trial_of("insert into loaded values (1);\nselect pg_sleep(5);\ninsert into loaded values (2);")
     local task = require "native.task"
     local killing = task.spawn(function()
-      repeat task.sleep(0.1) until sql "select count(*) from pg_stat_activity where query like 'select pg_sleep(5)%'" ~= "0\n"
+      local sleeping = "select count(*) from pg_stat_activity where query like 'select pg_sleep(5)%'"
+      repeat task.sleep(0.1) until sql(sleeping) ~= "0\n"
       server.kill()
     end)
     local outcome = trial:start()
@@ -436,7 +444,7 @@ describe("what the mysql client carries out", function()
       call fill(3)//
       delimiter ;
       lock tables loaded write;
-      insert into loaded values (10, 'a\'b'), (11, "quoted" /* ; */);
+      insert into loaded values (10, 'a\'b'), (11, 'quoted' /* ; */);
       unlock tables;
       source parts/inner.sql
       start transaction; insert into loaded values (12, 'x'); rollback;
@@ -445,7 +453,8 @@ describe("what the mysql client carries out", function()
       insert into there values (9)\G
       use neap_test;
       insert into loaded values (13, NULL)]]
-    trial_of(script:gsub('"quoted"', "'quoted'"), { ["parts/inner.sql"] = "# nothing;\ninsert into loaded select n + 100, '-- ' from loaded where n = 10;" }):run "done"
+    local inner = "# nothing;\ninsert into loaded select n + 100, '-- ' from loaded where n = 10;"
+    trial_of(script, { ["parts/inner.sql"] = inner }):run "done"
     equal(sql "select group_concat(n order by n), count(t) from loaded", "0,1,2,10,11,13,110\t6\n")
     equal(sql "select n from other_base.there", "9\n")
   end)
@@ -453,10 +462,11 @@ describe("what the mysql client carries out", function()
   it("takes a dump back in", function()
     sql [[drop database if exists other_base; create database other_base; use other_base;
       create table one (n int primary key, t text); insert into one values (1, 'a;b'), (2, '\\x''"');
-      create view two as select n from one; create trigger three before insert on one for each row set new.t = upper(new.t)]]
+      create view two as select n from one;
+      create trigger three before insert on one for each row set new.t = upper(new.t)]]
     local server = require("tests.mariadb").start()
-    local dump = require("tests.sshd").run({ "mariadb-dump", "--no-defaults", "--socket=" .. server.socket, "--user=root",
-      "--ssl=0", "--routines", "--databases", "other_base" }, { env = { MYSQL_PWD = server.password } })
+    local dump = require("tests.sshd").run({ "mariadb-dump", "--no-defaults", "--socket=" .. server.socket,
+      "--user=root", "--ssl=0", "--routines", "--databases", "other_base" }, { env = { MYSQL_PWD = server.password } })
     sql "drop database other_base"
     trial_of(dump):run "done"
     equal(sql "select group_concat(n, t order by n) from other_base.one", "1a;b,2\\\\x'\"\n")

@@ -4,17 +4,23 @@ local split   = require "neap.targets.sql_split"
 
 local POSTGRES = {
   "select 1", "select 1;", "select 1;select 2;", "select 1; ; ;select 2", "", ";", " \n\t;\n", "\239\187\191select 1;",
-  "select 'a;b';", "select 'it''s;';", "select '\\';", "select 'a\nb;\nc'; select 2;", "select '';';';", "select 'x--y;';",
-  "select E'\\';'; select 2;", "select e'a\\\\'; select 2;", "select E'''\\'';'; select 2;", "select xE'\\'; select 2; '",
+  "select 'a;b';", "select 'it''s;';", "select '\\';", "select 'a\nb;\nc'; select 2;", "select '';';';",
+  "select 'x--y;';",
+  "select E'\\';'; select 2;", "select e'a\\\\'; select 2;", "select E'''\\'';'; select 2;",
+  "select xE'\\'; select 2; '",
   "select E'a' '\\'; select 2;", "select 1E'\\';",
   "select 'a'\n'b\\'; select 2;", "select U&'\\0061;'; select U&\"d;\\0061\";", "select B'01;', X'1F;', N'n;';",
   'select "a;b";', 'select "a""b;"; select 2;', 'select "a\\"; select 2;', "select '\";'; select \"';\";",
   "select $$a;b$$;", "select $t$ ; $$ ; $t $t$; select 2;", "select $a$ $b$ ; $b$ $a$; select 2;", "select $é$;$é$;",
-  "select a$b$ ; select c$b$;", "select $1; select $2;", "select $1$a$;$a$;", "select $a; $a$ ; $a$ $", "select $$;'$$;",
+  "select a$b$ ; select c$b$;", "select $1; select $2;", "select $1$a$;$a$;", "select $a; $a$ ; $a$ $",
+  "select $$;'$$;",
   "select 1 /* ; */ ; select 2;", "/* a ; /* b ; */ c ; */ select 1; select 2;", "select 1 /**/ ; /***/ select 2;",
-  "select /*/ ; */ 1; select 2;", "select 1 -- ;\n; select 2 --", "--;\nselect 1;", "-- a\n-- b;\n\nselect\n1\n;\n-- end",
-  "select 4 - -1; select 4--1;\n;", "select 3 */* ; */ 4;", "/*+ hint ; */ select 1; select 2;", "select 1 /* ' */; select 2;",
-  "select (1;2); select 3;", "select 1); select (2;", "create rule r as on insert to t do also (delete from a; delete from b);",
+  "select /*/ ; */ 1; select 2;", "select 1 -- ;\n; select 2 --", "--;\nselect 1;",
+  "-- a\n-- b;\n\nselect\n1\n;\n-- end",
+  "select 4 - -1; select 4--1;\n;", "select 3 */* ; */ 4;", "/*+ hint ; */ select 1; select 2;",
+  "select 1 /* ' */; select 2;",
+  "select (1;2); select 3;", "select 1); select (2;",
+  "create rule r as on insert to t do also (delete from a; delete from b);",
   "create rule r as on insert to t do also (insert into a values (')'); delete from b); select 1;",
   "create function f() returns int language sql begin atomic select 1; select 2; end; select 3;",
   "create or replace function f() returns int begin atomic select case when a then 1 else 2 end; end; select 3;",
@@ -23,48 +29,74 @@ local POSTGRES = {
   "create /* c */ function f() returns int language sql begin atomic begin; end; end; select 3;",
   "create function f() returns text language sql begin atomic select 'end;'; select \"case\"; end; select 3;",
   "create function f() returns text language sql begin atomic select begin$x; end; select 3;",
-  "begin; select 1; end; commit;", "do $$ begin perform 1; end $$; select 2;", "create table begin_t (a int); select 1;",
+  "begin; select 1; end; commit;", "do $$ begin perform 1; end $$; select 2;",
+  "create table begin_t (a int); select 1;",
   "create function f() returns int language sql return 1; begin; select 1; end;",
-  "select 1 \\g\nselect 2;", "select 1\n\\g\n\\echo a;b\nselect 2;", "select 1 \\gset\nselect 2;", "select 1 \\gset p_\nselect 2;",
-  "\\set x 1\nselect :x, :'x', :\"x\", :y, a::int, a[1:2] := :x;", "\\set x 'it''s'\nselect :'x';", "\\set x a\\\\\nselect 1;",
+  "select 1 \\g\nselect 2;", "select 1\n\\g\n\\echo a;b\nselect 2;", "select 1 \\gset\nselect 2;",
+  "select 1 \\gset p_\nselect 2;",
+  "\\set x 1\nselect :x, :'x', :\"x\", :y, a::int, a[1:2] := :x;", "\\set x 'it''s'\nselect :'x';",
+  "\\set x a\\\\\nselect 1;",
   "\\set x 'a\\\\b'\nselect :'x';", "\\set x 'a\\nb' c :y\nselect :'x';", "\\set q '\"'\nselect :\"q\";",
-  "\\set x 1\nselect ':x', \":x\", $$:x$$ /* :x */ -- :x\n;", "\\set x 1\nselect :{?x}, :{?y};", "\\set x 'a, b'\nselect :x;",
-  "\\set x 1 \\\\ select :x;\nselect 2;", "\\echo a \\echo b\nselect 1;", "\\echo 'a;b' \"c\\\"\nselect 1;", "\\timing\nselect 1;",
+  "\\set x 1\nselect ':x', \":x\", $$:x$$ /* :x */ -- :x\n;", "\\set x 1\nselect :{?x}, :{?y};",
+  "\\set x 'a, b'\nselect :x;",
+  "\\set x 1 \\\\ select :x;\nselect 2;", "\\echo a \\echo b\nselect 1;", "\\echo 'a;b' \"c\\\"\nselect 1;",
+  "\\timing\nselect 1;",
   "\\pset format unaligned\n\\x\n\\a \\t\nselect 1;", "copy t from stdin;\n1\t;\n'\n\\.\nselect 1;",
-  "COPY t (a, \"to stdout\") FROM STDIN WITH (FORMAT csv);\n\\.\nselect 1;", "copy t from stdin;\n1\n\\N\n\\\\.\n\\.x\n",
+  "COPY t (a, \"to stdout\") FROM STDIN WITH (FORMAT csv);\n\\.\nselect 1;",
+  "copy t from stdin;\n1\n\\N\n\\\\.\n\\.x\n",
   "copy t from stdin; -- c\n1\r\n\\.\r\nselect 1;", "copy t from stdin;", "copy t from '/x' ; select 'from stdin';",
-  "copy (select 'from stdin') to '/x'; select 1;", "select 1;\r\nselect 2;\r\n", "insert into t values ('a;b''', 'c'), ('\n;', ';');",
-  "insert into t values ('a\\'); select 2;", "insert into t values (E'\\';'); select 2;", "insert into t values ('a:b', 'c'); select 2;",
+  "copy (select 'from stdin') to '/x'; select 1;", "select 1;\r\nselect 2;\r\n",
+  "insert into t values ('a;b''', 'c'), ('\n;', ';');",
+  "insert into t values ('a\\'); select 2;", "insert into t values (E'\\';'); select 2;",
+  "insert into t values ('a:b', 'c'); select 2;",
   "INSERT INTO t SELECT 'x', $$;$$; select 2;", "insert into t values ('--;', '/*;'); select 2;", "inserted; select 2;",
   "insert into t values ('\";', '$$'); insert into t values ('\"'); select \";\";", "select 'unclosed; select 2;",
-  "select 1; select \"unclosed; select 2;", "select 1; select $$ unclosed; select 2;", "select 1; /* unclosed; select 2;",
+  "select 1; select \"unclosed; select 2;", "select 1; select $$ unclosed; select 2;",
+  "select 1; /* unclosed; select 2;",
 }
 
 local MYSQL = {
   "select 1", "select 1;", "select 1;select 2;", "select 1; ; ;select 2", "", ";", " \n\t;\n", "\239\187\191select 1;",
-  "select 'a;b';", "select 'it''s;';", "select '\\';'; select 2;", "select 'a\\\\'; select 2;", "select 'a\nb;\nc'; select 2;",
-  'select "a;b";', 'select "a""b;"; select 2;', 'select "a\\";"; select 2;', "select '\";'; select \"';\";", "select '`;'; select `';`;",
+  "select 'a;b';", "select 'it''s;';", "select '\\';'; select 2;", "select 'a\\\\'; select 2;",
+  "select 'a\nb;\nc'; select 2;",
+  'select "a;b";', 'select "a""b;"; select 2;', 'select "a\\";"; select 2;', "select '\";'; select \"';\";",
+  "select '`;'; select `';`;",
   "select `a;b`;", "select `a``b;`; select 2;", "select `a\\`; select 2;", "select '';';';", "select 'x--y;#';",
-  "select 1 -- ;\n; select 2;", "select 1 --;\n; select 2;", "--a;b\nselect 1;", "select 1\n--a;b'\n; select 2;", "select 1\n --a; b;", "select 5--1; select 2;", "select 5 ---1; select 2;", "select 1 --\t;\n;",
-  "select 1 --\n; select 2;", "select 5 --- 1;\n; select 2;", "select 1 # ;\n; select 2;", "select 1#;\n; select 2;", "# a ;\nselect 1;",
-  "-- a ;\n-- b'\n\nselect\n1\n;\n-- end", "select 1 /* ; */ ; select 2;", "/* a ; */ select 1; select 2;", "select 1 /**/ ; select 2;",
-  "select /*/ ; */ 1; select 2;", "select 1 /* ' */; select 2;", "select 1 /* a /* b */ ; select 2;", "select 3 */* ; */ 4;",
+  "select 1 -- ;\n; select 2;", "select 1 --;\n; select 2;", "--a;b\nselect 1;", "select 1\n--a;b'\n; select 2;",
+  "select 1\n --a; b;", "select 5--1; select 2;", "select 5 ---1; select 2;", "select 1 --\t;\n;",
+  "select 1 --\n; select 2;", "select 5 --- 1;\n; select 2;", "select 1 # ;\n; select 2;", "select 1#;\n; select 2;",
+  "# a ;\nselect 1;",
+  "-- a ;\n-- b'\n\nselect\n1\n;\n-- end", "select 1 /* ; */ ; select 2;", "/* a ; */ select 1; select 2;",
+  "select 1 /**/ ; select 2;",
+  "select /*/ ; */ 1; select 2;", "select 1 /* ' */; select 2;", "select 1 /* a /* b */ ; select 2;",
+  "select 3 */* ; */ 4;",
   "/*!40101 set names utf8 */;\nselect 1;", "select 1 /*! + 1 */; select 2;", "select /*!99999 'a;' */ 1; select 2;",
-  "/*M!100100 set @a = 1 */; select 2;", "select /*+ max_execution_time(1) */ 1; select 2;", "/*+ a */ select 1; select 2;",
-  "delimiter ;;\nselect 1; select 2;;\ndelimiter ;\nselect 3;", "DELIMITER //\nselect 1; //\nselect 2 / 3 //\ndelimiter ;\nselect 4;",
-  "delimiter $$\ncreate procedure p() begin select 1; select '$$'; end$$\ndelimiter ;\nselect 4;", "  delimiter //\nselect 1//",
-  "delimiter '//'\nselect 1//\ndelimiter ;\n", "delimiter // -- c\nselect 1;//\nselect 2//\n", "delimiter go\nselect 1 go\nselect 2 go",
+  "/*M!100100 set @a = 1 */; select 2;", "select /*+ max_execution_time(1) */ 1; select 2;",
+  "/*+ a */ select 1; select 2;",
+  "delimiter ;;\nselect 1; select 2;;\ndelimiter ;\nselect 3;",
+  "DELIMITER //\nselect 1; //\nselect 2 / 3 //\ndelimiter ;\nselect 4;",
+  "delimiter $$\ncreate procedure p() begin select 1; select '$$'; end$$\ndelimiter ;\nselect 4;",
+  "  delimiter //\nselect 1//",
+  "delimiter '//'\nselect 1//\ndelimiter ;\n", "delimiter // -- c\nselect 1;//\nselect 2//\n",
+  "delimiter go\nselect 1 go\nselect 2 go",
   "delimiter #\nselect 1 # select 2 #", "delimiter --\nselect 1 -- select 2 --",
-  "delimiter //\nselect 1 /* // */ // select 2 //", "delimiter ;;\n/*!50003 create trigger t begin a; b; end */;;\ndelimiter ;\n",
-  "delimiter //\nselect 'x//y' // select \"//\" // select `//` //", "delimiter |\nselect 1 | select 2;|\ndelimiter ;\nselect 3;",
+  "delimiter //\nselect 1 /* // */ // select 2 //",
+  "delimiter ;;\n/*!50003 create trigger t begin a; b; end */;;\ndelimiter ;\n",
+  "delimiter //\nselect 'x//y' // select \"//\" // select `//` //",
+  "delimiter |\nselect 1 | select 2;|\ndelimiter ;\nselect 3;",
   "select 1\\g select 2\\G select 3;", "select 1 \\g\nselect 2;", "select '\\g'; select 2;", "select \\N; select 2;",
-  "use a;\nselect 1;", "use a\nselect 1;", "USE `a`;\nselect 1;", "use a; use b;\n", "select 1; use a;", "\\u a\nselect 1;",
+  "use a;\nselect 1;", "use a\nselect 1;", "USE `a`;\nselect 1;", "use a; use b;\n", "select 1; use a;",
+  "\\u a\nselect 1;",
   "  use a  \nselect 1;", "use\n", "warnings;\nselect 1;", "\\W\nselect 1;", "nowarning\nselect 1;", "exit\nselect 1;",
   "select 1;\nquit;\nselect 2;", "\\q\nselect 2;", "select 1;\r\nselect 2;\r\n", "select 'a\r\n;'; select 2;",
-  "insert into t values ('a;b''', 'c'), ('\n;', ';');", "insert into t values ('a\\'', 'b;'); select 2;", "\\- select 1; select 2;",
-  "/*M!999999\\- enable the sandbox mode */\nselect 1;", "insert into t values ('\";', '#', '-- ', '/*'); select \";\";",
-  "create trigger t before insert on a for each row set new.a = 1; select 2;", "select 'é;', `ü;`; select 2;", "select 1 ;-- ;\nselect 2;",
-  "select 1;# ;\nselect 2;", "help_me; select 1;", "system_user; select 1;", "select 'unclosed; select 2;", "select 1; select `unclosed; 2;",
+  "insert into t values ('a;b''', 'c'), ('\n;', ';');", "insert into t values ('a\\'', 'b;'); select 2;",
+  "\\- select 1; select 2;",
+  "/*M!999999\\- enable the sandbox mode */\nselect 1;",
+  "insert into t values ('\";', '#', '-- ', '/*'); select \";\";",
+  "create trigger t before insert on a for each row set new.a = 1; select 2;", "select 'é;', `ü;`; select 2;",
+  "select 1 ;-- ;\nselect 2;",
+  "select 1;# ;\nselect 2;", "help_me; select 1;", "system_user; select 1;", "select 'unclosed; select 2;",
+  "select 1; select `unclosed; 2;",
   "select 1; /* unclosed; select 2;",
 }
 
@@ -131,7 +163,7 @@ local function bare_mysql(text)
   while text:find "^#" or text:find "^%-%-" or text:find "^/%*[^!M+]" do
     text = text:find "^/" and (text:match "^/%*.-%*/%s*(.*)$" or "") or text:match "^[^\n]*\n%s*(.*)$" or ""
   end
-  local before = text
+  local before
   repeat
     before, text = text, text:gsub("%s+$", ""):gsub("%s*#[^\n'\"`]*$", ""):gsub("%s*%-%-%s[^\n'\"`]*$", "")
       :gsub("%s*%-%-$", ""):gsub("%s*/%*[^*!+'\"`]*%*/$", "")
@@ -186,19 +218,26 @@ end
 
 local FRAGMENTS = {
   postgres = {
-    "select 1", ";", ";", ";\n", "\n", " ", "'a;b'", "'it''s'", "'", "E'\\';'", "e'\\\\'", "U&'\\;'", '"a;b"', '"x""y"', '"', "$$;$$",
-    "$a$ $$ ; $b$ $a$", "a$b$", "$1", "$", "/* ; */", "/* /* ; */ */", "-- c ;\n", "--;'\n", "(", ")", "(;)", ":x", ":'x'", ':"x"',
-    "::int", ":=", ":", "create function f() ", "create or replace procedure p() ", "begin atomic ", " begin ", " end ", " case ",
+    "select 1", ";", ";", ";\n", "\n", " ", "'a;b'", "'it''s'", "'", "E'\\';'", "e'\\\\'", "U&'\\;'", '"a;b"', '"x""y"',
+    '"', "$$;$$",
+    "$a$ $$ ; $b$ $a$", "a$b$", "$1", "$", "/* ; */", "/* /* ; */ */", "-- c ;\n", "--;'\n", "(", ")", "(;)", ":x",
+    ":'x'", ':"x"',
+    "::int", ":=", ":", "create function f() ", "create or replace procedure p() ", "begin atomic ", " begin ", " end ",
+    " case ",
     "create ", "function ", "N'x'", "1E'", "é", "$é$;$é$", "\r\n", "\t", "'a'\n'b'",
-    ";copy t from stdin;\n1\t'\n\\.\nselect 1;\n", "-", "/", "*/", "/*+ h */", "\\set x 3\n", "\\g\n", ";\n\\echo a\n", "xE'\\'", "_", "1", "a",
+    ";copy t from stdin;\n1\t'\n\\.\nselect 1;\n", "-", "/", "*/", "/*+ h */", "\\set x 3\n", "\\g\n", ";\n\\echo a\n",
+    "xE'\\'", "_", "1", "a",
   },
   inserts = {
-    "insert into t values ('a;','b')", "insert into t values ('a''', 'it;''s'), (1, '')", "insert into t values ('--', '/*', '\"', '$$')",
-    "insert into t values (E'\\';', 'x')", "insert into t values ('a', 'b\\')", ";", ";", ";\n", "\n", " ", "-- ;'\n", "/* ;' */",
+    "insert into t values ('a;','b')", "insert into t values ('a''', 'it;''s'), (1, '')",
+    "insert into t values ('--', '/*', '\"', '$$')",
+    "insert into t values (E'\\';', 'x')", "insert into t values ('a', 'b\\')", ";", ";", ";\n", "\n", " ", "-- ;'\n",
+    "/* ;' */",
     "'a'", "\"b;\"", "$$ ; ' $$", "insert into t values (:'x', ':x')", "select 1;", "'a:b'", "\\set x 3\n",
   },
   mysql = {
-    heads = { "", "delimiter //\n", "delimiter $$\n" }, "select 1", ";", ";", ";\n", "\n", " ", "'a;b'", "'it''s'", "'", "'\\';'", "'\\\\'", '"a;b"', '"\\";"', '"', "`a;b`", "`x``y`", "`",
+    heads = { "", "delimiter //\n", "delimiter $$\n" }, "select 1", ";", ";", ";\n", "\n", " ", "'a;b'", "'it''s'", "'",
+    "'\\';'", "'\\\\'", '"a;b"', '"\\";"', '"', "`a;b`", "`x``y`", "`",
     "-- c ;\n", "-", "# c ;\n", "#", "/* ; */ ", "/*! x */", "/*!50000 x */", "/*+ a */ ", "/", "\\g", "\\G", "\\N",
     "//", "$$", ";\nuse a\n", ";use b;", "é", "\t", "1", "a",
     "insert into t values ('a', 'it\\'s;')", ";\nuse c;\n",
@@ -235,8 +274,12 @@ local function check_places(dialect, script)
   local at = 0
   for item in function() return items:next() end do
     truthy(item.offset >= at and item.finish > item.offset)
-    local between, before = script:sub(at + 1, item.offset), nil
-    repeat before, between = between, bare(dialect, { past_marks(between) })[1] or "" until between == before
+    local between = script:sub(at + 1, item.offset)
+    local before
+    repeat
+      before = between
+      between = bare(dialect, { past_marks(between) })[1] or ""
+    until between == before
     if not between:lower():find "^delimiter" then equal(between, "") end
     if item.text and not script:find "\r" then
       equal(script:sub(item.offset + 1, item.offset + #item.text), item.text)

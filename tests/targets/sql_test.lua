@@ -266,10 +266,9 @@ for _, engine in ipairs { "postgres", "mysql" } do
 
     it("is planned with the count that is asked for", function()
       local t = trial [[
-        db:execute("update people set note = (select max(name) from people p)", nil,
+        db:execute("update people set note = upper(name)", nil,
           { keep = "a test", count = "select count(*) from people" })
       ]]
-      if engine == "mysql" then return end -- a subquery on the same table is its own
       matches(step_of(t:plan()).effects[1].says, "^sql, 2 rows now")
     end)
 

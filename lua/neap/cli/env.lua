@@ -127,7 +127,7 @@ local function tried_secrets(loaded, console)
   if #names == 0 then return nil end
   table.sort(names)
   local from = { keys = secret.keyring(state.folder(loaded.name) .. "/key"), policy = loaded.policy, root = loaded.root,
-    prompt = prompt_of(console) }
+    aws = loaded.aws, prompt = prompt_of(console) }
   for i, name in ipairs(names) do list[i] = try_secret(name, loaded.secrets[name], from, console.may_ask) end
   return list
 end

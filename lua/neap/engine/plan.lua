@@ -78,7 +78,9 @@ local MAY_CHANGE = { missing = true, conflict = true, remote = true, verify = tr
 local function why_it_ends(self, failure)
   if fault.is(failure, "unknown") then return failure.message end
   local after = self.ended_at or select(2, next(self.touched))
-  if not after or not fault.is(failure) or not MAY_CHANGE[failure.kind] or failure.code == "identity" then return nil end
+  if not after or not fault.is(failure) or failure.code == "identity" or not MAY_CHANGE[failure.kind] then
+    return nil
+  end
   return ("known after %s: as it is now, %s"):format(after, failure.message)
 end
 

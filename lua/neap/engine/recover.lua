@@ -59,7 +59,8 @@ local function settle_one(run, doubtful)
   else
     ask_about(self, doubtful, verdict, detail)
   end
-  self:emit { type = "settled", path = doubtful.path, show = doubtful.show, verdict = verdict }
+  self:emit { type = "settled", path = doubtful.path, show = doubtful.show, verdict = verdict,
+    said = verdict == "done" and type(detail) == "table" and detail.said or nil }
 end
 
 local function ask_about_half(self, one, why)

@@ -5,8 +5,7 @@ local clock       = require "native.clock"
 local credentials = require "neap.targets.aws.credentials"
 local effect      = require "neap.engine.effect"
 local fault       = require "native.error"
-local hosts       = require "neap.targets.connection"
-local json        = require "native.json"
+local known       = require "neap.targets.aws.known"
 local model       = require "neap.targets.aws.model"
 local near        = require "neap.near"
 local pages       = require "neap.targets.aws.pages"
@@ -23,84 +22,41 @@ local TOKEN_LIFE = 8 * 3600                  -- the shortest time for which a se
 
 local OPTIONS = { profile = true, region = true, endpoint = true }
 
-local function check_keys(options, known, level)
+local function check_keys(options, names, level)
   for key in pairs(options or {}) do
-    if not known[key] then
-      error(("no option is named %q%s"):format(tostring(key), near.hint(tostring(key), known)), level + 1)
+    if not names[key] then
+      error(("no option is named %q%s"):format(tostring(key), near.hint(tostring(key), names)), level + 1)
     end
   end
   return options or {}
 end
 
-local function section_of(run) return run.environment.aws or {} end
-
 --- What names a client, as plain data: given, else of the environment, else of the profile. A plan takes all that is
 --- changed by way of an account for changed.
 local function target_of(self)
-  local service, options, section = rawget(self, "service"), rawget(self, "options"), section_of(hosts.run())
+  local service, options, section = rawget(self, "service"), rawget(self, "options"), known.section()
   local profile = options.profile or section.profile
   return { service = service, profile = profile, endpoint = options.endpoint,
     region = options.region or section.region or credentials.region(profile),
     account = "AWS " .. (section.account and tostring(section.account) or profile or "default") }
 end
 
---- What a run keeps of AWS.
-local function kept()
-  local connections = hosts.run().connections
-  connections.aws = connections.aws or { close = function() end, clients = {}, met = {}, refused = {} }
-  return connections.aws
-end
-
---- The client of a target, made once in a run.
-local function client_of(target)
-  local known, section = kept().clients, section_of(hosts.run())
-  local key = json.encode(target)
-  known[key] = known[key] or clients.of(target.service, { profile = target.profile, region = target.region,
-    endpoint = target.endpoint, endpoints = section.endpoints, endpoint_url = section.endpoint, ca = section.ca })
-  return known[key]
-end
-
-local function reading(timeout) return { reads = true, repeatable = true, timeout = timeout or READ_TIMEOUT } end
-
---- Whether there is an account to ask for: behind an endpoint that was given for one service there may be none.
-local function has_account(target)
-  local run = hosts.run()
-  if section_of(run).account or not client_of(target):is_given() then return true end
-  return client_of({ service = "sts", profile = target.profile, region = target.region }):is_given()
-end
-
---- Asks once in a run whose account the credentials are of, and holds it against the environment's and the plan's.
-local function meet_account(target)
-  local name = "AWS profile " .. (target.profile or "default")
-  local met = kept().met
-  if met[name] or not has_account(target) then return end
-  local sts = client_of { service = "sts", profile = target.profile, region = target.region }
-  local account = sts:call("GetCallerIdentity", {}, reading()).Account
-  local wanted = section_of(hosts.run()).account
-  if wanted and tostring(wanted) ~= account then
-    fault.raise { kind = "denied", code = "identity",
-      message = ("these credentials are of the AWS account %s, the environment's is %s"):format(account, wanted) }
-  end
-  hosts.met(name, "account " .. account)
-  met[name] = true
-end
-
 -- ---- reads ----
 
 --- A call that reads, of the right account.
 local function asked(target, name, parameters, timeout)
-  meet_account(target)
-  return client_of(target):call(name, parameters, reading(timeout))
+  known.meet(target)
+  return known.client(target):call(name, parameters, known.reading(timeout))
 end
 
 local read_call = effect.read("aws.read", asked)
 
 local read_all = effect.read("aws.list", function(target, name, parameters)
-  return pages.all(client_of(target).service, name, parameters, function(page) return asked(target, name, page) end)
+  return pages.all(known.client(target).service, name, parameters, function(page) return asked(target, name, page) end)
 end)
 
 local read_state = effect.read("aws.wait", function(target, name, parameters, options)
-  return pages.wait(client_of(target).service, name, parameters, function(operation, given)
+  return pages.wait(known.client(target).service, name, parameters, function(operation, given)
     return asked(target, operation, given)
   end, options) or {}
 end)
@@ -109,12 +65,12 @@ end)
 
 --- Calls what changes something, once; a clear no is remembered by the name of the effect, for nothing happened then.
 local function carry_out(target, data, call)
-  local client = client_of(target)
+  local client = known.client(target)
   local parameters, has_token = serialize.with_token(client.service, data.operation, data.parameters, call.witness)
   local ok, result = pcall(client.call, client, data.operation, parameters,
     { reads = false, repeatable = has_token, timeout = call.timeout })
   if ok then return result end
-  if clients.is_refusal(result) then kept().refused[call.witness] = true end
+  if clients.is_refusal(result) then known.refused()[call.witness] = true end
   error(result, 0)
 end
 
@@ -155,9 +111,9 @@ end
 --- What has a token is made once more: it is the same request, and its answer the first one's. Else its signature is
 --- waited out, after which nothing can land, and the question asked.
 local function take(target, id, intent)
-  if kept().refused[id] then return "void" end
+  if known.refused()[id] then return "void" end
   local data = intent.undoes and intent.undo or intent.data
-  local client = client_of(target)
+  local client = known.client(target)
   local parameters, has_token = serialize.with_token(client.service, data.operation, data.parameters, id)
   if has_token and (not intent.time or clock.now() - clock.parse(intent.time) < TOKEN_LIFE) then
     local verdict, result = repeat_it(client, data, parameters)
@@ -172,7 +128,7 @@ effect.action "aws.call" {
   undo = carry_out,
   undo_needs_data = true,
   take = take,
-  prepare = function(target) meet_account(target) end, -- before the intent: who is not let in has changed nothing
+  prepare = function(target) known.meet(target) end, -- before the intent: who is not let in has changed nothing
   show = function(target)
     return ("AWS %s%s"):format(target.service, target.region and " " .. target.region or "")
   end,
@@ -186,7 +142,7 @@ local Client = {}
 local CALL_OPTIONS = { reads = true, undo = true, keep = true, irreversible = true, done = true, timeout = true }
 
 local function check_call(self, name, parameters, level)
-  client_of(target_of(self)):check(name, parameters, level + 1)
+  known.client(target_of(self)):check(name, parameters, level + 1)
 end
 
 local QUESTION = { operation = true, parameters = true, missing = true, path = true, equals = true }
@@ -227,6 +183,7 @@ function Client:call(name, parameters, options)
   parameters, options = parameters or {}, check_keys(options, CALL_OPTIONS, 2)
   check_call(self, name, parameters, 2)
   if options.reads or model.reads(name) then return read_call(target_of(self), name, parameters, options.timeout) end
+  if effect.planning() then known.meet(target_of(self)) end -- whose account it is, the run is held to
   return effect.perform("aws.call", target_of(self),
     { operation = name, parameters = parameters, done = described(self, options.done, "done", 2) },
     { undo = described(self, options.undo, "undo", 2), keep = options.keep, irreversible = options.irreversible,
@@ -249,7 +206,7 @@ end
 --- @return table result
 function Client:wait(name, parameters, options)
   options = check_keys(options, { timeout = true, every = true }, 2)
-  pages.check(client_of(target_of(self)).service, name, 2)
+  pages.check(known.client(target_of(self)).service, name, 2)
   return read_state(target_of(self), name, parameters or {}, options)
 end
 
@@ -264,7 +221,7 @@ function Client:region() return target_of(self).region end
 --- @return string|native.secret.value
 function Client:presigned(name, parameters, seconds)
   check_call(self, name, parameters, 2)
-  return client_of(target_of(self)):presigned(name, parameters, seconds)
+  return known.client(target_of(self)):presigned(name, parameters, seconds)
 end
 
 --- client:DescribeInstances { … } is client:call("DescribeInstances", { … }).

@@ -306,6 +306,25 @@ local function pool_of(value)
   return run.connections[key], run
 end
 
+--- Closes what the run holds open to a database of the same server and does not use now: a server drops none that somebody
+--- is connected to.
+--- @param value string|table
+--- @param inside string  the database
+function databases.let_go(value, inside)
+  local entry = pool_of(value).entry
+  for _, pool in pairs(current_run().connections) do
+    if getmetatable(pool) == Pool and pool.entry.database == inside and pool.entry.host == entry.host then
+      for _, idle in pairs(pool.idle) do
+        for i = #idle, 1, -1 do
+          local connection = table.remove(idle, i)
+          pool.open[connection] = nil
+          connection:close()
+        end
+      end
+    end
+  end
+end
+
 --- Calls fn(connection) with a connection to another database of the same server, which is closed then.
 --- @param value string|table
 --- @param inside string  the other database

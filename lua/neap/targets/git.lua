@@ -138,7 +138,21 @@ function git.reset(repo, to, options)
   return move(target, branch, options, function() return id end, "move")
 end
 
---- Checks out a branch; of a tag or commit HEAD is detached. Changed files are refused; files that git does not know stay.
+--- A branch that only origin has is made here, and follows it, as git's own checkout does.
+local function make_of_origin(target, name, options)
+  if not program.is_ref_name(name) or names.ref_state(target, "refs/heads/" .. name)
+    or names.ref_state(target, "refs/tags/" .. name) then
+    return
+  end
+  local theirs = names.ref_state(target, "refs/remotes/origin/" .. name)
+  if not theirs then return end
+  move(target, "refs/heads/" .. name, options, function(before) return before or theirs end)
+  effect.change("git.upstream", names.with(target, { branch = name }),
+    function() return "origin refs/heads/" .. name end, given(options))
+end
+
+--- Checks out a branch; of a tag or commit HEAD is detached. A branch that only origin has is made here first. Changed files
+--- are refused; files that git does not know stay.
 --- @param repo neap.repository
 --- @param what string
 --- @param options? neap.git_options
@@ -146,6 +160,7 @@ function git.checkout(repo, what, options)
   local target
   target, options = begin(repo, options, OPTIONS.checkout)
   program.rev(what, 2)
+  make_of_origin(target, what, options)
   local branch = program.is_ref_name(what) and names.ref_state(target, "refs/heads/" .. what)
   local id = branch or names.commit_named(target, what, 2)
   local from = effect.planning() and names.find(target, "HEAD", 2)

@@ -1,5 +1,5 @@
---- What psql and the mysql client carry out themselves: variables, conditions, other databases, files that are included.
---- A player walks over a script and those it includes, and tells its caller what to do at the server.
+--- What psql and the mysql client carry out themselves: variables, conditions, other databases, files that are
+--- included. A player walks over a script and those it includes, and tells its caller what to do at the server.
 local fault  = require "native.error"
 local source = require "neap.targets.sql_script_source"
 local split  = require "neap.targets.sql_split"
@@ -236,9 +236,9 @@ local function close_file(self)
   self.files[#self.files] = nil
 end
 
---- What comes next: a statement, with `item`, its `index` among all, and `text` as the server gets it (nil where it stands
---- in a branch that is not taken, or the player is blind); or what a command asks for: `echo`, `connect`, `use`, or `copy`
---- with `data` or `file`, which has an index, too. nil at the end.
+--- What comes next: a statement, with `item`, its `index` among all, and `text` as the server gets it (nil where it
+--- stands in a branch that is not taken, or the player is blind); or what a command asks for: `echo`, `connect`, `use`,
+--- or `copy` with `data` or `file`, which has an index, too. nil at the end.
 --- @return table? step
 function Player:next()
   while self.files[1] and not self.over do

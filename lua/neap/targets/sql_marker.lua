@@ -218,14 +218,22 @@ local SESSION = {
 --- Tells the server's list of sessions whose statement this is.
 local function named(connection, id, text)
   if connection.dialect.name == "mysql" then return ("/* neap %s */ %s"):format(id, text) end
-  act(connection, "select set_config('application_name', ?, false)", { "neap " .. id })
+  act(connection, "set application_name to " .. connection.dialect:literal("neap " .. id))
   return text
 end
 
 local function begin_outside(connection, call)
   connection.timeout = call.timeout
   local session = tostring(ask(connection, SESSION[connection.dialect.name])[1][1])
-  if not insert(connection, call.witness, run_id(), "open", session) then too_late(connection) end
+  if connection.dialect.unique then
+    if not insert(connection, call.witness, run_id(), "open", session) then too_late(connection) end
+    return
+  end
+  act(connection, "begin") -- the lock that stands in for the index lasts as long as a transaction
+  local ok, inserted = pcall(insert, connection, call.witness, run_id(), "open", session)
+  act(connection, ok and inserted and "commit" or "rollback")
+  if not ok then error(inserted, 0) end
+  if not inserted then too_late(connection) end
 end
 
 --- What a server refused stays to be seen: it may have done a part of it.

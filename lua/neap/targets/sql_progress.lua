@@ -46,11 +46,12 @@ end
 
 local function too_late(connection)
   fault.raise { kind = "conflict", code = "closed", host = connection.name,
-    message = ("the script comes too late to %s: what was to become of it was settled meanwhile"):format(connection.name) }
+    message = ("the script comes too late to %s: what was to become of it was settled meanwhile")
+      :format(connection.name) }
 end
 
---- Writes the state down, as a part of the transaction that is open. Raises kind `conflict`, code "closed", where the row is
---- not this call's any more.
+--- Writes the state down, as a part of the transaction that is open. Raises kind `conflict`, code "closed", where the
+--- row is not this call's any more.
 --- @param connection neap.database.connection
 --- @param id string
 --- @param state table
@@ -62,11 +63,12 @@ end
 --- A statement that cannot share a transaction has ended; also after the row was closed, for whoever asks then.
 function progress.ended(connection, id, state)
   act(connection, "update neap.effects set result = ? where id = ?", { encoded(state), id })
-  if ask(connection, "select state from neap.effects where id = ?", { id })[1][1] ~= "open" then too_late(connection) end
+  local row = ask(connection, "select state from neap.effects where id = ?", { id })[1]
+  if row[1] ~= "open" then too_late(connection) end
 end
 
---- The rows of earlier parts that somebody had to decide about, or of an undo that is begun again: the furthest of them,
---- which counts for the part that begins now.
+--- The rows of earlier parts that somebody had to decide about, or of an undo that is begun again: the furthest of
+--- them, which counts for the part that begins now.
 local function inherited(connection, script, states)
   local furthest
   local rows = ask(connection, ("select id, result from neap.effects where run = ? and state in (%s) and result like ?")
@@ -132,7 +134,7 @@ end
 --- @param id string
 --- @param intent table
 --- @return "done"|"void"|"running"|"unknown"|"partial" verdict
---- @return any detail  done: { upto }
+--- @return any detail  done: { upto, line, gets, said }
 function progress.take(target, id, intent)
   local given = intent.undoes and intent.undo or intent.data
   if given.transaction then return marker.take(target, id, intent) end
@@ -148,10 +150,12 @@ function progress.take(target, id, intent)
   end
   if intent.undoes then
     if state.index >= given.statements then return "done" end
-    return state.index > 0 and "partial" or "void", ("%d of %d statements are done"):format(state.index, given.statements)
+    local how_far = ("%d of %d statements are done"):format(state.index, given.statements)
+    return state.index > 0 and "partial" or "void", how_far
   end
   if state.index < (given.from or 1) then return "void" end
-  return "done", { upto = state.index, line = state.line }
+  return "done", { upto = state.index, line = state.line, gets = state.gets,
+    said = ("%d of %d statements are done, up to line %d"):format(state.index, given.statements, state.line) }
 end
 
 return progress

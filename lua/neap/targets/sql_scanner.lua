@@ -1,6 +1,6 @@
 --- What the splitters of both dialects stand on: a script read in pieces, the nearest of a dialect's marks, its lines.
---- An item is scanned from its beginning in what is there of the text; where that ends too early more is read, at least as
---- much again, and the item is scanned anew: so no rule has to think of a text that stops in the middle of it.
+--- An item is scanned from its beginning in what is there of the text; where that ends too early more is read, at least
+--- as much again, and the item is scanned anew: so no rule has to think of a text that stops in the middle of it.
 local fault = require "native.error"
 
 local find, sub = string.find, string.sub
@@ -12,10 +12,11 @@ local NOWHERE = math.maxinteger
 
 --- @param read fun(): string?  the next piece of the script; nil at its end
 --- @param name string          what messages call it
---- @param marks string[]       plain texts at which the dialect has something to decide: first what ends a statement, then "'"
+--- @param marks string[]       plain texts at which the dialect has something to decide: first what ends a statement,
+---   then "'"
 function scanner.new(read, name, marks)
-  local self = setmetatable({ read = read, name = name, marks = marks, places = {}, text = "", from = 0, at = 1, line = 1,
-    counted = 1, final = false }, scanner)
+  local self = setmetatable({ read = read, name = name, marks = marks, places = {}, text = "", from = 0, at = 1,
+    line = 1, counted = 1, final = false }, scanner)
   self:forget()
   repeat self:more() until #self.text >= 3 or self.final
   if sub(self.text, 1, 3) == "\xEF\xBB\xBF" then self.at, self.counted = 4, 4 end
@@ -82,8 +83,8 @@ function scanner:nearest_of(first, last, at)
   return nearest
 end
 
---- The end of a statement from `at` on that has nothing but plain quotes in it, as most have, without a step for each; nil
---- where it has another mark up to `last`, or a backslash in a quote, or the text ends before.
+--- The end of a statement from `at` on that has nothing but plain quotes in it, as most have, without a step for each;
+--- nil where it has another mark up to `last`, or a backslash in a quote, or the text ends before.
 function scanner:plain_end(at, last, backslash)
   self:nearest(at)
   local text, places = self.text, self.places
@@ -126,8 +127,8 @@ function scanner:trimmed(from, last)
   return last
 end
 
---- The next item by scan(self, at), which says what it is (nil: nothing to hand on) and where the scan goes on, or nothing
---- where the text ends before it can be known; nil at the script's end.
+--- The next item by scan(self, at), which says what it is (nil: nothing to hand on) and where the scan goes on, or
+--- nothing where the text ends before it can be known; nil at the script's end.
 function scanner:item(scan)
   while true do
     local item, next_at = scan(self, self.at)

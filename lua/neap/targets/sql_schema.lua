@@ -153,7 +153,10 @@ effect.resource "sql.database" {
   prepare = marker.prepare, take = marker.take_state, release = marker.release, show = show, text = text,
   get = get_database,
   put = function(target, state, call)
-    if not state then refuse_full(target) end
+    if not state then
+      refuse_full(target)
+      databases.let_go(target.database, target.name)
+    end
     local statement = database_statement(databases.dialect(target.database), target, call.before, state)
     marker.outside(target.database, call, statement, function() return {} end, function() return {} end)
   end,

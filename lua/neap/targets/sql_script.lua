@@ -1,8 +1,8 @@
---- Scripts, as `psql -f` and `mysql <` take them, carried out statement by statement: each commits for itself, or all in one
---- transaction.
+--- Scripts, as `psql -f` and `mysql <` take them, carried out statement by statement: each commits for itself, or all
+--- in one transaction.
 ---
---- A script whose statements commit for themselves is carried out in parts, each an effect that ends where the script does,
---- where a statement was refused, or where neap was interrupted; the next part goes on behind it.
+--- A script whose statements commit for themselves is carried out in parts, each an effect that ends where the script
+--- does, where a statement was refused, or where neap was interrupted; the next part goes on behind it.
 local client    = require "neap.targets.sql_client"
 local crypto    = require "native.crypto"
 local databases = require "neap.targets.database"
@@ -48,7 +48,8 @@ local function check_statement(sql, step, whole)
   end
   for _, pattern in ipairs(sql.name ~= "mysql" and AS_ANOTHER or {}) do
     if lower:find(pattern) then
-      refuse(step, "a script does not become another user, who could not write down how far it is: let that user connect")
+      refuse(step,
+        "a script does not become another user, who could not write down how far it is: connect as that user")
     end
   end
   if not whole then return end
@@ -107,7 +108,8 @@ local function check_unchanged(script, outline)
     local path = script.host and name:sub(#script.host + 2) or name
     local one = { at = script.at, host = script.host, path = path, root = script.root, name = name }
     if source.sha256(one) ~= digest then
-      fault.raise { kind = "conflict", host = script.host, message = ("%s was changed since it was looked at"):format(name),
+      fault.raise { kind = "conflict", host = script.host,
+        message = ("%s was changed since it was looked at"):format(name),
         hint = "put back what it was, or roll back" }
     end
   end
@@ -186,13 +188,15 @@ local OPTIONS = { transaction = true, variables = true, timeout = true, undo = t
 
 local function values_of(sql, variables, level)
   local values = {}
-  if variables ~= nil and sql.name == "mysql" then error("variables are psql's; the mysql client has none", level + 1) end
+  if variables ~= nil and sql.name == "mysql" then
+    error("variables are psql's; the mysql client has none", level + 1)
+  end
   for name, value in pairs(variables or {}) do
     if type(name) ~= "string" or not name:find "^[%w_\128-\255]+$" then
       error(("%q is no variable's name"):format(tostring(name)), level + 1)
     end
     if secret.is(value) or (type(value) == "string" and secret.holds(value)) then
-      error(("variable %s: a script holds no secret, for its statements are in the server's logs"):format(name), level + 1)
+      error(("variable %s: a script holds no secret, for statements are in the server's logs"):format(name), level + 1)
     end
     if type(value) ~= "string" and type(value) ~= "number" then
       error(("variable %s is a text or a number"):format(name), level + 1)
@@ -250,7 +254,6 @@ local function perform(target, data, given, options)
       if result.upto >= given.outline.statements then return end
       given.gets = result.gets
       following.from, following.line, following.applied = result.upto + 1, result.line, nil
-      scripts.told(target, result, given)
     else
       following.applied = (data.applied or 0) + 1 -- a person has said that what was begun is done
     end
@@ -259,22 +262,13 @@ local function perform(target, data, given, options)
   end
 end
 
---- Says where a script goes on.
-function scripts.told(target, result, given)
-  local run = task.context().run
-  if not run.emit then return end
-  run:emit { type = "progress", path = task.context().path, show = target.database,
-    text = ("%s: %d of %d statements are done: goes on with statement %d"):format(target.script, result.upto,
-      given.outline.statements, result.upto + 1) }
-end
-
 --- Carries out a script as `psql -f` or `mysql <` would, statement by statement, stopping at the first that the server
 --- refuses; attempted again it goes on with that one. Raises kind `protocol`, with file and line, before anything is
---- carried out, for what would be done elsewhere than at the server; `remote` with the SQLSTATE as code for the statement
---- that is refused.
+--- carried out, for what would be done elsewhere than at the server; `remote` with the SQLSTATE as code for the
+--- statement that is refused.
 --- @param db neap.database|string
---- @param file string|table  a file of the repository, beside the procedure or as "procedures/…"; an absolute path on the
----   jump server; { host, path }
+--- @param file string|table  a file of the repository, beside the procedure or as "procedures/…"; an absolute path on
+---   the jump server; { host, path }
 --- @param options? neap.sql.script_options
 --- @return { statements: integer }
 function scripts.script(db, file, options)
@@ -286,9 +280,10 @@ function scripts.script(db, file, options)
   if not effect.planning() then check_unchanged(script, outline) end
   local target = { database = name, script = script.name }
   local files = names_of(outline.files)
+  local path = task.context().path or ""
   local data = { statements = outline.statements, files = files, first = outline.first, databases = outline.databases,
     transaction = options.transaction or nil, variables = next(values) and values or nil,
-    script = crypto.sha256(table.concat({ task.context().path or "", script.name, table.unpack(files) }, "\0")):sub(1, 24) }
+    script = crypto.sha256(table.concat({ path, script.name, table.unpack(files) }, "\0")):sub(1, 24) }
   local given = { outline = outline, script = script, values = values, timeout = options.timeout or TIMEOUT }
   local undoing = undo_of(sql, options.undo, 2)
   if undoing then undoing.timeout = given.timeout end

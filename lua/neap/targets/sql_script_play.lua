@@ -1,6 +1,5 @@
 --- Carries a script out on a server, statement by statement, from where it has come to.
 local databases = require "neap.targets.database"
-local dialect   = require "neap.targets.sql_dialect"
 local fault     = require "native.error"
 local json      = require "native.json"
 local marker    = require "neap.targets.sql_marker"
@@ -119,7 +118,8 @@ function Performance:mark() progress.move(self.connection, self.call.witness, se
 
 local CUT = { lost = true, timeout = true, cancelled = true }
 
---- Ends the transaction of a statement that was refused. Where that cannot be heard, only the row says what became of it.
+--- Ends the transaction of a statement that was refused. Where that cannot be heard, only the row says what became of
+--- it.
 local function roll_back(self, failure)
   if fault.is(failure) and CUT[failure.kind] then error(failure, 0) end
   task.shield(self.connection.execute, self.connection, "rollback")

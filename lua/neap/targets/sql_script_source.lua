@@ -1,5 +1,5 @@
---- Where a script lies: in the procedure's repository (the run's snapshot of it), on the jump server, or on a host. What it
---- includes lies beside it or deeper.
+--- Where a script lies: in the procedure's repository (the run's snapshot of it), on the jump server, or on a host.
+--- What it includes lies beside it or deeper.
 local crypto = require "native.crypto"
 local fault  = require "native.error"
 local fs     = require "native.fs"
@@ -43,8 +43,8 @@ local function in_repository(file)
   return { at = "repository", path = path, root = "procedures", name = path }
 end
 
---- What a script is given as: a file of the repository, beside the procedure or as "procedures/…"; an absolute path on the
---- jump server; or { host, path }. Raises a mistake for anything else.
+--- What a script is given as: a file of the repository, beside the procedure or as "procedures/…"; an absolute path on
+--- the jump server; or { host, path }. Raises a mistake for anything else.
 --- @param file string|table
 --- @param level integer  as error counts
 --- @return neap.sql_source
@@ -62,8 +62,8 @@ function source.of(file, level)
   path = normal(path) or error(("%q is no path"):format(path), level + 1)
   local name = host and hosts.name(host)
   local is_local = not name or name == "local"
-  return { at = is_local and "local" or "host", host = not is_local and name or nil, path = path, root = folder_of(path),
-    name = (is_local and "" or name .. ":") .. path }
+  return { at = is_local and "local" or "host", host = not is_local and name or nil, path = path,
+    root = folder_of(path), name = (is_local and "" or name .. ":") .. path }
 end
 
 --- The script that another one includes. Raises kind `denied` where it lies outside the folder of the first.

@@ -1,5 +1,5 @@
---- Scripts as `psql -f` and `mysql <` read them, cut into statements and commands of the client: in pieces of the file, in
---- memory that does not grow with it.
+--- Scripts as `psql -f` and `mysql <` read them, cut into statements and commands of the client: in pieces of the file,
+--- in memory that does not grow with it.
 local fault    = require "native.error"
 local mysql    = require "neap.targets.sql_split_mysql"
 local postgres = require "neap.targets.sql_split_postgres"
@@ -14,11 +14,11 @@ local DIALECTS = { postgres = postgres, mysql = mysql }
 --- @field finish integer   bytes of the script before what follows it
 --- @field text? string     a statement, without its delimiter and without comments before it
 --- @field index? integer   which statement it is
---- @field variables? { form: ""|"'"|'"'|"?", name: string, from: integer, to: integer }[]  where psql's stand in the text
+--- @field variables? { form: ""|"'"|'"'|"?", name: string, from: integer, to: integer }[]  where psql's stand
 --- @field gset? string     its row becomes variables whose names begin so
 --- @field data? boolean    the lines behind it are the data of a COPY … FROM stdin
---- @field command? string  instead of a statement: "connect", "copy", "echo", "elif", "else", "encoding", "endif", "i", "if",
----   "ignored", "ir", "quit", "restrict", "set", "unrestrict", "unset"; of mysql "quit", "source", "use", "ignored"
+--- @field command? string  instead of a statement: "connect", "copy", "echo", "elif", "else", "encoding", "endif", "i",
+---   "if", "ignored", "ir", "quit", "restrict", "set", "unrestrict", "unset"; of mysql "quit", "source", "use", "ignored"
 --- @field name? string     the command as it is written
 --- @field arguments? string  as they stand there, for split.arguments
 --- @field copy? { sql: string, file: string? }  of \copy
@@ -27,8 +27,9 @@ local DIALECTS = { postgres = postgres, mysql = mysql }
 local Items = {}
 Items.__index = Items
 
---- A script to be taken item by item. Both it and `next` raise kind `protocol`, with the line, for what would be carried out
---- elsewhere or not at all: commands that run programs or write files, those that are not known, open quotes.
+--- A script to be taken item by item. Both it and `next` raise kind `protocol`, with the line, for what would be
+--- carried out elsewhere or not at all: commands that run programs or write files, those that are not known, open
+--- quotes.
 --- @param read fun(): string?  its next piece; nil at its end
 --- @param dialect "postgres"|"mysql"
 --- @param name string          what messages call it
@@ -112,8 +113,8 @@ function substitute(item, values, depth)
   return table.concat(parts)
 end
 
---- A statement's text with the values of psql's variables. One that has no value stays as it is written, as in psql. Raises
---- kind `protocol` for a value that would move the statement's end.
+--- A statement's text with the values of psql's variables. One that has no value stays as it is written, as in psql.
+--- Raises kind `protocol` for a value that would move the statement's end.
 --- @param item neap.sql_item
 --- @param values table<string, string>
 --- @return string

@@ -12,8 +12,8 @@ local DELIMITER, BACKSLASH = 1, #MARKS
 -- ---- what the client itself carries out ----
 
 --- By its name, at the beginning of a line or of a statement. false: it only shapes output, of which there is none.
-local COMMANDS = { source = "source", use = "use", exit = "quit", quit = "quit", delimiter = "delimiter", warnings = false,
-  nowarning = false }
+local COMMANDS = { source = "source", use = "use", exit = "quit", quit = "quit", delimiter = "delimiter",
+  warnings = false, nowarning = false }
 local LETTERS = { ["."] = "source", u = "use", q = "quit", d = "delimiter", W = false, w = false,
   ["-"] = false } -- dumps have \- for a client that would carry out commands
 
@@ -171,7 +171,8 @@ local function scan_statement(self, from)
   while true do
     local number, place = self:nearest(at)
     if number == DELIMITER then return statement(self, from, place - 1), place + #marks[DELIMITER] end
-    local mark, next_at = marks[number], nil
+    local mark = marks[number]
+    local next_at
     if mark == "\\" then
       local what = at_backslash(self, from, place)
       if what == "end" then return statement(self, from, place - 1), place + 2 end

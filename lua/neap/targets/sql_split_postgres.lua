@@ -27,12 +27,13 @@ local COMMANDS = {
 local REASONS = {
   ["!"] = "it runs a command of the shell", o = "it writes a file", out = "it writes a file", w = "it writes a file",
   write = "it writes a file", e = "it opens an editor", edit = "it opens an editor", s = "it writes a file",
-  [";"] = "it joins statements into one", prompt = "nobody is there to be asked", password = "nobody is there to be asked",
+  [";"] = "it joins statements into one", prompt = "nobody is there to be asked",
+  password = "nobody is there to be asked",
   watch = "it does not end", gexec = "it runs what a query returns", lo_import = "large objects are not for scripts",
 }
 
 local function refuse_command(self, at, name)
-  self:refuse_at(at, "\\%s is not carried out%s", name, REASONS[name] and ": " .. REASONS[name] or ": neap does not know it")
+  self:refuse_at(at, "\\%s is not carried out: %s", name, REASONS[name] or "neap does not know it")
 end
 
 --- Where the arguments of a command end: a backslash outside quotes begins the next command.
@@ -60,7 +61,8 @@ local function copy_parts(arguments, refuse)
   local word, behind
   while at <= last do
     local quote = match(arguments, "^%s*(['\"])", at)
-    behind = match(arguments, "^%s*%b()()", at) or quote and match(arguments, "^%s*" .. quote .. ".-" .. quote .. "()", at)
+    behind = match(arguments, "^%s*%b()()", at)
+      or quote and match(arguments, "^%s*" .. quote .. ".-" .. quote .. "()", at)
     if not behind then
       word, behind = match(arguments, "^%s*([^%s'\"()]+)()", at)
       word = word and word:lower()
@@ -83,7 +85,8 @@ local function copy(arguments, refuse)
   local lower = file:lower()
   if lower == "program" then refuse "\\copy … from program is not carried out: it runs a command of the shell" end
   if lower == "pstdin" then refuse "\\copy … from pstdin is not carried out: a script has no input" end
-  return { sql = ("COPY %s FROM STDIN%s"):format(match(into, "^%s*(.-)%s*$"), rest), file = lower ~= "stdin" and file or nil }
+  return { sql = ("COPY %s FROM STDIN%s"):format(match(into, "^%s*(.-)%s*$"), rest),
+    file = lower ~= "stdin" and file or nil }
 end
 
 local function command(self, at)
@@ -113,7 +116,8 @@ local function is_escape_string(text, at, from)
   return find(before, "^[eE]$") or find(before, "[^%w_$\128-\255][eE]$")
 end
 
---- A text goes on behind whitespace with a line end in it: the place of that quote, false, or nil where the text ends before.
+--- A text goes on behind whitespace with a line end in it: the place of that quote, false, or nil where the text ends
+--- before.
 local function continuation(text, from)
   local at = from
   while true do
@@ -189,8 +193,8 @@ end
 local DEFINITIONS = { "create function ", "create procedure ", "create or replace function ",
   "create or replace procedure " }
 
---- Whether the statement begins as the definition of a function, as far as its words have come: found.defines; found.head is
---- nil once that is decided.
+--- Whether the statement begins as the definition of a function, as far as its words have come: found.defines;
+--- found.head is nil once that is decided.
 local function read_head(found, word)
   local head = found.head .. word .. " "
   found.head = nil
@@ -214,8 +218,8 @@ local function count_words(found, code, cut)
   end
 end
 
---- What the first words of a statement say about it that psql, too, has to know. Its quotes, comments and parentheses are
---- left out.
+--- What the first words of a statement say about it that psql, too, has to know. Its quotes, comments and parentheses
+--- are left out.
 local function outline(text)
   text = text:lower():gsub("%-%-[^\n]*", " "):gsub("/%*.-%*/", " "):gsub("'[^']*'", "''"):gsub('"[^"]*"', '""')
   return (text:gsub("%b()", "()"))
@@ -263,7 +267,9 @@ local function sent_by_command(self, found, at)
   end
   local last = arguments_end(self, behind, stop)
   local argument = match(sub(self.text, behind, last - 1), "^%s*(.-)%s*$")
-  if name == "g" and argument ~= "" then self:refuse_at(at, "\\g %s is not carried out: a script has no output", argument) end
+  if name == "g" and argument ~= "" then
+    self:refuse_at(at, "\\g %s is not carried out: a script has no output", argument)
+  end
   local next_at = sub(self.text, last, last + 1) == "\\\\" and last + 2 or last
   return statement(self, found, at - 1, name == "gset" and { gset = argument } or nil), next_at
 end
@@ -307,7 +313,9 @@ local function scan_statement(self, from)
   local found = { from = from, depth = 0, blocks = 0, head = "" }
   while true do
     local number, place = self:nearest(at)
-    if found.head or found.defines then count_words(found, sub(text, at, number and place - 1 or -1), number == DOLLAR) end
+    if found.head or found.defines then
+      count_words(found, sub(text, at, number and place - 1 or -1), number == DOLLAR)
+    end
     if number == BACKSLASH then return sent_by_command(self, found, place) end
     local mark = MARKS[number]
     local next_at = mark and past[mark](self, text, place, found, at)

@@ -9,6 +9,7 @@ local effect    = require "neap.engine.effect"
 local fault     = require "native.error"
 local json      = require "native.json"
 local marker    = require "neap.targets.sql_marker"
+local redshift  = require "neap.targets.sql_redshift"
 local schema    = require "neap.targets.sql_schema"
 local secret    = require "native.secret"
 local task      = require "native.task"
@@ -334,7 +335,7 @@ end
 local function change_role(db, role, options, login, level)
   local change
   local sql = databases.dialect(db)
-  if sql.name == "redshift" then return require("neap.targets.sql_redshift").user(db, role, options, level + 1) end
+  if sql.name == "redshift" then return redshift.user(db, role, options, level + 1) end
   options, change = schema.options(options, OPTIONS[sql.name], level + 1)
   if options.password ~= nil and not secret.is(options.password) then
     error("a password is a secret of the environment: env.secrets.NAME", level + 1)

@@ -17,12 +17,18 @@ ssl_cert_file = '/etc/postgresql/server.crt'
 ssl_key_file = '/etc/postgresql/server.key'
 CONF
 chown postgres:postgres "$etc"/conf.d/*.conf
-echo 'hostssl all all 10.77.0.0/24 scram-sha-256' >>"$etc/pg_hba.conf"
+# md5 takes both kinds of passwords: Redshift knows that one alone
+echo 'hostssl all all 10.77.0.0/24 md5' >>"$etc/pg_hba.conf"
 echo postgresql >/etc/lab-services
 pg_ctlcluster "$version" main start
 runuser -u postgres -- psql -q -p 5439 -v ON_ERROR_STOP=1 <<SQL
 create role root superuser login password 'Root-of-the-lab';
 create database dev owner root;
+create database reporting_pa owner root;
+\\c reporting_pa
+create table exam_alt_score (id bigint primary key, exam_id bigint not null, subject_score_id smallint not null, scale_score float, performance_level smallint);
+insert into exam_alt_score values (1, 1, 19, 2401, 1), (2, 2, 20, 2402, 1), (3, 3, 19, 2403, 2);
+alter table exam_alt_score owner to root;
 SQL
 pg_ctlcluster "$version" main stop
 rm -f "/var/log/postgresql/postgresql-$version-main.log"

@@ -5,6 +5,7 @@ oracle.py requests SEED COUNT NAME…     requests of its serializers for genera
                                         and COUNT more are drawn from all services
 oracle.py replies SEED COUNT NAME…      replies made up from the shapes, and what its parsers read in them
 oracle.py errors SEED COUNT             refusals
+oracle.py endpoints SEED COUNT           hosts, and what requests are signed for
 oracle.py signatures                    requests, and how its signers sign them
 """
 import base64
@@ -20,6 +21,7 @@ import botocore.credentials
 import botocore.loaders
 import botocore.model
 import botocore.parsers
+import botocore.regions
 import botocore.serialize
 from urllib.parse import urlsplit
 
@@ -450,11 +452,33 @@ def presigned(path, query, token, seconds):
             "presigned": sorted(urlsplit(request.prepare().url).query.split("&"))}
 
 
+# ---- endpoints ----
+
+REGIONS = ["us-east-1", "us-west-2", "eu-central-1", "ap-southeast-2", "us-gov-west-1", "cn-north-1", "eu-north-9"]
+
+
+def endpoints(seed, count):
+    rng = random.Random(seed)
+    resolver = botocore.regions.EndpointResolver(LOADER.load_data("endpoints"))
+    services = ["s3", "iam", "sts", "route53", "cloudfront", "ec2", "dynamodb", "redshift"]
+    services += rng.sample(LOADER.list_available_services("service-2"), count)
+    for service in services:
+        metadata = service_of(service).metadata
+        for region in REGIONS:
+            found = resolver.construct_endpoint(metadata["endpointPrefix"], region)
+            if not found:
+                continue
+            scope = found.get("credentialScope", {})
+            put({"service": service, "region": region, "host": found["hostname"],
+                 "signs": scope.get("service", metadata.get("signingName", metadata["endpointPrefix"])),
+                 "signed_region": scope.get("region", region)})
+
+
 if __name__ == "__main__":
     what, rest = sys.argv[1], sys.argv[2:]
     if what == "signatures":
         signatures()
-    elif what == "errors":
-        errors(int(rest[0]), int(rest[1]))
+    elif what in ("errors", "endpoints"):
+        {"errors": errors, "endpoints": endpoints}[what](int(rest[0]), int(rest[1]))
     else:
         {"requests": requests, "replies": replies}[what](int(rest[0]), int(rest[1]), rest[2:])

@@ -179,7 +179,7 @@ function on.progress(self, record)
 end
 
 function on.settled(self, record)
-  local verdict = VERDICTS[record.verdict] or record.verdict
+  local verdict = record.said or VERDICTS[record.verdict] or record.verdict
   return { sign = "note", number = self:step_of(record.path), text = ("%s: %s"):format(record.show, verdict) }
 end
 

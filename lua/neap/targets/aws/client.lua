@@ -52,7 +52,8 @@ client.signature_life = { s3 = 900, other = 300 }
 
 --- @param service string
 --- @param settings { profile?: string, region?: string, endpoint?: string, endpoints?: table<string, string>,
----   endpoint_url?: string, ca?: string, credentials?: aws.credentials }
+---   endpoint_url?: string, ca?: string, credentials?: aws.credentials, plain?: boolean }  plain: what is sensitive in
+---   results comes as text
 --- @return aws.client
 function client.of(service, settings)
   return setmetatable({ service = model.of(service), settings = settings, skew = 0 }, Client)
@@ -126,7 +127,7 @@ local function exchange(self, name, parameters, reads, timeout)
     { headers = request.headers, body = request.body, ok = "any", max_bytes = LARGE,
       ca = authorities(self.settings) }, timeout)
   if reply.status >= 300 or special.is_error(self.service, name, reply) then refuse(self, name, reply, reads) end
-  local result = parse.result(self.service, name, reply, hosts.run().keys)
+  local result = parse.result(self.service, name, reply, not self.settings.plain and hosts.run().keys or nil)
   return special.after(self.service, name, result, parameters, reply)
 end
 

@@ -1,0 +1,65 @@
+--- The section `aws` of an environment: whose account, where, as whom.
+local near = require "neap.near"
+
+local section = {}
+
+local KEYS = { "profile", "region", "account", "endpoint", "endpoints", "ca" }
+
+local function is_open(value) return type(value) == "string" and value:find "%$%(" ~= nil end
+
+local function wrong_url(value)
+  if type(value) ~= "string" then return "is a URL" end
+  if not value:find "^https?://[^/@%s]+[^%s]*$" then return ("is no URL, as in https://host: %s"):format(value) end
+end
+
+local CHECKS = {
+  account = function(value)
+    if not tostring(value):find "^%d%d%d%d%d%d%d%d%d%d%d%d$" then return "is a number of twelve digits" end
+  end,
+  region = function(value)
+    if not tostring(value):find "^%l[%l%d-]+%d$" then return "is a region, as in us-west-2" end
+  end,
+  endpoint = wrong_url,
+  endpoints = function(value)
+    if type(value) ~= "table" or value[1] ~= nil then
+      return "is a map of services to URLs, as in { s3: https://host }"
+    end
+    for service, url in pairs(value) do
+      local problem = not is_open(url) and wrong_url(url)
+      if problem then return ("of %s %s"):format(service, problem) end
+    end
+  end,
+}
+
+local function sorted(map)
+  local keys = {}
+  for key in pairs(map) do keys[#keys + 1] = key end
+  table.sort(keys, function(a, b) return tostring(a) < tostring(b) end)
+  return keys
+end
+
+local function is_known(key)
+  for _, name in ipairs(KEYS) do
+    if name == key then return true end
+  end
+  return false
+end
+
+--- What is wrong with it; nil where nothing is.
+--- @param aws table  the section; values with $(…) in them are not known yet
+--- @return string? message
+--- @return string? key  whose line it is
+function section.mistake(aws)
+  for _, key in ipairs(sorted(aws)) do
+    if not is_known(key) then
+      return ("aws has no key '%s'.%s Keys are %s"):format(key, near.question(tostring(key), KEYS),
+        table.concat(KEYS, ", ")), key
+    end
+    local value = aws[key]
+    local problem = not is_open(value) and (CHECKS[key] and CHECKS[key](value)
+      or not CHECKS[key] and type(value) ~= "string" and "is a text")
+    if problem then return ("aws.%s %s"):format(key, problem), key end
+  end
+end
+
+return section

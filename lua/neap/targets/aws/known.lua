@@ -1,0 +1,67 @@
+--- What a run knows of AWS: its clients, each made once; whose account it is; what was refused.
+local clients = require "neap.targets.aws.client"
+local fault   = require "native.error"
+local hosts   = require "neap.targets.connection"
+local json    = require "native.json"
+
+local known = {}
+
+local READ_TIMEOUT = 60 -- seconds
+
+--- The environment's section.
+--- @return table
+function known.section() return hosts.run().environment.aws or {} end
+
+local function kept()
+  local connections = hosts.run().connections
+  connections.aws = connections.aws or { close = function() end, clients = {}, met = {}, refused = {} }
+  return connections.aws
+end
+
+--- Effects that a service has clearly refused, by their witness: nothing happened, and nothing will.
+--- @return table<string, boolean>
+function known.refused() return kept().refused end
+
+--- The client of a target.
+--- @param target { service: string, profile?: string, region?: string, endpoint?: string, plain?: boolean }
+--- @return aws.client
+function known.client(target)
+  local made, section = kept().clients, known.section()
+  local key = json.encode(target)
+  made[key] = made[key] or clients.of(target.service, { profile = target.profile, region = target.region,
+    endpoint = target.endpoint, endpoints = section.endpoints, endpoint_url = section.endpoint, ca = section.ca,
+    plain = target.plain })
+  return made[key]
+end
+
+--- How a client calls what reads.
+--- @param timeout? number
+--- @return aws.call_options
+function known.reading(timeout) return { reads = true, repeatable = true, timeout = timeout or READ_TIMEOUT } end
+
+local function sts_of(target)
+  return known.client { service = "sts", profile = target.profile, region = target.region }
+end
+
+--- Whether there is an account to ask for: behind an endpoint that was given for one service there may be none.
+local function has_account(target)
+  return known.section().account ~= nil or not known.client(target):is_given() or sts_of(target):is_given()
+end
+
+--- Asks once in a run whose account the credentials are of, and holds it against the environment's and the plan's. Raises
+--- kind `denied` with the code "identity" where it is another.
+--- @param target table  of known.client
+function known.meet(target)
+  local name, met = "AWS profile " .. (target.profile or "default"), kept().met
+  if met[name] or not has_account(target) then return end
+  local account = sts_of(target):call("GetCallerIdentity", {}, known.reading()).Account
+  local wanted = known.section().account
+  if wanted and tostring(wanted) ~= account then
+    fault.raise { kind = "denied", code = "identity",
+      message = ("these credentials are of the AWS account %s, the environment's is %s"):format(account, wanted) }
+  end
+  hosts.met(name, "account " .. account)
+  met[name] = true
+end
+
+return known
