@@ -4,8 +4,10 @@ local stage = require "tests.targets.aws.stage"
 local PICTURE = [==[
 s, e, b, g = client('sns'), client('events'), client('elb'), client('elbv2')
 def one(t):
-    return sorted([x['Protocol'], x['Endpoint'], [s.get_subscription_attributes(SubscriptionArn=x['SubscriptionArn'])['Attributes'].get(k)
-        for k in ('FilterPolicy', 'RawMessageDelivery')]] for x in s.list_subscriptions_by_topic(TopicArn=t)['Subscriptions'])
+    return sorted([x['Protocol'], x['Endpoint'],
+      [s.get_subscription_attributes(SubscriptionArn=x['SubscriptionArn'])['Attributes'].get(k)
+        for k in ('FilterPolicy',
+          'RawMessageDelivery')]] for x in s.list_subscriptions_by_topic(TopicArn=t)['Subscriptions'])
 show([one(t['TopicArn']) for t in s.list_topics()['Topics']] + [e.describe_rule(Name='nightly')['State'],
   sorted(i['InstanceId'] for i in b.describe_load_balancers()['LoadBalancerDescriptions'][0]['Instances'])] +
   [[t['Target'] for t in g.describe_target_health(TargetGroupArn=x['TargetGroupArn'])['TargetHealthDescriptions']]
@@ -29,7 +31,8 @@ nets = [n['SubnetId'] for n in ec2.describe_subnets()['Subnets']][:2]
 g = client('elbv2')
 lb = g.create_load_balancer(Name='app', Subnets=nets)['LoadBalancers'][0]['LoadBalancerArn']
 group = g.create_target_group(Name='web', Protocol='HTTP', Port=80, VpcId=v)['TargetGroups'][0]['TargetGroupArn']
-g.create_listener(LoadBalancerArn=lb, Protocol='HTTP', Port=80, DefaultActions=[{'Type': 'forward', 'TargetGroupArn': group}])
+g.create_listener(LoadBalancerArn=lb, Protocol='HTTP', Port=80, DefaultActions=[{'Type': 'forward',
+  'TargetGroupArn': group}])
 g.register_targets(TargetGroupArn=group, Targets=[{'Id': ids[0], 'Port': 80}])
 show({'topic': topic, 'ids': ids, 'group': group})
 ]==]
@@ -64,17 +67,25 @@ describe("what stands round AWS's servers", function()
   it("load balancers: one goes, another comes", function()
     world:there_and_back(PICTURE, { ('elb.register("classic", %q) elb.deregister("classic", %q)'):format(made.ids[2],
       made.ids[1]) }, function(now) equal(now[3], { made.ids[2] }) end)
-    world:there_and_back(PICTURE, { ('elb.register(%q, %q, { port = 80 }) elb.deregister(%q, %q, { port = 80 })'):format(
+    world:there_and_back(PICTURE,
+      { ('elb.register(%q, %q, { port = 80 }) elb.deregister(%q, %q, { port = 80 })'):format(
       made.group, made.ids[2], made.group, made.ids[1]) }, function(now) equal(now[4][1].Id, made.ids[2]) end)
   end)
 
   it("is as it should be after a crash at some commits", function()
     world:each_crash(function()
-      prepare()
+      stage.moto(world.folder):boto [==[
+topic = client('sns').create_topic(Name='alarms')['TopicArn']
+client('sns').subscribe(TopicArn=topic, Protocol='email', Endpoint='ann@example.com')
+client('events').put_rule(Name='nightly', ScheduleExpression='rate(1 day)')
+]==]
     end, [==[
 s = client('sns')
-show([sorted([x['Protocol'], x['Endpoint']] for x in s.list_subscriptions_by_topic(TopicArn=t['TopicArn'])['Subscriptions'])
+show([sorted([x['Protocol'],
+  x['Endpoint']] for x in s.list_subscriptions_by_topic(TopicArn=t['TopicArn'])['Subscriptions'])
     for t in s.list_topics()['Topics']] + [client('events').describe_rule(Name='nightly')['State']])
 ]==], { ('sns.unsubscribe(%q, "email", "ann@example.com")'):format(made.topic), 'events.disable "nightly"' })
   end)
+
+  it("ends its servers", stage.finish)
 end)

@@ -10,13 +10,16 @@ show([one(s) for s in c.describe_stacks()['Stacks']] + [len(client('sns').list_t
     len(client('sqs').list_queues().get('QueueUrls', []))])
 ]==]
 
-local TEMPLATE = [[{"Parameters": {"Name": {"Type": "String", "Default": "one"}, "Size": {"Type": "String", "Default": "3"}},
+local TEMPLATE = [[{"Parameters": {"Name": {"Type": "String", "Default": "one"}, "Size": {"Type": "String",
+  "Default": "3"}},
  "Resources": {"Queue": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": {"Ref": "Name"}}}},
  "Outputs": {"Where": {"Value": {"Ref": "Queue"}}}}]]
-local SECOND = [[{"Parameters": {"Name": {"Type": "String", "Default": "one"}},
- "Resources": {"Topic": {"Type": "AWS::SNS::Topic", "Properties": {"TopicName": {"Ref": "Name"}}}}}]]
+local TOPIC = '"Topic": {"Type": "AWS::SNS::Topic", "Properties": {"TopicName": {"Ref": "Name"}}}'
+local SECOND = TEMPLATE:gsub('"Resources": {', '"Resources": {' .. TOPIC .. ", ")
+local WITHOUT = TEMPLATE:gsub('"Queue": .-}}}}', TOPIC .. "}"):gsub('"Ref": "Queue"', '"Ref": "Topic"')
 
-local MAKE = ("client('cloudformation').create_stack(StackName='old', TemplateBody='''%s''', Parameters=[{'ParameterKey': 'Name', " ..
+local MAKE =
+  ("client('cloudformation').create_stack(StackName='old', TemplateBody='''%s''', Parameters=[{'ParameterKey': 'Name', " ..
   "'ParameterValue': 'mine'}], Tags=[{'Key': 'a', 'Value': 'b'}])"):format(TEMPLATE)
 
 describe("cloudformation", function()
@@ -60,12 +63,12 @@ describe("cloudformation", function()
   it("deletes nothing that the policy protects, unless it is named", function()
     world.policy = { cloudformation = { never_delete = { "AWS::SQS::Queue" } } }
     local step = 'cloudformation.stack("old", { template = %q }%s)'
-    local failure = world:refused(PICTURE, step:format(SECOND, ""))
+    local failure = world:refused(PICTURE, step:format(WITHOUT, ""))
     equal({ failure.kind, failure.code }, { "denied", "never_delete" })
     matches(failure.output, "Queue AWS::SQS::Queue would be deleted")
     equal(world:boto "show(client('cloudformation').list_change_sets(StackName='old')['Summaries'])", {})
     equal(world:refused(PICTURE, 'cloudformation.delete("old")').code, "never_delete")
-    world:trial({ step:format(SECOND, ', { named = { "Queue" } }') }):run "done"
+    world:trial({ step:format(WITHOUT, ', { named = { "Queue" } }') }):run "done"
   end)
 
   it("gives out what the stack gives out", function()
@@ -75,4 +78,6 @@ describe("cloudformation", function()
   it("is as it should be after a crash at any commit", function()
     world:each_crash(prepare, PICTURE, { ('cloudformation.stack("old", { template = %q })'):format(SECOND) })
   end)
+
+  it("ends its servers", stage.finish)
 end)

@@ -7,7 +7,8 @@ def documents(arn): return sorted([v['VersionId'], v['IsDefaultVersion'],
     iam.get_policy_version(PolicyArn=arn, VersionId=v['VersionId'])['PolicyVersion']['Document']]
     for v in iam.list_policy_versions(PolicyArn=arn)['Versions'])
 show({'keys': [[k['AccessKeyId'], k['Status']] for k in iam.list_access_keys(UserName='ann')['AccessKeyMetadata']],
-  'roles': [[r['RoleName'], r.get('Description'), r['AssumeRolePolicyDocument'], r.get('MaxSessionDuration'), [p['PolicyName'] for p in
+  'roles': [[r['RoleName'], r.get('Description'), r['AssumeRolePolicyDocument'], r.get('MaxSessionDuration'),
+    [p['PolicyName'] for p in
       iam.list_attached_role_policies(RoleName=r['RoleName'])['AttachedPolicies']],
       [[n, iam.get_role_policy(RoleName=r['RoleName'], PolicyName=n)['PolicyDocument']]
         for n in iam.list_role_policies(RoleName=r['RoleName'])['PolicyNames']]] for r in iam.list_roles()['Roles']],
@@ -62,7 +63,8 @@ describe("iam", function()
       equal(now.keys[1][2], "Inactive")
     end)
     equal(world:refused(PICTURE, ('iam.delete_key("ann", %q)'):format(id)).kind, "conflict")
-    world:trial({ ('iam.deactivate_key("ann", %q) iam.delete_key("ann", %q, { keep = "it was inactive" })'):format(id, id) })
+    world:trial(
+      { ('iam.deactivate_key("ann", %q) iam.delete_key("ann", %q, { keep = "it was inactive" })'):format(id, id) })
       :run "done"
     equal(world:boto(PICTURE).keys, {})
   end)
@@ -88,4 +90,6 @@ show([len(iam.list_access_keys(UserName='ann')['AccessKeyMetadata']), len(iam.li
 ]==]
     world:each_crash(prepare, KEYS, { 'iam.create_key("ann")', ('iam.role("redshift", { trust = %s })'):format(TRUST) })
   end)
+
+  it("ends its servers", stage.finish)
 end)

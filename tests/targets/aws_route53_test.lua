@@ -11,7 +11,8 @@ show(sorted(json.dumps(s, sort_keys=True) for s in sets))
 local MAKE = [==[
 r = client('route53')
 zone = r.create_hosted_zone(Name='example.com', CallerReference='1')['HostedZone']['Id']
-def put(**s): r.change_resource_record_sets(HostedZoneId=zone, ChangeBatch={'Changes': [{'Action': 'CREATE', 'ResourceRecordSet': s}]})
+def put(**s): r.change_resource_record_sets(HostedZoneId=zone, ChangeBatch={'Changes': [{'Action': 'CREATE',
+  'ResourceRecordSet': s}]})
 put(Name='lms.example.com', Type='CNAME', TTL=300, ResourceRecords=[{'Value': 'lb.example.com'}])
 put(Name='studio.example.com', Type='A', TTL=60, ResourceRecords=[{'Value': '192.0.2.2'}, {'Value': '192.0.2.1'}])
 put(Name='w.example.com', Type='A', TTL=60, SetIdentifier='one', Weight=10, ResourceRecords=[{'Value': '192.0.2.9'}])
@@ -69,4 +70,6 @@ describe("route53", function()
     world:each_crash(prepare, PICTURE, { [[route53.records("example.com", {
       { name = "lms.example.com", type = "CNAME", ttl = 60, values = { "new.example.com" } } })]] })
   end)
+
+  it("ends its servers", stage.finish)
 end)

@@ -1,4 +1,5 @@
---- neap dies before and after each commit while it changes S3, requests are cut or refused for a time: what follows ends
+--- neap dies before and after each commit while it changes S3, requests are cut or refused for a time: what follows
+--- ends
 --- as an undisturbed run does, or as before.
 local fs      = require "native.fs"
 local sshd    = require "tests.sshd"
@@ -30,7 +31,8 @@ describe("s3", function()
 
   local function prepare_files()
     folder = scratch()
-    sshd.run { "sh", "-ec", 'cd "$1"; head -c 9000000 /dev/urandom >large; mkdir tree; echo a >tree/a; echo b >tree/b', "sh",
+    sshd.run { "sh", "-ec",
+      'cd "$1"; head -c 9000000 /dev/urandom >large; mkdir tree; echo a >tree/a; echo b >tree/b', "sh",
       folder }
   end
 
@@ -84,7 +86,8 @@ describe("s3", function()
   it("goes on with the parts that are there", function()
     local one = behind_proxy()
     sshd.run { "sh", "-c", 'head -c 40000000 /dev/urandom >"$1/large"', "sh", folder }
-    local trial = one:trial { 's3.put("pail", "new", { text = "" })', 's3.put("pail", "large", { file = "PATH/large" })' }
+    local trial = one:trial { 's3.put("pail", "new", { text = "" })',
+      's3.put("pail", "large", { file = "PATH/large" })' }
     faults("partNumber=5", { "cut-before", "cut-before", "cut-before", "cut-before", "cut-before", "cut-before" })
     trial:run()
     equal(one:boto "show(len(client('s3').list_multipart_uploads(Bucket='pail')['Uploads']))", 1)
@@ -98,7 +101,8 @@ describe("s3", function()
 
   it("shuts out an upload's completion that is late, and leaves no parts behind when it is rolled back", function()
     local one = behind_proxy()
-    local trial = one:trial { 's3.put("pail", "new", { text = "" })', 's3.put("pail", "large", { file = "PATH/large" })' }
+    local trial = one:trial { 's3.put("pail", "new", { text = "" })',
+      's3.put("pail", "large", { file = "PATH/large" })' }
     faults("POST /pail/large?uploadId", { "cut-before", "cut-before", "cut-before", "cut-before", "cut-before",
       "cut-before" })
     trial:run()
@@ -129,5 +133,6 @@ else: raise AssertionError('it was completed')
     equal(one:boto "show(client('s3').get_object(Bucket='pail', Key='old')['Body'].read())", "theirs")
     trial:abandon()
   end)
-end)
 
+  it("ends its servers", stage.finish)
+end)

@@ -119,4 +119,6 @@ s3.put_object(Bucket='pail', Key='huge', Body=b'x' * 9000000)
     -- this server gives a version that is seen again the metadata of the one above it: replacing is tested with moto
     world:there_and_back(PICTURE, { 's3.delete("pail", "huge")' })
   end)
+
+  it("ends its servers", stage.finish)
 end)

@@ -10,7 +10,8 @@ files = []
 for top, _, names in os.walk(folder + '/tree'):
     for name in names:
         path = os.path.join(top, name)
-        files.append([path[len(folder):], hashlib.sha256(open(path, 'rb').read()).hexdigest(), oct(os.stat(path).st_mode)])
+        files.append([path[len(folder):], hashlib.sha256(open(path, 'rb').read()).hexdigest(),
+          oct(os.stat(path).st_mode)])
 show({'objects': {k: [s3.get_object(Bucket='pail', Key=k)[p] if p != 'Body' else
     hashlib.sha256(s3.get_object(Bucket='pail', Key=k)['Body'].read()).hexdigest() for p in ('Body', 'ContentType')]
     for k in found}, 'files': sorted(files)})
@@ -82,7 +83,8 @@ s3.put_object(Bucket='pail', Key='logs/v1/large', Body=b'0123456789' * 900000)
     equal(failure.kind, "conflict")
   end)
 
-  for key, why in pairs { ["x/../../etc/passwd"] = "part %.%.", ["x//y"] = "empty", ["x/a\1b"] = "control", ["x/./y"] = "part %." } do
+  for key, why in pairs { ["x/../../etc/passwd"] = "part %.%.", ["x//y"] = "empty", ["x/a\1b"] = "control",
+    ["x/./y"] = "part %." } do
     it(("brings nothing down where a key is %q"):format(key), function()
       world:boto(("client('s3').put_object(Bucket='pail', Key=%q.replace('\\\\1', chr(1)), Body=b'')"):format(key:gsub("\1", "\\1")))
       local failure = world:refused(PICTURE, 's3.sync("s3://pail/", "PATH/tree")')
@@ -106,4 +108,6 @@ s3.put_object(Bucket='pail', Key='logs/v1/large', Body=b'0123456789' * 900000)
     sh 'mkdir tree; ln -s /etc/passwd tree/link'
     equal(world:refused(PICTURE, 's3.sync("PATH/tree", "s3://pail/x")').kind, "denied")
   end)
+
+  it("ends its servers", stage.finish)
 end)

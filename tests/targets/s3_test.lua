@@ -30,7 +30,8 @@ s3.put_object(Bucket='pail', Key='old', Body=b'\0before\xff', ContentType='x/y',
   it("puts texts with type, metadata and tags over what is there and where nothing is, and takes it back", function()
     world:there_and_back(PICTURE, {
       [[s3.put("pail", "old", { text = "new" }, { content_type = "text/plain", metadata = { who = "us" } })
-        s3.put("pail", "page.html", { text = "<p>back at ten</p>" }, { tags = { x = "y z" }, cache_control = "max-age=0" })
+        s3.put("pail", "page.html", { text = "<p>back at ten</p>" }, { tags = { x = "y z" },
+          cache_control = "max-age=0" })
         s3.put("pail", "empty", { text = "" })]],
     }, function(now, plan)
       equal(now["old"][1], "new")
@@ -65,7 +66,8 @@ import hashlib
 show([[c['Key'], c['Size'], hashlib.sha256(s3.get_object(Bucket='pail', Key=c['Key'])['Body'].read()).hexdigest(),
     '-' in c['ETag']] for c in s3.list_objects_v2(Bucket='pail')['Contents']]
   + [len(s3.list_multipart_uploads(Bucket='pail').get('Uploads', []))])
-]==], { 's3.put("pail", "large", { file = "PATH/large" }) s3.put("pail", "small", { file = "PATH/small" })' }, function(now)
+]==], { 's3.put("pail", "large", { file = "PATH/large" }) s3.put("pail", "small", { file = "PATH/small" })' },
+  function(now)
       local digest = sshd.run { "sha256sum", world.folder .. "/large" }
       equal(now[1], { "large", 20000000, digest:match "^%x+", true })
       equal(now[3][2], 6)
@@ -117,4 +119,6 @@ except Exception as e: show(str(e))
       equal(now.RoutingRules[1].Redirect.ReplaceKeyPrefixWith, "new/")
     end)
   end)
+
+  it("ends its servers", stage.finish)
 end)

@@ -1,5 +1,5 @@
---- Stacks of CloudFormation: a stack's state is its template, its parameters and its tags. It is changed by change sets,
---- which are looked at before they are carried out.
+--- Stacks of CloudFormation: a stack's state is its template, its parameters and its tags. It is changed by change
+--- sets, which are looked at before they are carried out.
 local account  = require "neap.targets.aws.account"
 local effect   = require "neap.engine.effect"
 local fault    = require "native.error"
@@ -56,9 +56,10 @@ local function complaints(target)
 end
 
 local function wait_until_still(target)
-  local stack = describe(target)
+  local stack, count = describe(target), 0
   while is_moving(stack) and stack.StackStatus ~= "REVIEW_IN_PROGRESS" do
-    task.sleep(EVERY)
+    count = count + 1
+    resource.pause(count, EVERY)
     stack = describe(target)
   end
   return stack
@@ -132,7 +133,8 @@ end
 local function set_name(witness) return "neap-" .. witness:gsub("[^%w-]", "-") end
 
 local function delete_set(target, name)
-  local ok, failure = pcall(account.change, target, "DeleteChangeSet", { StackName = target.stack, ChangeSetName = name },
+  local ok, failure = pcall(account.change, target, "DeleteChangeSet", { StackName = target.stack,
+    ChangeSetName = name },
     { repeatable = true })
   local absent = fault.is(failure) and (failure.kind == "missing" or failure.code == "ValidationError")
   if not ok and not absent then error(failure, 0) end
@@ -140,11 +142,14 @@ end
 
 --- The changes of a set, once it is made. Raises where AWS sees nothing to change.
 local function changes_of(target, name)
-  local set, changes, token = nil, {}, nil
+  local changes, count = {}, 0
+  local set, token
   repeat
-    set = account.read(target, "DescribeChangeSet", { StackName = target.stack, ChangeSetName = name, NextToken = token })
+    set = account.read(target, "DescribeChangeSet", { StackName = target.stack, ChangeSetName = name,
+      NextToken = token })
     if set.Status:find "PENDING" or set.Status:find "IN_PROGRESS" then
-      task.sleep(EVERY)
+      count = count + 1
+      resource.pause(count, EVERY)
       changes, token = {}, nil
     else
       table.move(set.Changes or {}, 1, #(set.Changes or {}), #changes + 1, changes)
@@ -169,7 +174,8 @@ local function execute(target, state, call, is_new)
     task.shield(delete_set, target, name)
     error(failure, 0)
   end
-  account.change(target, "ExecuteChangeSet", { StackName = target.stack, ChangeSetName = name, ClientRequestToken = name },
+  account.change(target, "ExecuteChangeSet", { StackName = target.stack, ChangeSetName = name,
+    ClientRequestToken = name },
     { repeatable = true })
   check_good(target, wait_until_still(target))
 end
@@ -217,7 +223,7 @@ end
 
 local function lines_of(title, map)
   local lines = {}
-  for _, one in ipairs(listed(map, "name", "value")) do lines[#lines + 1] = ("%s %s: %s"):format(title, one.name, one.value) end
+  for i, one in ipairs(listed(map, "name", "value")) do lines[i] = ("%s %s: %s"):format(title, one.name, one.value) end
   return lines
 end
 
@@ -255,14 +261,16 @@ end
 local OPTIONS = { capabilities = true, named = true }
 
 local function target_of(name, options)
-  if type(name) ~= "string" or not name:find "^%a[%w-]*$" then error(("%q is no name of a stack"):format(tostring(name)), 3) end
+  if type(name) ~= "string" or not name:find "^%a[%w-]*$" then
+    error(("%q is no name of a stack"):format(tostring(name)), 3)
+  end
   return resource.target("cloudformation", options, { stack = name, capabilities = options.capabilities,
     named = options.named })
 end
 
---- Makes a stack be as given: { template = text, parameters = { … }, tags = { … } }. Parameters that are not given stay,
---- or take the template's default. The run makes a change set and refuses it where it deletes or replaces what is of a
---- type in the policy's cloudformation.never_delete, unless its logical id is among `named`.
+--- Makes a stack be as given: { template = text, parameters = { … }, tags = { … } }. Parameters that are not given
+--- stay, or take the template's default. The run makes a change set and refuses it where it deletes or replaces what is
+--- of a type in the policy's cloudformation.never_delete, unless its logical id is among `named`.
 --- @param name string
 --- @param stack { template: string, parameters?: table<string, string>, tags?: table<string, string> }
 --- @param options? table  capabilities, named (lists); keep, irreversible, timeout; profile, region, endpoint
@@ -273,10 +281,12 @@ function cloudformation.stack(name, stack, options)
   if #stack.template > LARGEST then
     fault.raise { kind = "denied", message = ("the template of %s has more than %d bytes"):format(name, LARGEST) }
   end
-  local wanted = summary(target, stack.template)
+  local wanted = summary(resource.apart(target), stack.template)
   effect.change("cloudformation.stack", target, function(before)
     local state = { template = stack.template, parameters = {}, tags = stack.tags or before and before.tags or {} }
-    for _, one in ipairs(wanted) do state.parameters[one.ParameterKey] = value_of(one, stack.parameters or {}, before) end
+    for _, one in ipairs(wanted) do
+      state.parameters[one.ParameterKey] = value_of(one, stack.parameters or {}, before)
+    end
     return state
   end, resource.of_change(options))
 end
@@ -287,7 +297,8 @@ end
 --- @param options? table  as of cloudformation.stack
 function cloudformation.delete(name, options)
   options = resource.options(options, OPTIONS, 2)
-  effect.change("cloudformation.stack", target_of(name, options), function() return nil end, resource.of_change(options))
+  effect.change("cloudformation.stack", target_of(name, options), function() return nil end,
+    resource.of_change(options))
 end
 
 local read_outputs = effect.read("cloudformation.outputs", function(target)

@@ -1,5 +1,5 @@
---- Who stands behind a load balancer: instances of a classic one, targets of a target group. Who comes is waited for until
---- it is healthy, who goes until it is drained.
+--- Who stands behind a load balancer: instances of a classic one, targets of a target group. Who comes is waited for
+--- until it is healthy, who goes until it is drained.
 local account  = require "neap.targets.aws.account"
 local effect   = require "neap.engine.effect"
 local resource = require "neap.targets.aws.resource"
@@ -75,7 +75,8 @@ end
 
 resource.declare("elb.target", {
   timeout = 900, get = is_member, put = put_member,
-  show = function(target) return ("%s behind %s"):format(target.id, target.group:match "targetgroup/([^/]+)" or target.group) end,
+  show = function(target) return ("%s behind %s"):format(target.id, target.group:match "targetgroup/([^/]+)"
+    or target.group) end,
   text = function() return "registered" end,
 })
 
@@ -84,7 +85,8 @@ resource.declare("elb.target", {
 local function change(balancer, id, there, options)
   options = resource.options(options, { port = true, zone = true }, 3)
   if balancer:find "^arn:.*:targetgroup/" then
-    local target = resource.target("elbv2", options, { group = balancer, id = id, port = options.port, zone = options.zone })
+    local target = resource.target("elbv2", options, { group = balancer, id = id, port = options.port,
+      zone = options.zone })
     return effect.change("elb.target", target, function() return there end, resource.of_change(options))
   end
   local target = resource.target("elb", options, { balancer = balancer, id = id })

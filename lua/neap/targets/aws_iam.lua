@@ -117,10 +117,10 @@ function iam.keys(user, options) return read_keys((keys_of(user, options))) end
 --- @param options? table  keep, irreversible, timeout; profile, region, endpoint
 --- @return { id: string, secret: native.secret.value }
 function iam.create_key(user, options)
-  local target, known = nil, {}
-  target, options = keys_of(user, options)
-  for i, key in ipairs(read_keys(target)) do known[i] = key.id end
-  return effect.perform("iam.create_key", target, { known = known }, resource.of_change(options))
+  local known = {}
+  local target, checked = keys_of(user, options)
+  for i, key in ipairs(read_keys(resource.apart(target))) do known[i] = key.id end
+  return effect.perform("iam.create_key", target, { known = known }, resource.of_change(checked))
 end
 
 local function set_status(user, id, status, options)
@@ -142,8 +142,8 @@ function iam.activate_key(user, id, options) set_status(user, id, "Active", opti
 --- @param options? table  as of iam.create_key
 function iam.deactivate_key(user, id, options) set_status(user, id, "Inactive", options) end
 
---- Deletes an access key, which must be inactive. It does not come back: say `keep` where nobody is harmed, else it is a
---- point of no return.
+--- Deletes an access key, which must be inactive. It does not come back: say `keep` where nobody is harmed, else it is
+--- a point of no return.
 --- @param user string
 --- @param id string
 --- @param options? table  as of iam.create_key
@@ -164,7 +164,8 @@ resource.declare("iam.role", {
   get = function(target)
     local found = account.find(target, "GetRole", { RoleName = target.name })
     local role = found and found.Role
-    return role and { trust = resource.document(role.AssumeRolePolicyDocument), description = role.Description ~= "" and role.Description or nil,
+    return role and { trust = resource.document(role.AssumeRolePolicyDocument),
+      description = role.Description ~= "" and role.Description or nil,
       longest_session = role.MaxSessionDuration or 3600, path = role.Path }
   end,
   put = function(target, state, call)
@@ -181,8 +182,8 @@ resource.declare("iam.role", {
   show = function(target) return "role " .. target.name end,
 })
 
---- Makes a role be as given: { trust = the policy of who may take it, description =, longest_session = seconds, path = };
---- nil: not there. A role that has policies is not deleted by AWS.
+--- Makes a role be as given: { trust = the policy of who may take it, description =, longest_session = seconds, path =
+--- }; nil: not there. A role that has policies is not deleted by AWS.
 --- @param name string
 --- @param role table?
 --- @param options? table  as of iam.create_key

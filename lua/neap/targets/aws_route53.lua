@@ -40,7 +40,8 @@ local function set_of(one)
   local set = { Name = one.name, Type = one.type, SetIdentifier = one.set, TTL = one.ttl }
   for field, member in pairs(FIELDS) do set[member] = one[field] end
   if one.alias then
-    set.AliasTarget = { HostedZoneId = one.alias.zone, DNSName = one.alias.name, EvaluateTargetHealth = one.alias.evaluate }
+    set.AliasTarget = { HostedZoneId = one.alias.zone, DNSName = one.alias.name,
+      EvaluateTargetHealth = one.alias.evaluate }
     return set
   end
   set.ResourceRecords = {}
@@ -48,11 +49,14 @@ local function set_of(one)
   return set
 end
 
-local function is_named(one, wanted) return one.name == wanted.name and one.type == wanted.type and one.set == wanted.set end
+local function is_named(one, wanted)
+  return one.name == wanted.name and one.type == wanted.type and one.set == wanted.set
+end
 
 --- The set as AWS has it; nil where there is none.
 local function find_set(target, wanted)
-  local page = account.read(target, "ListResourceRecordSets", { HostedZoneId = target.zone, StartRecordName = wanted.name,
+  local page = account.read(target, "ListResourceRecordSets", { HostedZoneId = target.zone,
+    StartRecordName = wanted.name,
     StartRecordType = wanted.type, StartRecordIdentifier = wanted.set, MaxItems = "1" })
   local set = page.ResourceRecordSets and page.ResourceRecordSets[1]
   return set and is_named(state_of(set), wanted) and set or nil
@@ -89,7 +93,9 @@ local function batch(target, before, after)
     local was, will = find_in(before, wanted), find_in(after, wanted)
     if not account.same(was, will) then
       if was then changes[#changes + 1] = { Action = "DELETE", ResourceRecordSet = as_it_is(target, was) } end
-      if will then changes[#changes + 1] = { Action = was and "UPSERT" or "CREATE", ResourceRecordSet = set_of(will) } end
+      if will then
+        changes[#changes + 1] = { Action = was and "UPSERT" or "CREATE", ResourceRecordSet = set_of(will) }
+      end
     end
   end
   return changes
@@ -113,7 +119,8 @@ resource.declare("route53.records", {
   show = function(target)
     local names = {}
     for i, one in ipairs(target.records) do names[i] = ("%s %s"):format(one.name, one.type) end
-    return table.concat(names, ", ", 1, math.min(3, #names)) .. (#names > 3 and (" and %d more"):format(#names - 3) or "")
+    return table.concat(names, ", ", 1, math.min(3, #names)) .. (#names > 3 and (" and %d more"):format(#names - 3)
+      or "")
   end,
   text = function(list)
     local lines = {}
@@ -135,7 +142,8 @@ local zone_of = effect.read("route53.zone", function(target, zone)
   for _, one in ipairs(page.HostedZones or {}) do
     if absolute(one.Name) == absolute(zone) and not (one.Config and one.Config.PrivateZone) then
       if found then
-        fault.raise { kind = "conflict", message = ("there are several zones named %s: name it by its id"):format(zone) }
+        fault.raise { kind = "conflict", message =
+          ("there are several zones named %s: name it by its id"):format(zone) }
       end
       found = one.Id:match "[^/]+$"
     end
@@ -159,7 +167,8 @@ local function checked(record, level)
     error(("%s: either ttl and values, or alias = { zone =, name = }"):format(record.name), level + 1)
   end
   if one.alias then
-    one.alias = { zone = record.alias.zone, name = absolute(record.alias.name), evaluate = record.alias.evaluate or false }
+    one.alias = { zone = record.alias.zone, name = absolute(record.alias.name), evaluate = record.alias.evaluate
+      or false }
   else
     one.values = table.move(record.values, 1, #record.values, 1, {})
     table.sort(one.values)
@@ -182,9 +191,10 @@ function route53.records(zone, records, options)
     named[i] = { name = one.name, type = one.type, set = one.set }
     if not absent then wanted[#wanted + 1] = one end
   end
-  target.zone = zone_of(target, zone)
+  target.zone = zone_of(resource.apart(target), zone)
   target.records = named
-  effect.change("route53.records", target, function() return wanted[1] and wanted or nil end, resource.of_change(options))
+  effect.change("route53.records", target, function() return wanted[1] and wanted or nil end,
+    resource.of_change(options))
 end
 
 --- Makes names lead somewhere else, or back: for a maintenance page, say, of CloudFront. What stands there by another

@@ -9,7 +9,8 @@ local sns = {}
 local ATTRIBUTES = { filter = "FilterPolicy", filter_scope = "FilterPolicyScope", redrive = "RedrivePolicy" }
 
 local function find(target)
-  for _, one in ipairs(resource.all(target, "ListSubscriptionsByTopic", { TopicArn = target.topic }, "Subscriptions")) do
+  for _, one in ipairs(resource.all(target, "ListSubscriptionsByTopic", { TopicArn = target.topic },
+    "Subscriptions")) do
     if one.Protocol == target.protocol and one.Endpoint == target.endpoint_of then return one.SubscriptionArn end
   end
 end
@@ -78,7 +79,8 @@ end
 --- @param topic string     ARN
 --- @param protocol string  "email", "sqs", "https", …
 --- @param endpoint string  an address, an ARN, a URL
---- @param options? table   filter, redrive (JSON texts), filter_scope, raw; keep, irreversible, timeout; profile, region
+--- @param options? table   filter, redrive (JSON texts), filter_scope, raw; keep, irreversible, timeout; profile,
+---   region
 function sns.subscribe(topic, protocol, endpoint, options)
   options = resource.options(options, { filter = true, filter_scope = true, redrive = true, raw = true }, 2)
   effect.change("sns.subscription", target_of(topic, protocol, endpoint, options), function()
@@ -101,7 +103,8 @@ end
 
 local read_list = effect.read("sns.subscriptions", function(target)
   local list = {}
-  for i, one in ipairs(resource.all(target, "ListSubscriptionsByTopic", { TopicArn = target.topic }, "Subscriptions")) do
+  for i, one in ipairs(resource.all(target, "ListSubscriptionsByTopic", { TopicArn = target.topic },
+    "Subscriptions")) do
     list[i] = { protocol = one.Protocol, endpoint = one.Endpoint, confirmed = not is_pending(one.SubscriptionArn) }
   end
   return list

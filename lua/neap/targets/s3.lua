@@ -112,8 +112,8 @@ end
 
 -- ---- changes ----
 
---- Makes an object hold a text, or what a file holds. Before-images up to 8 MiB are kept; what is larger comes back where
---- the bucket keeps versions, else the call is refused unless it is `irreversible` or to be kept.
+--- Makes an object hold a text, or what a file holds. Before-images up to 8 MiB are kept; what is larger comes back
+--- where the bucket keeps versions, else the call is refused unless it is `irreversible` or to be kept.
 --- @param bucket string
 --- @param key string
 --- @param source { text?: string, file?: string, host?: string|table }
@@ -222,7 +222,8 @@ end)
 
 local read_head = effect.read("s3.head", function(target, bucket, key)
   local found = account.find(target, "HeadObject", { Bucket = bucket, Key = key })
-  return found and { size = found.ContentLength, type = found.ContentType, etag = found.ETag, modified = found.LastModified,
+  return found and { size = found.ContentLength, type = found.ContentType, etag = found.ETag,
+    modified = found.LastModified,
     metadata = found.Metadata, version = found.VersionId, redirect = found.WebsiteRedirectLocation,
     storage = found.StorageClass, encryption = found.ServerSideEncryption }
 end)

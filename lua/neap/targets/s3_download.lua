@@ -26,7 +26,8 @@ local function size_of(path)
 end
 
 local function sha256(path)
-  return "sha256:" .. process.run({ "sha256sum", "--", path }, { reads = true, timeout = TIMEOUT }).out:match "^\\?(%x+)"
+  return "sha256:" .. process.run({ "sha256sum", "--", path }, { reads = true,
+    timeout = TIMEOUT }).out:match "^\\?(%x+)"
 end
 
 local function take_up(target, path)
@@ -112,7 +113,8 @@ end)
 
 local function bring_large(target, bucket, key, path, one, options)
   target.bucket, target.key, target.host, target.path = bucket, key, "local", path
-  effect.perform("s3.download", target, { size = one.size, etag = one.etag, digest = one.digest }, { keep = options.keep,
+  effect.perform("s3.download", target, { size = one.size, etag = one.etag, digest = one.digest },
+    { keep = options.keep,
     irreversible = options.irreversible, timeout = options.timeout })
 end
 

@@ -85,8 +85,8 @@ function multipart.release(target, place)
   end
 end
 
---- Shuts out a completion that is late, and leaves the other parts: it names the first part by a tag, which is another's
---- from now on.
+--- Shuts out a completion that is late, and leaves the other parts: it names the first part by a tag, which is
+--- another's from now on.
 --- @param target table
 --- @param place table
 function multipart.close(target, place)
@@ -137,7 +137,8 @@ local function send_part(target, entry, path, id, number, there)
     return { PartNumber = number, ETag = there.ETag, ChecksumSHA256 = checksum }
   end
   local reply = request.send(target, { method = "PUT", bucket = target.bucket, key = entry.key, digest = digest,
-    query = { { "partNumber", tostring(number) }, { "uploadId", id } }, headers = { ["x-amz-checksum-sha256"] = checksum },
+    query = { { "partNumber", tostring(number) }, { "uploadId", id } },
+      headers = { ["x-amz-checksum-sha256"] = checksum },
     body_file = { path = path, offset = offset, length = length } }, TIMEOUT)
   return { PartNumber = number, ETag = reply.headers.etag, ChecksumSHA256 = checksum }
 end
@@ -150,7 +151,8 @@ local function complete(target, entry, id, parts)
   local now = state.read(target, target.bucket, entry)
   if now and now.digest == entry.digest then return end
   if not ok then error(result, 0) end
-  fault.raise { kind = "lost", message = ("the upload of s3://%s/%s was not completed"):format(target.bucket, entry.key) }
+  fault.raise { kind = "lost", message = ("the upload of s3://%s/%s was not completed"):format(target.bucket,
+    entry.key) }
 end
 
 --- Uploads a file in parts, those that are there already left out.

@@ -37,8 +37,8 @@ local function refuse(key, why)
   fault.raise { kind = "denied", message = ("%q cannot become the name of a file: %s"):format(key, why) }
 end
 
---- The parts of a key that is to be a file's path below a folder. Raises kind `denied` where one is empty, "." or "..", or
---- has control characters.
+--- The parts of a key that is to be a file's path below a folder. Raises kind `denied` where one is empty, "." or "..",
+--- or has control characters.
 --- @param key string
 --- @return string[]
 function names.parts(key)
@@ -53,12 +53,14 @@ function names.parts(key)
   return parts
 end
 
---- Raises kind `conflict` where two of the keys would be one file, on a system that does not tell a from A, or one a file
---- and the other's folder.
+--- Raises kind `conflict` where two of the keys would be one file, on a system that does not tell a from A, or one a
+--- file and the other's folder.
 --- @param keys string[]
 function names.check_collisions(keys)
   local files, folders = {}, {}
-  local function clash(a, b) fault.raise { kind = "conflict", message = ("%q and %q cannot both be files"):format(a, b) } end
+  local function clash(a, b)
+    fault.raise { kind = "conflict", message = ("%q and %q cannot both be files"):format(a, b) }
+  end
   for _, key in ipairs(keys) do
     local parts, path = names.parts(key:lower()), ""
     for i, part in ipairs(parts) do

@@ -165,8 +165,8 @@ local function all_in_parts(target, place)
   return place and #place.uploads == count and count == #target.objects
 end
 
---- Uploads in parts are shut out at once; other requests are waited out, as long as their signatures are good. Not where
---- everything is there already: what is late then brings the same once more.
+--- Uploads in parts are shut out at once; other requests are waited out, as long as their signatures are good. Not
+--- where everything is there already: what is late then brings the same once more.
 local function take(target, _, intent)
   if progress(target, intent) == "made" then return nil end
   if intent.place then task.shield(multipart.close, target, intent.place) end

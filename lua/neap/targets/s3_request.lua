@@ -1,5 +1,5 @@
---- Requests of S3 that carry objects: from texts and files, into texts and files, in flat memory; sent again where that is
---- the same request.
+--- Requests of S3 that carry objects: from texts and files, into texts and files, in flat memory; sent again where that
+--- is the same request.
 local account     = require "neap.targets.aws.account"
 local clock       = require "native.clock"
 local credentials = require "neap.targets.aws.credentials"

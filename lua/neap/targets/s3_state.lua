@@ -44,7 +44,8 @@ local function digest_of(headers) return headers[META .. "neap-digest"] or "etag
 
 --- Tags as the header has them: "a=1&b=2".
 local function tags_of(target, bucket, entry)
-  local found = account.read(target, "GetObjectTagging", { Bucket = bucket, Key = entry.key, VersionId = entry.version })
+  local found = account.read(target, "GetObjectTagging", { Bucket = bucket, Key = entry.key,
+    VersionId = entry.version })
   local parts = {}
   for i, tag in ipairs(found.TagSet or {}) do parts[i] = secret.percent(tag.Key) .. "=" .. secret.percent(tag.Value) end
   table.sort(parts)

@@ -175,7 +175,9 @@ function tree.down(target, from, folder, options)
     download.file(copy, bucket, one.key, "local", folder .. "/" .. one.name, options)
   end
   for _, one in ipairs(there) do
-    if not known[one.name] then file.remove("local", one.path, { keep = options.keep, irreversible = options.irreversible }) end
+    if not known[one.name] then
+      file.remove("local", one.path, { keep = options.keep, irreversible = options.irreversible })
+    end
   end
 end
 

@@ -52,7 +52,8 @@ end
 
 local function is_state(target, entry, version, wanted, same)
   if not version or version.is_mark then return wanted == nil end
-  local now = state.read(target, target.bucket, { key = entry.key, version = version.id, digest = wanted and wanted.digest,
+  local now = state.read(target, target.bucket, { key = entry.key, version = version.id, digest = wanted
+    and wanted.digest,
     path = wanted and not wanted.content and "" or nil })
   return wanted ~= nil and same(now, wanted)
 end
@@ -62,7 +63,8 @@ local function remove(target, key, version)
     { repeatable = true })
 end
 
---- Takes away what this run has put on top, where that leaves the wanted state to be seen: then the bucket is as it was.
+--- Takes away what this run has put on top, where that leaves the wanted state to be seen: then the bucket is as it
+--- was.
 --- @param target table
 --- @param entry table
 --- @param wanted table?
@@ -72,7 +74,8 @@ function versions.uncover(target, entry, wanted, same)
   if not versions.are_kept(target, target.bucket) then return false end
   local found = list(target, entry.key)
   local top = found[1]
-  if not top or not (top.is_mark and wanted or not top.is_mark and is_ours(target, entry.key, top)) then return false end
+  if not top or top.is_mark and not wanted then return false end
+  if not top.is_mark and not is_ours(target, entry.key, top) then return false end
   if not is_state(target, entry, found[2], wanted, same) then return false end
   remove(target, entry.key, top)
   return true
@@ -92,7 +95,8 @@ function versions.copy(target, entry, wanted, headers, same)
     end
   end
   return fault.raise { kind = "missing",
-    message = ("s3://%s/%s was larger than neap keeps, and no version of it is there"):format(target.bucket, entry.key) }
+    message = ("s3://%s/%s was larger than neap keeps, and no version of it is there"):format(target.bucket,
+      entry.key) }
 end
 
 --- Copies an object within S3.
@@ -109,7 +113,8 @@ function versions.copy_from(target, entry, from, headers)
     .. (from.version and "?versionId=" .. from.version or "")
   headers["x-amz-copy-source-if-match"] = from.etag and ('"%s"'):format(from.etag)
   headers["x-amz-metadata-directive"], headers["x-amz-tagging-directive"] = "REPLACE", "REPLACE"
-  local reply = request.send(target, { method = "PUT", bucket = target.bucket, key = entry.key, headers = headers }, 3600)
+  local reply = request.send(target, { method = "PUT", bucket = target.bucket, key = entry.key, headers = headers },
+    3600)
   if not reply.body:find "<ETag>" then
     -- S3 says that it failed in the body of a good answer, too
     fault.raise { kind = "lost", message = ("the copy to s3://%s/%s did not succeed"):format(target.bucket, entry.key),

@@ -142,8 +142,8 @@ function account.late(target, intent)
   return clients.signature_life[target.service] or clients.signature_life.other
 end
 
---- A resource's take where AWS offers neither token nor condition: what is there already needs no waiting, for what is late
---- then brings the same once more; else the request is waited out, and the states are compared.
+--- A resource's take where AWS offers neither token nor condition: what is there already needs no waiting, for what is
+--- late then brings the same once more; else the request is waited out, and the states are compared.
 --- @param get fun(target: table): any
 --- @return fun(target: table, id: string, intent: table)
 function account.taken_by(get)

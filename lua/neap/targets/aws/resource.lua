@@ -7,20 +7,22 @@ local task    = require "native.task"
 local resource = {}
 
 local SEEN_WITHIN, EVERY = 60, 2 -- seconds in which a change has to show where it was made, and between two looks
+local FIRST = 0.25 -- seconds before the second look; longer each time
 
 local OPTIONS = { "keep", "irreversible", "timeout" }
 
---- Waits until a condition holds; what it raises goes on, and when the effect's time is over that is raised.
---- @param every number  seconds
---- @param holds fun(): boolean
-function resource.wait(every, holds)
-  while not holds() do task.sleep(every) end
-end
+--- Waits before another look at what takes its time.
+--- @param count integer   looks so far
+--- @param longest number  seconds
+function resource.pause(count, longest) task.sleep(math.min(longest, FIRST * 2 ^ (count - 1))) end
 
 --- A state may be seen later than it is made; what is not seen in time is for the verification to say.
 local function wait_until_seen(get, target, state)
-  local ends = task.now() + SEEN_WITHIN
-  while not account.same(get(target), state) and task.now() < ends do task.sleep(EVERY) end
+  local ends, count = task.now() + SEEN_WITHIN, 0
+  while not account.same(get(target), state) and task.now() < ends do
+    count = count + 1
+    resource.pause(count, EVERY)
+  end
 end
 
 --- Declares a kind of state: get(target), put(target, state, call), show(target); text, timeout, key and take as of any
@@ -69,6 +71,16 @@ function resource.target(service, options, fields)
   local target = account.target(service, options)
   for key, value in pairs(fields) do target[key] = value end
   return target
+end
+
+--- The target for a read whose answer no change of this run makes another: a plan asks it after planned changes, too.
+--- @param target table
+--- @return table
+function resource.apart(target)
+  local copy = {}
+  for key, value in pairs(target) do copy[key] = value end
+  copy.account = nil
+  return copy
 end
 
 --- A document of JSON in one form, whatever its spaces and order.
