@@ -8,20 +8,13 @@ local words = {}
 local MODULES = {
   effect = "neap.engine.effect", file = "neap.targets.file", nginx = "neap.targets.nginx",
   postgres = "neap.targets.postgres", service = "neap.targets.service", host = "neap.targets.host",
-<<<<<<< HEAD
   witness = "neap.targets.witness", git = "neap.targets.git", sql = "neap.targets.sql",
-=======
-  witness = "neap.targets.witness", http = "neap.targets.http", aws = "neap.targets.aws", s3 = "neap.targets.s3",
-  iam = "neap.targets.aws_iam", route53 = "neap.targets.aws_route53", sns = "neap.targets.aws_sns",
-  cloudformation = "neap.targets.aws_cloudformation", events = "neap.targets.aws_events", elb = "neap.targets.aws_elb",
-  ec2 = "neap.targets.aws_ec2", rds = "neap.targets.aws_rds", dynamodb = "neap.targets.aws_dynamodb",
-  git = "neap.targets.git", sql = "neap.targets.sql",
->>>>>>> awsres
   json = "neap.targets.json", template = "neap.targets.template", yaml = "neap.targets.yaml",
   http = "neap.targets.http", aws = "neap.targets.aws", dns = "neap.targets.dns", mail = "neap.targets.mail",
   k8s = "neap.targets.k8s", s3 = "neap.targets.s3", iam = "neap.targets.aws_iam", route53 = "neap.targets.aws_route53",
   sns = "neap.targets.aws_sns", cloudformation = "neap.targets.aws_cloudformation",
-  events = "neap.targets.aws_events", elb = "neap.targets.aws_elb",
+  events = "neap.targets.aws_events", elb = "neap.targets.aws_elb", ec2 = "neap.targets.aws_ec2",
+  rds = "neap.targets.aws_rds", dynamodb = "neap.targets.aws_dynamodb",
 }
 local FUNCTIONS = {
   with_reload = { "neap.targets.service", "with_reload" }, with_restart = { "neap.targets.service", "with_restart" },
