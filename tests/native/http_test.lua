@@ -235,7 +235,7 @@ describe("an exchange over HTTPS", function()
   end)
 
   it("believes an authority that is given in memory, as PEM or base64, in the clear or as a secret", function()
-    local fs, crypto, secret = require "native.fs", require "native.crypto", require "native.secret"
+    local crypto = require "native.crypto"
     local pem, url = fs.read(made.ca), peer.url .. "/echo"
     equal(fetch({ url = url, ca_data = pem }).status, 200)
     equal(fetch({ url = url, ca_data = crypto.base64(pem) }).status, 200)
