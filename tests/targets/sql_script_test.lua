@@ -322,6 +322,7 @@ create function it() returns int language sql begin atomic select case when true
 do $$ begin insert into loaded select it(), 'do;'; end $$;
 create index concurrently on loaded (n);
 vacuum loaded;
+discard all;
 insert into loaded values (8, E'\\;''') \g
 \c other_base
 create table there (n int);

@@ -163,7 +163,7 @@ local function request_for(self, step)
   return progress.together(self.connection, self.call.witness, state, step.text)
 end
 
---- A statement that commits with its own mark.
+--- A statement that commits with its own mark; returns what it was refused for.
 local function commit_alone(self, step)
   local before, line, gets = self.state.index, self.state.line, #(self.state.gets or {})
   local request = request_for(self, step)
@@ -172,8 +172,9 @@ local function commit_alone(self, step)
   self.state.index, self.state.line = before, line
   for i = #(self.state.gets or {}), gets + 1, -1 do self.state.gets[i] = nil end
   roll_back(self, failure)
-  progress.check_open(self.connection, failure)
-  return failure
+  if not request or not progress.is_unprepared(self.connection, failure) then return failure end
+  progress.prepare(self.connection, self.call.witness)
+  return commit_alone(self, step)
 end
 
 --- A statement that cannot share a transaction, between two marks.
@@ -394,11 +395,12 @@ local function share(self, connection)
   open_row(self)
   connection.timeout = self.timeout
   self:mark()
+  progress.prepare(connection, self.call.witness)
   if connection.dialect.name == "mysql" then connection:execute "set autocommit = 0" end
   local ok, following = pcall(self.walk, self)
   if not ok and following ~= STOP then error(following, 0) end
   if ok and not self.paused then check_block_ended(self) end
-  local left = self.undoing and self.failure and "closed" or following and "open" or "done"
+  local left = self.undoing and self.failure and "closed" or ok and following and "open" or "done"
   progress.finish(connection, self.call.witness, self.state, left)
   if connection.dialect.name == "mysql" then connection:execute "commit" end
   return ok and not self.failure and following or nil
