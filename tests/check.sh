@@ -82,7 +82,7 @@ kube() {
 		count 0 0
 		return
 	fi
-	tests/lab/kube build && tests/lab/kube up && make --no-print-directory && build/neap test tests/kube
+	tests/lab/kube build && tests/lab/kube up && make --no-print-directory all fault && build/neap test tests/kube
 	local status=$?
 	tests/lab/kube down
 	return "$status"
