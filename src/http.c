@@ -1,5 +1,6 @@
-/* native.http: exchanges over HTTP by libcurl's multi interface, driven by the loop. It follows no redirect, and decides
- * neither whom to trust nor what to repeat. */
+/* native.http: exchanges over HTTP by libcurl's multi interface, driven by the loop; messages over SMTP (http_mail.c). It
+ * follows no redirect, and decides neither whom to trust nor what to repeat. */
+#include "http.h"
 #include "error.h"
 #include "secret.h"
 #include "task.h"
@@ -17,6 +18,7 @@
 #include <unistd.h>
 
 #define EXCHANGE "http.exchange"
+#define NAME_CHARACTERS "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 enum {
 	BUFFER = 256 * 1024, /* bytes that wait to be read before the server is held back */
@@ -49,6 +51,7 @@ struct exchange {
 	char *buffer; /* of the reply's body: bytes from `at` to `length` are unread */
 	size_t length, at, size;
 	curl_off_t total;
+	curl_off_t most; /* bytes that go to the sink; 0: no bound */
 	bool added, replied, paused, done;
 	bool changing; /* it changes its target */
 	bool begun;    /* the request was on its way */
@@ -213,6 +216,8 @@ static size_t take_body(char *bytes, size_t one, size_t length, void *context)
 	(void)one;
 	if (e->sink_fd >= 0) {
 		e->total += (curl_off_t)length;
+		if (e->most && e->total > e->most)
+			return 0;
 		return write_to_sink(e, bytes, length);
 	}
 	if (e->length - e->at >= BUFFER) {
@@ -377,7 +382,7 @@ static void add_header(lua_State *L, struct exchange *e)
 	struct curl_slist *list;
 	char *line;
 
-	if (!name_length || strspn(name, "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") != name_length)
+	if (!name_length || strspn(name, NAME_CHARACTERS) != name_length)
 		luaL_error(L, "%s is no name of a header", name);
 	if (has_control(value, length))
 		luaL_error(L, "the header %s holds a control character", name);
@@ -648,6 +653,8 @@ static void set_reply(lua_State *L, struct exchange *e)
 
 	if (path)
 		e->sink_fd = open_file(L, path, O_WRONLY | O_CREAT | O_APPEND, 0600);
+	lua_getfield(L, OPTIONS, "max_bytes");
+	e->most = luaL_optinteger(L, -1, 0);
 	lua_settop(L, SELF);
 	curl_easy_setopt(e->curl, CURLOPT_HEADERFUNCTION, take_header);
 	curl_easy_setopt(e->curl, CURLOPT_HEADERDATA, e);
@@ -663,14 +670,65 @@ static void set_reply(lua_State *L, struct exchange *e)
 	curl_easy_setopt(e->curl, CURLOPT_PATH_AS_IS, 1L); /* what is signed is what is sent */
 }
 
+static bool is_loopback(CURLU *url)
+{
+	char *host = NULL;
+	bool here;
+
+	if (curl_url_get(url, CURLUPART_HOST, &host, 0) != CURLUE_OK)
+		return false;
+	here = !strcasecmp(host, "localhost") || !strcmp(host, "[::1]") ||
+			(!strncmp(host, "127.", 4) && strspn(host, "0123456789.") == strlen(host));
+	curl_free(host);
+	return here;
+}
+
+/* What Lua cannot look at is looked at here: the way of a secret is one that nobody reads. Returns what is wrong. */
+static const char *take_url(struct exchange *e, const char *text, bool hidden)
+{
+	const char *problem = NULL;
+	CURLU *url = curl_url();
+
+	if (!url || curl_url_set(url, CURLUPART_URL, text, 0) != CURLUE_OK)
+		problem = "the URL is none";
+	else if (hidden && !is_loopback(url) && strncmp(text, "https://", 8) != 0)
+		problem = "the URL is not https";
+	else if (is_loopback(url))
+		curl_easy_setopt(e->curl, CURLOPT_PROXY, "");
+	curl_url_cleanup(url);
+	curl_easy_setopt(e->curl, CURLOPT_URL, text);
+	return problem;
+}
+
+static void set_url(lua_State *L, struct exchange *e)
+{
+	size_t length;
+	const char *text, *problem;
+	char *copy;
+
+	if (lua_getfield(L, OPTIONS, "url") == LUA_TNUMBER)
+		luaL_error(L, "url is a text");
+	text = secret_check(L, SELF + 1, &length);
+	if (has_control(text, length) || memchr(text, ' ', length))
+		luaL_error(L, "url is a text without blanks and control characters");
+	copy = strndup(text, length);
+	if (!copy)
+		luaL_error(L, "not enough memory");
+	problem = take_url(e, copy, secret_is(L, SELF + 1));
+	explicit_bzero(copy, length);
+	free(copy);
+	if (problem)
+		error_raise(L, "denied", "%s", problem);
+	lua_settop(L, SELF);
+}
+
 /* http.open(options) -> exchange, begun. Changes its target, unless the method or `reads` says that it reads. */
 static int http_open(lua_State *L)
 {
-	static const char *const keys[] = {"url", "method", "headers", "body", "body_file", "form", "to_file", "reads",
-			"connect_to", "socket", "ca", "certificate", "key", "ca_data", "certificate_data",
-			"key_data", "proxy", "no_proxy", "connect_timeout", NULL};
+	static const char *const keys[] = {"url", "method", "headers", "body", "body_file", "form", "to_file",
+			"max_bytes", "reads", "connect_to", "socket", "ca", "certificate", "key", "ca_data",
+			"certificate_data", "key_data", "proxy", "no_proxy", "connect_timeout", NULL};
 	struct exchange *e;
-	const char *url;
 
 	luaL_checktype(L, OPTIONS, LUA_TTABLE);
 	lua_settop(L, OPTIONS);
@@ -678,14 +736,10 @@ static int http_open(lua_State *L)
 	e = lua_newuserdatauv(L, sizeof *e, 1);
 	*e = (struct exchange){.body_fd = -1, .sink_fd = -1};
 	luaL_setmetatable(L, EXCHANGE);
-	url = text_option(L, "url");
-	if (!url || has_control(url, lua_rawlen(L, -1)) || strchr(url, ' '))
-		luaL_error(L, "url is a text without blanks and control characters");
 	e->curl = curl_easy_init();
 	if (!e->curl)
 		luaL_error(L, "not enough memory");
-	check(L, curl_easy_setopt(e->curl, CURLOPT_URL, url), "url");
-	lua_settop(L, SELF);
+	set_url(L, e);
 	set_method(L, e);
 	set_connection(L, e);
 	set_reply(L, e);
@@ -708,6 +762,8 @@ static int fail(lua_State *L, struct exchange *e)
 
 	if (e->sink_errno)
 		return error_raise(L, "remote", "what came could not be written: %s", strerror(e->sink_errno));
+	if (e->result == CURLE_WRITE_ERROR && e->most && e->total > e->most)
+		return error_raise(L, "protocol", "its body is longer than %I bytes", (LUAI_UACINT)e->most);
 	if (e->result == CURLE_WRITE_ERROR && !e->replied)
 		return error_raise(L, "protocol", "its headers are longer than %d bytes", HEADERS_MAX);
 	if (e->result == CURLE_PEER_FAILED_VERIFICATION && !e->begun)
@@ -886,7 +942,7 @@ int luaopen_http(lua_State *L);
 
 int luaopen_http(lua_State *L)
 {
-	static const luaL_Reg functions[] = {{"open", http_open}, {NULL, NULL}};
+	static const luaL_Reg functions[] = {{"open", http_open}, {"mail", http_mail}, {NULL, NULL}};
 	static const luaL_Reg methods[] = {
 		{"response", exchange_response},
 		{"read", exchange_read},
@@ -898,6 +954,7 @@ int luaopen_http(lua_State *L)
 	};
 
 	start_multi(L);
+	http_mail_open(L);
 	luaL_newmetatable(L, EXCHANGE);
 	luaL_setfuncs(L, methods, 0);
 	lua_pushvalue(L, -1);

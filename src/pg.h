@@ -40,6 +40,8 @@ struct pg_connection {
 	/* of the operation under way */
 	bool own_transaction; /* the statement stands in `begin read only` of its own */
 	bool changing;
+	bool several;         /* the text may hold more than one statement: the result is that of the last */
+	bool over;            /* the result of one of them is complete, and what comes next is the next one's */
 	lua_Integer rows, bytes, most_rows, most_bytes;
 	int results, timeout_ms;
 
@@ -126,6 +128,7 @@ void pg_push_message(lua_State *L, const char *message);
 int pg_query(lua_State *L);
 int pg_execute(lua_State *L);
 int pg_simple(lua_State *L);
+int pg_batch(lua_State *L);
 int pg_rows(lua_State *L);
 void pg_query_open(lua_State *L);
 

@@ -24,7 +24,7 @@ struct node {
 	uint32_t next, parent;
 	uint32_t first, content, last; /* content: behind anchor and tag */
 	uint32_t line, column;         /* from 0; the column in characters */
-	uint32_t text, length;         /* of a scalar, or an alias' name: in strings; length counts a collection's children */
+	uint32_t text, length;         /* of a scalar, or an alias' name: in strings; length: a collection's children */
 	uint32_t anchor, tag;          /* in strings, ended by a NUL; or NONE */
 	uint32_t target;               /* of an alias */
 	uint8_t kind, style;

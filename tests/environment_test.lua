@@ -38,11 +38,13 @@ describe("environment", function()
   end)
 
   it("says whose account of AWS it is, where, and as whom", function()
-    local env = load('aws: { profile: prod, region: us-west-2, account: "012345678901", endpoints: { s3: "https://s3.lab" } }')
+    local env = load("aws: { profile: prod, region: us-west-2, account: 012345678901,\n"
+      .. "  endpoints: { s3: 'https://s3.lab' } }\n")
     equal(env.aws, { profile = "prod", region = "us-west-2", account = "012345678901",
       endpoints = { s3 = "https://s3.lab" } })
     for text, problem in pairs {
-      ["acount: 1"] = "aws has no key 'acount'. Did you mean 'account'?", ["account: 123"] = "aws.account is a number of",
+      ["acount: 1"] = "aws has no key 'acount'. Did you mean 'account'?",
+      ["account: 123"] = "aws.account is a number of",
       ["region: here"] = "aws.region is a region", ["endpoint: s3.lab"] = "aws.endpoint is no URL",
       ["endpoints: [a]"] = "aws.endpoints is a map", ["endpoints: { s3: x }"] = "aws.endpoints of s3 is no URL",
     } do

@@ -5,6 +5,7 @@
 /chunked/N: the same in pieces         /half: fewer bytes than it says /close: nothing, it hangs up
 /silent: nothing, it waits             /drip/N: N lines, one each 0.1 s
 /headers/N: N bytes of headers         /redirect: to /echo             /hold: reads nothing of the request
+/moved/N: to /bytes/N
 /count: how many requests came on this connection before
 /thing/NAME: PUT makes it, DELETE removes it, GET shows it (404); with ?fault=… a PUT is carried out or not, and then:
     refuse (409, not made) lost (made, hangs up) never (not made, hangs up) broken (made, 503) busy (not made, 503)
@@ -152,6 +153,8 @@ class Handler(BaseHTTPRequestHandler):
             self.reply(b"", headers=[("X-Long", "x" * 1000)] * (number // 1000))
         elif what == "redirect":
             self.reply(b"", 302, [("Location", "/echo")])
+        elif what == "moved":
+            self.reply(b"it has moved", 302, [("Location", "/bytes/%d" % number)])
         elif what == "thing":
             self.thing(parts[2], self.path.partition("fault=")[2])
         elif what == "log":

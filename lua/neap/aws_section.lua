@@ -21,7 +21,9 @@ local CHECKS = {
   end,
   endpoint = wrong_url,
   endpoints = function(value)
-    if type(value) ~= "table" or value[1] ~= nil then return "is a map of services to URLs, as in { s3: https://host }" end
+    if type(value) ~= "table" or value[1] ~= nil then
+      return "is a map of services to URLs, as in { s3: https://host }"
+    end
     for service, url in pairs(value) do
       local problem = not is_open(url) and wrong_url(url)
       if problem then return ("of %s %s"):format(service, problem) end

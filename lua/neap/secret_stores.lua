@@ -1,12 +1,12 @@
 --- Secrets that servers keep: Vault, the parameters of AWS Systems Manager, AWS Secrets Manager.
 local credentials = require "neap.targets.aws.credentials"
-local fault    = require "native.error"
-local json     = require "native.json"
-local known    = require "neap.targets.aws.known"
-local process  = require "native.process"
-local requests = require "neap.targets.http_request"
-local secret   = require "native.secret"
-local task     = require "native.task"
+local fault       = require "native.error"
+local json        = require "native.json"
+local known       = require "neap.targets.aws.known"
+local process     = require "native.process"
+local requests    = require "neap.targets.http_request"
+local secret      = require "native.secret"
+local task        = require "native.task"
 
 local stores = {}
 
@@ -55,8 +55,9 @@ local KINDS = { [403] = "auth", [404] = "missing" }
 
 local function refuse(path, status, value)
   local errors = type(value.errors) == "table" and table.concat(value.errors, "; ") or ""
-  fault.raise { kind = KINDS[status] or "remote", code = status, message = ("vault:%s is not to be had: %s"):format(path,
-    errors ~= "" and errors or status == 404 and "there is nothing" or "status " .. status) }
+  fault.raise { kind = KINDS[status] or "remote", code = status,
+    message = ("vault:%s is not to be had: %s"):format(path,
+      errors ~= "" and errors or status == 404 and "there is nothing" or "status " .. status) }
 end
 
 --- A secret of an engine for keys and values, of version 1 or 2: a map, as JSON.

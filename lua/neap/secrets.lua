@@ -177,19 +177,23 @@ local function take_variable(reference, keys)
   if name then secret.take_variable(name, keys) end
 end
 
---- Takes the variables that hold secrets, and passwords of databases, out of this process's environment.
+--- Takes the variables that hold secrets, passwords of databases and ways to tell of a run out of this process's environment.
 --- @param environment table?
 --- @param keys native.secret.keyring
 function secrets.take_variables(environment, keys)
   for _, reference in pairs(environment and environment.secrets or {}) do take_variable(reference, keys) end
   for _, database in pairs(environment and environment.databases or {}) do take_variable(database.password, keys) end
+  for _, reference in ipairs(require("neap.notices").references(environment and environment.notify)) do
+    take_variable(reference, keys)
+  end
 end
 
 -- ---- within a run ----
 
 local function from_run(run)
   local environment = run.environment
-  return { keys = run.keys, policy = environment.policy, aws = environment.aws, root = environment.root, prompt = run.prompt }
+  return { keys = run.keys, policy = environment.policy, aws = environment.aws,
+    root = environment.root, prompt = run.prompt }
 end
 
 --- The secret of that reference, resolved once in a run however many tasks want it.

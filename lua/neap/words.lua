@@ -10,7 +10,11 @@ local MODULES = {
   postgres = "neap.targets.postgres", service = "neap.targets.service", host = "neap.targets.host",
   witness = "neap.targets.witness", git = "neap.targets.git", sql = "neap.targets.sql",
   json = "neap.targets.json", template = "neap.targets.template", yaml = "neap.targets.yaml",
-  http = "neap.targets.http", aws = "neap.targets.aws", k8s = "neap.targets.k8s",
+  http = "neap.targets.http", aws = "neap.targets.aws", dns = "neap.targets.dns", mail = "neap.targets.mail",
+  k8s = "neap.targets.k8s", s3 = "neap.targets.s3", iam = "neap.targets.aws_iam", route53 = "neap.targets.aws_route53",
+  sns = "neap.targets.aws_sns", cloudformation = "neap.targets.aws_cloudformation",
+  events = "neap.targets.aws_events", elb = "neap.targets.aws_elb", ec2 = "neap.targets.aws_ec2",
+  rds = "neap.targets.aws_rds", dynamodb = "neap.targets.aws_dynamodb",
 }
 local FUNCTIONS = {
   with_reload = { "neap.targets.service", "with_reload" }, with_restart = { "neap.targets.service", "with_restart" },
@@ -124,6 +128,32 @@ function words.secret(run, reference) return require("neap.secrets").of_run(run,
 --- @param run table  the session
 --- @param value any
 function words.complete_secrets(run, value) require("neap.secrets").complete(run, value) end
+
+--- The keys of an environment's list of who is told, beside those of programs.
+--- @return table<string, boolean>
+function words.notice_keys() return require("neap.notices").keys() end
+
+--- What is wrong with an entry of that list, or nil.
+--- @param entry table
+--- @return string?
+function words.notice_mistake(entry) return require("neap.notices").mistake(entry) end
+
+--- Whether an entry has something to say of an event.
+--- @param entry table
+--- @param event string
+--- @return boolean
+function words.notice_wants(entry, event) return require("neap.notices").wants(entry, event) end
+
+--- Who is told by an entry.
+--- @param entry table
+--- @return string
+function words.notice_name(entry) return require("neap.notices").name(entry) end
+
+--- Tells of an event; raises what came of it.
+--- @param run table  the session
+--- @param entry table
+--- @param event table
+function words.notice(run, entry, event) require("neap.notices").tell(run, entry, event) end
 
 --- All words, sorted, for messages and completion.
 --- @return string[]

@@ -1,3 +1,4 @@
+local json  = require "native.json"
 local world = require "tests.engine.world"
 
 local function effects_of(model)
@@ -49,6 +50,18 @@ describe("a plan", function()
     })
   end)
 
+  it("goes on behind a step that it cannot see to its end: what fails there may be there by then", function()
+    local w = world.new([[
+      local id = step "Make" { run = function() return world.event("machine", "new", { undo = 0 }) end }
+      step "Use" { run = function() if id.result.ready then world.set("a", 1) end end }
+      step "Fail" { run = function() fail "no file" end }
+      step "Other" { run = function() world.set("other", 1) end }]], { other = 0 })
+    equal(effects_of(w:plan()), {
+      "1.1 > machine nil>nil", "1.2 ended: known after 1.1", "1.3 ended: known after 1.2: as it is now, no file",
+      "1.4 ~ other 0>1",
+    })
+  end)
+
   it("asks a check that comes before the first change", function()
     local w = world.new([[await "Ready" { check = function() return world.read "ready" end }]], { ready = true })
     equal(w:plan().phases[1].steps[1].holds, true)
@@ -78,6 +91,23 @@ describe("a plan", function()
     local outcome = w:start { plan = model }
     equal({ outcome.exit, w.values.a }, { 8, 5 })
     matches(outcome.failure.message, "not as it was when the plan was made")
+  end)
+
+  it("binds the run also when it is taken up again", function()
+    local w = world.new([[
+      step "First" { run = function() world.set("a", 1) end }
+      step "Stop" { run = function() world.event("x", 1, { keep = "a test" }) end }
+      step "Last" { run = function() world.set("b", 1) end }]], { a = 0, b = 0 })
+    local model = w:plan()
+    w.store:save_plan(model.id, json.encode { effects = model.effects })
+    w.failing.x = true
+    equal(w:start({ plan = model }).status, "stopped")
+    w.failing.x, w.values.b = nil, 5
+    local outcome = w:resume()
+    equal({ outcome.exit, w.values.b }, { 8, 5 })
+    matches(outcome.failure.message, "not as it was when the plan was made")
+    w.values.b = 0
+    equal({ w:resume().status, w.values.b }, { "done", 1 })
   end)
 
   it("lets the run go that finds the world as planned", function()

@@ -115,7 +115,8 @@ end
 
 local ENDED = { forward = { [0] = true }, back = { [0] = true, [4] = true } }
 
---- Takes the run to its end in that direction, at first with more faults. A run that was killed before it was one is begun.
+--- Takes the run to its end in that direction, at first with more faults; the direction in which it ended, nil where it did
+--- not. A run that was killed before it was one is begun.
 local function taken_to_its_end(self, words, direction, story)
   for attempt = 1, ATTEMPTS do
     local status
@@ -126,13 +127,16 @@ local function taken_to_its_end(self, words, direction, story)
       status, story.last = result.status, result.text
       story[#story + 1] = ("%s -> %s"):format(words:match "^%S+", status or result.signal)
     end
-    if ENDED[direction][status] then return true end
-    if status == 2 then
-      if direction == "back" then return true end
+    if ENDED[direction][status] then return direction end
+    if direction == "back" and status == 5 and story.last:find("cannot be taken back", 1, true) then
+      -- the promotion that was in doubt had happened: there is no way but on
+      direction, words = "forward", words:gsub("^rollback", "resume")
+    elseif status == 2 then
+      -- killed before there was a run, or behind its close
+      if direction == "back" or not console.in_recovery "new" then return direction end
       words = RUN
     end
   end
-  return false
 end
 
 local function new_world()
@@ -166,7 +170,7 @@ describe("encode/release, disturbed at random moments", function()
     check_counts(counts(), 1, {})
   end)
 
-  it(("ends whole, forward or back, with nothing lost and nothing done twice, %d times"):format(TRIALS), function()
+  it("ends whole, forward or back, with nothing lost and nothing done twice", function()
     math.randomseed(SEED)
     local told = {}
     for trial = 1, TRIALS do
@@ -178,8 +182,9 @@ describe("encode/release, disturbed at random moments", function()
       local direction = back and "back" or "forward"
       if status ~= 0 then
         local words = (back and "rollback" or "resume") .. " 1 --yes --no-input"
-        local ended = taken_to_its_end(self, words, direction, story)
-        check(ended, "came to no end", story)
+        direction = taken_to_its_end(self, words, direction, story)
+        check(direction, "came to no end", story)
+        back = direction == "back"
       end
       check(table.concat(state(), "\n") == table.concat(back and before or after, "\n"),
         "not the state it should be in:\n" .. table.concat(state(), "\n"), story)

@@ -95,7 +95,7 @@ describe("pg statements", function()
 
   it("that change need leave", function()
     local connection <close> = connect()
-    for _, method in ipairs { "execute", "simple", "copy_in" } do
+    for _, method in ipairs { "execute", "simple", "batch", "copy_in" } do
       local failure = raises(connection[method], connection, "select 1", function() end)
       equal(failure.kind, "denied")
       matches(failure.message, "^pg." .. method .. " changes its target")
@@ -127,6 +127,18 @@ describe("pg statements", function()
     equal(changing(connection.simple, connection, "insert into a values (1) returning a").rows, { { 1 } })
     matches(raises(changing, connection.simple, connection, "select 1; select 2"), "2 statements, and all were carried")
     equal(value(connection, "select 1"), 1)
+  end)
+
+  it("are one transaction in a batch, whose result is the last one's", function()
+    local connection <close> = connect()
+    local result = changing(connection.batch, connection, "create temporary table a (n int); select 7 as x, 8 as y; "
+      .. "insert into a values (1), (2) returning n")
+    equal({ result.rows, result.columns, result.affected, result.tag }, { { { 1 }, { 2 } }, { "n" }, 2, "INSERT 0 2" })
+    equal(changing(connection.batch, connection, "select 1; insert into a values (3)").rows, {})
+    equal(raises(changing, connection.batch, connection, "insert into a values (4); select 1/0").code, "22012")
+    equal(raises(changing, connection.batch, connection, "select 1; vacuum").code, "25001")
+    equal(value(connection, "select count(*) from a"), 3)
+    equal(connection:facts().in_transaction, false)
   end)
 
   it("that copy are refused where rows are not taken", function()

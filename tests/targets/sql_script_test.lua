@@ -122,7 +122,7 @@ for _, engine in ipairs { "postgres", "mysql" } do
 
     it("is exact about a script's statements, whatever the moment at which neap died", function()
       local script, crashes = numbers(10), 0
-      for at = 3, 1000, 13 do
+      for at = 3, 1000, 5 do
         sql "drop table if exists loaded; create table loaded (n int)"
         local trial = journaled(trial_of(script))
         live_again(at)
@@ -140,18 +140,23 @@ for _, engine in ipairs { "postgres", "mysql" } do
 
     it("takes back by its undo what a script had done when neap died", function()
       local undo = '{ undo = "delete from loaded where n > 0; delete from loaded; insert into loaded values (7);" }'
-      for at = 60, 140, 37 do
+      local halves = 0
+      for at = 30, 1000, 13 do
         sql "drop table if exists loaded; create table loaded (n int)"
         local trial = journaled(trial_of(numbers(20), undo))
         live_again(at)
         pcall(trial.start, trial)
-        truthy(crash.dead)
+        if not crash.dead then break end
+        live_again(nil)
+        local had = sql(COUNTS):match "^%d+"
+        if had ~= "0" and had ~= "22" then halves = halves + 1 end
         live_again(at // 4)
         pcall(trial.roll_back, trial)
         live_again(nil)
         if select(2, trial.kept:lease()) then equal({ at, trial:roll_back().status }, { at, "rolled back" }) end
-        equal(sql(COUNTS):gsub("\t", "|"), "1|1|7\n")
+        equal({ at, (sql(COUNTS):gsub("\t", "|"):gsub("NULL", "")) }, { at, had == "0" and "0|0|\n" or "1|1|7\n" })
       end
+      truthy(halves > 1)
     end)
 
     it("refuses what would be done elsewhere before anything is done", function()
@@ -317,6 +322,7 @@ create function it() returns int language sql begin atomic select case when true
 do $$ begin insert into loaded select it(), 'do;'; end $$;
 create index concurrently on loaded (n);
 vacuum loaded;
+discard all;
 insert into loaded values (8, E'\\;''') \g
 \c other_base
 create table there (n int);
@@ -408,8 +414,12 @@ describe("what psql carries out", function()
     local trial = trial_of("insert into loaded values (1);\nselect pg_sleep(5);\ninsert into loaded values (2);")
     local task = require "native.task"
     local killing = task.spawn(function()
-      local sleeping = "select count(*) from pg_stat_activity where query like 'select pg_sleep(5)%'"
-      repeat task.sleep(0.1) until sql(sleeping) ~= "0\n"
+      local sleeping = "select count(*) from pg_stat_activity where query like '%pg_sleep(5)' "
+        .. "and pid <> pg_backend_pid()"
+      for _ = 1, 300 do
+        if sql(sleeping) ~= "0\n" then break end
+        task.sleep(0.1)
+      end
       server.kill()
     end)
     local outcome = trial:start()

@@ -6,6 +6,7 @@ local fault       = require "native.error"
 local fs          = require "native.fs"
 local repository  = require "neap.repository"
 local secret      = require "native.secret"
+local notices     = require "neap.notices"
 local secrets     = require "neap.secrets"
 local state       = require "neap.state"
 local view        = require "neap.cli.view.env"
@@ -120,15 +121,18 @@ local function try_secret(name, reference, from, may_ask)
   return tried
 end
 
---- Each secret of an environment: whether it can be had here.
+--- Each secret of an environment, and each of who is told of a run: whether it can be had here.
 local function tried_secrets(loaded, console)
   local names, list = {}, {}
-  for name in pairs(loaded.secrets) do names[#names + 1] = name end
+  local references = {}
+  for name, reference in pairs(loaded.secrets) do references[name] = reference end
+  for i, reference in ipairs(notices.references(loaded.notify)) do references["notify " .. i] = reference end
+  for name in pairs(references) do names[#names + 1] = name end
   if #names == 0 then return nil end
   table.sort(names)
   local from = { keys = secret.keyring(state.folder(loaded.name) .. "/key"), policy = loaded.policy, root = loaded.root,
     aws = loaded.aws, prompt = prompt_of(console) }
-  for i, name in ipairs(names) do list[i] = try_secret(name, loaded.secrets[name], from, console.may_ask) end
+  for i, name in ipairs(names) do list[i] = try_secret(name, references[name], from, console.may_ask) end
   return list
 end
 

@@ -1,27 +1,39 @@
---- Tells the world of a run: programs of the environment that are given an event on their input. What becomes of them
---- changes nothing in the run; it is noted.
+--- Tells the world of a run: programs of the environment that are given an event on their input, webhooks, mail. What
+--- becomes of it changes nothing in the run; it is noted.
+local data    = require "neap.engine.data"
 local fault   = require "native.error"
 local json    = require "native.json"
 local near    = require "neap.near"
 local process = require "native.process"
 local task    = require "native.task"
+local words   = require "neap.words"
 
 local notify = {}
 
 local TIMEOUT = 30 -- seconds for one program
 local EVENTS = { start = true, human = true, failed = true, done = true }
-local KEYS = { events = true, command = true }
+
+local function known_keys()
+  local known = words.notice_keys()
+  known.events, known.command = true, true
+  return known
+end
 
 local function mistake_in(entry)
-  if type(entry) ~= "table" then return "is a map with events and command" end
+  if type(entry) ~= "table" then return "is a map with events and command, webhook, pagerduty or mail" end
+  local known = known_keys()
   for key in pairs(entry) do
-    if not KEYS[key] then return ("has no key '%s'%s"):format(tostring(key), near.hint(key, KEYS)) end
-  end
-  if type(entry.command) ~= "table" or type(entry.command[1]) ~= "string" then
-    return "lacks command, an argument list"
+    if not known[key] then return ("has no key '%s'%s"):format(tostring(key), near.hint(tostring(key), known)) end
   end
   for _, name in ipairs(type(entry.events) == "table" and entry.events or {}) do
     if not EVENTS[name] then return ("knows no event '%s'%s"):format(tostring(name), near.hint(name, EVENTS)) end
+  end
+  if not entry.command then return words.notice_mistake(entry) end
+  if type(entry.command) ~= "table" or type(entry.command[1]) ~= "string" then
+    return "lacks command, an argument list"
+  end
+  for key in pairs(entry) do
+    if key ~= "events" and key ~= "command" then return ("has '%s', which does not go with command"):format(key) end
   end
 end
 
@@ -36,6 +48,7 @@ function notify.mistake(list)
 end
 
 local function wants(entry, event)
+  if not entry.command and not words.notice_wants(entry, event) then return false end
   if not entry.events then return true end
   for _, name in ipairs(entry.events) do
     if name == event then return true end
@@ -46,25 +59,32 @@ end
 --- After the close nothing is written any more.
 local function note(run, entry, event, problem)
   if run.state.closed then return end
-  local text = ("told %s: %s%s"):format(tostring(entry.command[1]), event, problem and ", " .. problem or "")
+  local whom = entry.command and entry.command[1] or words.notice_name(entry)
+  local text = ("told %s: %s%s"):format(whom, event, problem and ", " .. problem or "")
   pcall(run.writer.append, run.writer, { type = "note", kind = "notify", event = event, text = text,
     failed = problem ~= nil or nil })
 end
 
-local function why(result)
-  if result.status == 0 then return nil end
-  return "which failed: " .. tostring(result.status and "exit status " .. result.status or "SIG" .. result.signal)
+local function run_program(argv, event)
+  local result = process.run(argv, { reads = true, input = json.encode(event) .. "\n", timeout = TIMEOUT })
+  if result.status == 0 then return end
+  fault.raise { kind = "remote",
+    message = "which failed: " .. (result.status and "exit status " .. result.status or "SIG" .. result.signal) }
 end
 
---- One after the other for each program: it is told of the start before it is told of the end.
-local function tell(run, entry, event, input, before)
+--- One after the other for each entry: it is told of the start before it is told of the end.
+local function tell(run, entry, event, before)
   if before then before:wait() end
-  local ok, result = pcall(process.run, entry.command, { reads = true, input = input, timeout = TIMEOUT })
-  local problem = not ok and (fault.is(result) and result.message or tostring(result)) or ok and why(result) or nil
-  note(run, entry, event, problem)
+  local ok, failure
+  if entry.command then
+    ok, failure = pcall(run_program, entry.command, event)
+  else
+    ok, failure = pcall(words.notice, run, entry, event)
+  end
+  note(run, entry, event.event, not ok and (fault.is(failure) and failure.message or tostring(failure)) or nil)
 end
 
---- Gives an event to the programs that want it; they run beside the run. Never raises.
+--- Gives an event to those that want it, beside the run. Never raises.
 --- @param run table
 --- @param event "start"|"human"|"failed"|"done"
 --- @param fields? table  what else there is to say
@@ -72,10 +92,11 @@ function notify.send(run, event, fields)
   local message = { event = event, environment = run.environment.name,
     procedure = run.procedure.name, actor = run.state.first and run.state.first.actor }
   for key, value in pairs(fields or {}) do message[key] = value end
+  message = data.shown(message)
   for _, entry in ipairs(run.environment.notify or {}) do
     if wants(entry, event) then
       run.telling, run.told = run.telling or {}, run.told or {}
-      local telling = task.spawn(task.shield, tell, run, entry, event, json.encode(message) .. "\n", run.told[entry])
+      local telling = task.spawn(task.shield, tell, run, entry, message, run.told[entry])
       run.told[entry] = telling
       table.insert(run.telling, telling)
     end
@@ -107,7 +128,7 @@ function notify.of_record(run, record)
   if of[record.type] and #(run.environment and run.environment.notify or {}) > 0 then of[record.type](run, record) end
 end
 
---- Waits for the programs that are still running, and makes what was noted of them durable.
+--- Waits for what is still being told, and makes what was noted of them durable.
 --- @param run table
 function notify.finish(run)
   if not run.telling then return end

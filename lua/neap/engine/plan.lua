@@ -71,13 +71,14 @@ local function plan_waiting(self, step, planned)
   planned.holds = ok and observed and true or false
 end
 
---- Errors that what an earlier step changes may take away: a file, a user that is not there yet.
+--- Errors that an earlier step may take away, of which the plan does not know all that it does: a file is not there yet.
 local MAY_CHANGE = { missing = true, conflict = true, remote = true, verify = true, protocol = true, auth = true }
 
 --- Why a step's plan ends early; nil where the error is one of the plan as a whole.
 local function why_it_ends(self, failure)
   if fault.is(failure, "unknown") then return failure.message end
-  local after = self.ended_at or select(2, next(self.touched))
+  -- a login that is refused may be one that an earlier step makes, on a target that has another name
+  local after = self.ended_at or fault.is(failure, "auth") and select(2, next(self.touched))
   if not after or not fault.is(failure) or failure.code == "identity" or not MAY_CHANGE[failure.kind] then
     return nil
   end

@@ -8,6 +8,7 @@ local duration = require "neap.engine.duration"
 local estimate = require "neap.engine.estimate"
 local fan_out  = require "neap.engine.fan_out"
 local fault    = require "native.error"
+local json     = require "native.json"
 local locals   = require "neap.engine.locals"
 local outcome  = require "neap.engine.outcome"
 local outlook  = require "neap.engine.outlook"
@@ -300,6 +301,13 @@ local function prepare_to_go_on(self, given)
   amend.make(self, self.at, change)
 end
 
+--- What the run was planned to do, as long as neither its code nor its arguments were changed since; nil without a plan.
+local function planned_effects(self)
+  local id = self.state.first.plan
+  local line = id and #self.state.amendments == 0 and self.journal.store:plan(id)
+  return line and json.decode(line).effects or nil
+end
+
 --- Goes on with a run that stopped: asks the targets about what is in doubt first.
 --- @param given neap.resume_request
 --- @return table outcome
@@ -309,6 +317,7 @@ function run.resume(given)
     local ok, failure = pcall(recover.settle_all, self)
     if not ok then return outcome.of(self, "stopped", failure) end
     repl.close_all(self)
+    self.expected = planned_effects(self)
     if self.state.turn == "back" then
       return rollback.back(self, { down_to = self.state.to, on_conflict = given.on_conflict })
     end

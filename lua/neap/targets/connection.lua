@@ -3,7 +3,7 @@
 --- A run keeps one session per host, and one file channel per host and user; each is made at its first use. What breaks
 --- raises kind `lost` for the call in hand, the next call connects anew.
 local fault   = require "native.error"
-local near    = require "neap.near"
+local named   = require "neap.targets.named"
 local process = require "native.process"
 local secret  = require "native.secret"
 local sftp    = require "native.sftp"
@@ -35,32 +35,7 @@ function hosts.run()
   return run
 end
 
-local META = { __name = "host" }
-
-local known = setmetatable({}, { __mode = "k" }) -- name and address of each host object
-
---- Neap's own code may ask any table for any key; a procedure that does has mistyped it.
-local function asked_by_procedure() return debug.getinfo(3, "S").source:find "^@" ~= nil end
-
-function META.__index(self, key)
-  local value = known[self][key]
-  if value == nil then value = hosts.methods[key] end
-  if value == nil and key ~= "address" and type(key) == "string" and asked_by_procedure() then
-    local there = { name = true, address = true }
-    for name in pairs(hosts.methods) do there[name] = true end
-    error(("a host has no %q%s"):format(key, near.hint(key, there)), 2)
-  end
-  return value
-end
-
-function META.__newindex() error("a host is not altered", 2) end
-
---- What the journal keeps of a host: its name.
-function META.__plain(self) return { name = self.name } end
-
-function META.__tostring(self) return self.name end
-
-function META.__eq(a, b) return a.name == b.name end
+local new_host = named.class("host", hosts.methods, { "name", "address" })
 
 --- The name of a host given by name, by its entry of the environment, or as a host.
 --- @param value string|table
@@ -82,12 +57,6 @@ end
 --- @class neap.host
 --- @field name string
 --- @field address string?   as other machines know it
-
-local function new_host(entry)
-  local host = setmetatable({}, META)
-  known[host] = { name = entry.name, address = entry.address }
-  return host
-end
 
 --- A host, or a list of hosts, for an environment's entry. Opens nothing.
 --- @param entry table

@@ -6,6 +6,7 @@
 local dialect = require "neap.targets.sql_dialect"
 local fault   = require "native.error"
 local hosts   = require "neap.targets.connection"
+local named   = require "neap.targets.named"
 local near    = require "neap.near"
 local process = require "native.process"
 local secret  = require "native.secret"
@@ -22,39 +23,7 @@ local SLACK = 2                                    -- seconds by which the serve
 
 -- ---- which database ----
 
-local function current_run()
-  local context = task.context()
-  local run = type(context) == "table" and context.run
-  if not run then fault.raise { kind = "conflict", message = "a database can be reached only inside a step" } end
-  return run
-end
-
-local META = { __name = "database" }
-
-local known = setmetatable({}, { __mode = "k" }) -- the name and dialect of each object
-
---- Neap's own code may ask any table for any key; a procedure that does has mistyped it.
-local function asked_by_procedure() return debug.getinfo(3, "S").source:find "^@" ~= nil end
-
-function META.__index(self, key)
-  local value = known[self][key]
-  if value == nil then value = databases.methods[key] end
-  if value == nil and type(key) == "string" and asked_by_procedure() then
-    local there = { name = true, dialect = true }
-    for name in pairs(databases.methods) do there[name] = true end
-    error(("a database has no %q%s"):format(key, near.hint(key, there)), 2)
-  end
-  return value
-end
-
-function META.__newindex() error("a database is not altered", 2) end
-
---- What the journal keeps of a database: its name.
-function META.__plain(self) return { name = self.name } end
-
-function META.__tostring(self) return self.name end
-
-function META.__eq(a, b) return a.name == b.name end
+local new_database = named.class("database", databases.methods, { "name", "dialect" })
 
 --- @class neap.database
 --- @field name string
@@ -64,9 +33,7 @@ function META.__eq(a, b) return a.name == b.name end
 --- @param entry table
 --- @return neap.database
 function databases.object(entry)
-  local object = setmetatable({}, META)
-  known[object] = { name = entry.name, dialect = entry.dialect }
-  return object
+  return new_database { name = entry.name, dialect = entry.dialect }
 end
 
 --- The name of a database given by name or as an object.
@@ -88,7 +55,7 @@ end
 --- How a database's server speaks.
 --- @param value string|table
 --- @return neap.sql.dialect
-function databases.dialect(value) return dialect.of(entry_of(current_run(), databases.name(value)).dialect) end
+function databases.dialect(value) return dialect.of(entry_of(hosts.run(), databases.name(value)).dialect) end
 
 -- ---- settings ----
 
@@ -178,7 +145,7 @@ end
 
 --- What the server has said beside its answers is shown as a command's output is.
 local function pass_on_notices(self)
-  local output = current_run().output
+  local output = hosts.run().output
   for _, notice in ipairs(self.native:notices()) do
     local text = type(notice) == "table" and ("%s: %s"):format(notice.severity or "notice", notice.message) or notice
     if output then output(self.name, text .. "\n", "err") end
@@ -295,7 +262,7 @@ local function entry_inside(entry, inside)
 end
 
 local function pool_of(value)
-  local run, name = current_run(), databases.name(value)
+  local run, name = hosts.run(), databases.name(value)
   local inside = type(value) == "table" and rawget(value, "inside") or nil
   local apart = type(value) == "table" and rawget(value, "apart") or nil -- whose session is nobody else's
   local key = "database " .. name .. (inside and "/" .. inside or "") .. (apart and " for " .. apart or "")
@@ -312,7 +279,7 @@ end
 --- @param inside string  the database
 function databases.let_go(value, inside)
   local entry = pool_of(value).entry
-  for _, pool in pairs(current_run().connections) do
+  for _, pool in pairs(hosts.run().connections) do
     if getmetatable(pool) == Pool and pool.entry.database == inside and pool.entry.host == entry.host then
       for _, idle in pairs(pool.idle) do
         for i = #idle, 1, -1 do

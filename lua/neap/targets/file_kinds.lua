@@ -157,9 +157,16 @@ local function write_copy(target, state, call)
     { become = target.become, input = state.content, timeout = call.timeout })
 end
 
+--- Takes a file away.
+--- @param target { host: string, path: string, become: string|false }
+--- @param call table
+function kinds.remove_file(target, call)
+  witness.run(target.host, call, { "rm", "--", target.path }, { become = target.become, timeout = call.timeout })
+end
+
 local function put_content(target, state, call)
   if not state then
-    witness.run(target.host, call, { "rm", "--", target.path }, { become = target.become, timeout = call.timeout })
+    kinds.remove_file(target, call)
     return
   end
   check_folder(target)
@@ -179,6 +186,29 @@ local function take_both(target, id, intent)
     if not ok and not fault.is(failure, "missing") then error(failure, 0) end
   end
 end
+
+--- Puts a file of this machine there, whole or not at all, with those rights.
+--- @param target { host: string, path: string, become: string|false }
+--- @param from string  its path here
+--- @param state { mode: string, owner: string, group: string }
+--- @param call table
+function kinds.put_file(target, from, state, call)
+  check_folder(target)
+  local uid, gid = owner_numbers(target, state)
+  files_of(target):upload(from, target.path, { temporary = temporary_name(target.path, call.witness), mode = state.mode,
+    uid = uid, gid = gid, timeout = call.timeout })
+end
+
+--- The `take` of what may have been done by either of these two.
+--- @param target table
+--- @param id string
+--- @param intent table
+function kinds.take_file(target, id, intent) return take_both(target, id, intent) end
+
+--- What is at the path, nil or a file; else raises kind `conflict`.
+--- @param target { host: string, path: string, become: string|false }
+--- @return table?
+function kinds.look_for_file(target) return look_for(target, "file") end
 
 local function take_command(target, id, intent)
   if witness.take(target, id, intent, "any") == "running" then return "running", "a command still runs" end

@@ -1,5 +1,6 @@
 --- HTTP: requests that read, and requests that change something. Certificates are always verified; what is not https is
 --- asked of this machine, of a host's own addresses (via) and of cloud metadata alone.
+local download = require "neap.targets.file_download"
 local effect   = require "neap.engine.effect"
 local fault    = require "native.error"
 local hosts    = require "neap.targets.connection"
@@ -197,6 +198,41 @@ function http.patch(url, options) return change("PATCH", url, options, 2) end
 --- @param options? table  as of http.request
 --- @return { status: integer, headers: table<string, string>, body: string }
 function http.delete(url, options) return change("DELETE", url, options, 2) end
+
+-- ---- files ----
+
+local DOWNLOAD = { "sha256", "mode", "owner", "group", "become", "keep", "irreversible" }
+
+local function check_download(path, options, level)
+  local sum = options.sha256
+  if type(sum) ~= "string" or not sum:find("^%x+$") or #sum ~= 64 then
+    error("sha256 says what the file holds: 64 hexadecimal digits", level + 1)
+  end
+  if type(path) ~= "string" or not path:find "^/[^/]" or path:find "/$" or path:find("\0", 1, true) then
+    error(("%q is no absolute path"):format(tostring(path)), level + 1)
+  end
+  if options.mode and not tostring(options.mode):find "^[0-7]?[0-7][0-7][0-7]$" then
+    error(("mode: %q is none; write it as \"0644\""):format(tostring(options.mode)), level + 1)
+  end
+end
+
+--- Makes sure that a file of that content is on a host: this machine brings it, compares it, and puts it there whole. A
+--- rollback takes it away. Raises kind `conflict` where another file is there, or the server gives another.
+--- @param url string
+--- @param host string|table
+--- @param path string
+--- @param options table  sha256 (required), mode ("0644"), owner, group, become, keep, irreversible; headers, query, bearer,
+---   basic, via, ca, redirects of http.get; timeout in seconds (3600)
+--- @return { sha256: string, mode: string, owner: string, group: string }
+function http.download(url, host, path, options)
+  options = options_of(options, DOWNLOAD, 2)
+  check_download(path, options, 2)
+  local asked = target_of("GET", url, options, 2)
+  return download.file({ host = hosts.name(host), path = path,
+    become = hosts.become(host, options.become), url = asked.url, via = asked.host, request = requests.plain(options) },
+    { sha256 = options.sha256:lower(), mode = options.mode, owner = options.owner, group = options.group },
+    { keep = options.keep, irreversible = options.irreversible, timeout = options.timeout })
+end
 
 -- ---- tokens ----
 

@@ -13,6 +13,7 @@ local task    = require "native.task"
 local requests = {}
 
 local MAX_BYTES      = 16 << 20
+local MAX_FILE       = 64 << 30 -- bytes of one that is downloaded
 local SHOWN          = 2000 -- bytes of a refusal's body in an error
 local REPEATS        = 5
 local FIRST_PAUSE    = 0.5  -- seconds, doubled each time
@@ -104,7 +105,8 @@ end
 --- @return table
 function requests.plain(options)
   local data = { headers = options.headers, body = options.body, form = options.form, bearer = options.bearer,
-    basic = options.basic, ca = options.ca, ok = options.ok, max_bytes = options.max_bytes, done = options.done }
+    basic = options.basic, ca = options.ca, ok = options.ok, max_bytes = options.max_bytes, done = options.done,
+    redirects = options.redirects }
   if options.json ~= nil then
     data.body, data.type = json.encode(options.json), "application/json"
   elseif options.fields then
@@ -148,10 +150,10 @@ local function no_proxy()
   return process.environ "NO_PROXY" or process.environ "no_proxy"
 end
 
-local function open(target, data)
+local function open(target, data, to_file)
   return native.open { url = target.url, method = target.method, reads = target.reads, headers = headers_of(data),
     body = data.body, form = data.form, ca = data.ca, connect_to = way_of(target), proxy = proxy_of(target),
-    no_proxy = no_proxy() }
+    no_proxy = no_proxy(), to_file = to_file, max_bytes = to_file and (data.max_bytes or MAX_FILE) }
 end
 
 local function collect(exchange, url, most)
@@ -263,6 +265,30 @@ local function followed(target, data, most)
   if not url then return check(target, data, reply) end
   local address = requests.address(url, { via = target.host }, 1)
   return followed({ method = target.method, host = target.host, url = address }, data, most - 1)
+end
+
+--- Brings the body of a reply to a file that is made for it; redirections leave others beside it. Raises as requests.once.
+--- @param target { url: string, host?: string }
+--- @param data table    of requests.plain
+--- @param path string   on this machine; of the file that is there at the end this is the beginning
+--- @param most? integer redirections
+--- @return string path
+function requests.to_file(target, data, path, most)
+  most = most or data.redirects or REDIRECTS
+  local asked = { method = "GET", url = target.url, host = target.host }
+  local file = ("%s.%d"):format(path, most)
+  local exchange <close> = open(asked, data, file)
+  local head = exchange:response { timeout = 86400 } -- the deadline is that of the whole
+  local reply = { status = head.status, headers = joined(head.headers), body = "" }
+  local url = most > 0 and next_url(asked, data, reply)
+  if url then
+    exchange:close()
+    return requests.to_file({ url = requests.address(url, { via = target.host }, 1), host = target.host }, data, path,
+      most - 1)
+  end
+  check(asked, data, reply)
+  exchange:read { timeout = 86400 }
+  return file
 end
 
 local AGAIN = { [408] = true, [429] = true, [500] = true, [502] = true, [503] = true, [504] = true }

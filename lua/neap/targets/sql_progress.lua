@@ -60,6 +60,60 @@ function progress.move(connection, id, state)
   if result.affected ~= 1 then too_late(connection) end
 end
 
+--- Moves a state on in a session of its own: planned once. What is not open any more is no number, which is an error.
+local PREPARE = [[prepare neap_move (text) as update neap.effects set result = case when state = 'open' then $1
+  else ('neap closed ' || state)::int::text end where id = %s]]
+
+local TOGETHER = {
+  postgres = "execute neap_move('%s');%s",
+  mysql = "begin not atomic update neap.effects set result = '%s' where id = '%s' and state = 'open'; "
+    .. "if row_count() <> 1 then signal sqlstate '45000' set message_text = 'neap closed'; end if; %s\n; commit; end",
+}
+
+--- Has a session ready for what `together` makes.
+--- @param connection neap.database.connection
+--- @param id string
+function progress.prepare(connection, id)
+  if connection.dialect.name ~= "postgres" then return end
+  connection:execute(PREPARE:format(connection.dialect:literal(id)))
+end
+
+--- Within a compound only what is certainly one statement: not with a `;` in it, and nothing that could end it.
+local COMPOUND = { insert = true, update = true, delete = true, replace = true }
+
+local function is_for_compound(connection, text)
+  if connection.has_compounds == nil then
+    connection.has_compounds = tostring(connection:facts().server_version):find "MariaDB" ~= nil
+  end
+  local first = text:match "^%a+"
+  return connection.has_compounds and first and COMPOUND[first:lower()] and not text:find(";", 1, true)
+end
+
+--- One request that carries out a statement with its mark, and commits both; nil where it takes several.
+--- @param connection neap.database.connection
+--- @param id string
+--- @param state table  as it is with the statement
+--- @param text string
+--- @return string?
+function progress.together(connection, id, state, text)
+  if state.gets or state.begun then return nil end
+  local name = connection.dialect.name
+  if not TOGETHER[name] or (name == "mysql" and not is_for_compound(connection, text)) then return nil end
+  if name == "mysql" then return TOGETHER.mysql:format(encoded(state), id, text) end
+  return TOGETHER.postgres:format(encoded(state), text)
+end
+
+--- Why a request made of `together` was refused. Raises what `move` raises where the row is closed; true where the session
+--- has to be made ready again, for the script has discarded what it had prepared.
+--- @param connection neap.database.connection
+--- @param failure any
+--- @return boolean
+function progress.is_unprepared(connection, failure)
+  if not fault.is(failure, "remote") then return false end
+  if failure.message:find("neap closed", 1, true) then too_late(connection) end
+  return failure.code == "26000" and failure.message:find("neap_move", 1, true) ~= nil
+end
+
 --- A statement that cannot share a transaction has ended; also after the row was closed, for whoever asks then.
 function progress.ended(connection, id, state)
   act(connection, "update neap.effects set result = ? where id = ?", { encoded(state), id })
@@ -95,7 +149,9 @@ end
 
 --- The script has ended, or stopped at a statement that was refused.
 function progress.finish(connection, id, state, name)
-  act(connection, "update neap.effects set state = ?, result = ? where id = ?", { name or "done", encoded(state), id })
+  local updated = act(connection, "update neap.effects set state = ?, result = ? where id = ?",
+    { name or "done", encoded(state), id })
+  if updated.affected ~= 1 then too_late(connection) end
 end
 
 -- ---- settling ----

@@ -1,5 +1,6 @@
 --- Carries a script out on a server, statement by statement, from where it has come to.
 local databases = require "neap.targets.database"
+local dialect   = require "neap.targets.sql_dialect"
 local fault     = require "native.error"
 local json      = require "native.json"
 local marker    = require "neap.targets.sql_marker"
@@ -42,6 +43,7 @@ function Performance:refused(step, failure)
   if not fault.is(failure) then return failure end
   local fields = {}
   for _, key in ipairs { "kind", "code", "host", "hint" } do fields[key] = failure[key] end
+  fields.host, fields.hint = fields.host or self.target.database, fields.hint or dialect.why(failure)
   fields.output = short(step.text or step.copy.sql)
   fields.message = ("%s: %s"):format(self:place(step), failure.message)
   return fault.new(fields)
@@ -101,9 +103,16 @@ local function set_values(self, get)
   for name, value in pairs(get.values) do self.player.values[name] = value end
 end
 
+--- A text of the script as its client would send it.
+function Performance:say(text)
+  local native = self.connection.native
+  if self.connection.dialect.name == "mysql" then return native:execute(text, nil, self.options) end
+  return native:simple(text, self.options)
+end
+
 function Performance:send(step)
   if step.item.data or step.copy then return copied(self, step) end
-  local result = self.connection:execute(words.for_server(self.connection.dialect, step.text))
+  local result = self:say(words.for_server(self.connection.dialect, step.text))
   if not step.item.gset then return end
   local get = got(step, result)
   set_values(self, get)
@@ -134,21 +143,38 @@ function Performance:stop(step, failure)
   error(STOP, 0)
 end
 
---- A statement that commits with its own mark.
+local function in_several_requests(self, step)
+  if self.connection.dialect.name ~= "mysql" then self:say "begin" end
+  self:send(step)
+  self:reach(step)
+  self:mark()
+  self:say "commit"
+end
+
+local function in_one_request(self, text)
+  local native = self.connection.native
+  if self.connection.dialect.name == "mysql" then return native:execute(text, nil, self.options) end
+  return native:batch(text, self.options)
+end
+
+local function request_for(self, step)
+  if step.item.data or step.copy or step.item.gset then return nil end
+  local state = { script = self.state.script, index = step.index, line = step.item.line, gets = self.state.gets }
+  return progress.together(self.connection, self.call.witness, state, step.text)
+end
+
+--- A statement that commits with its own mark; returns what it was refused for.
 local function commit_alone(self, step)
   local before, line, gets = self.state.index, self.state.line, #(self.state.gets or {})
-  if self.connection.dialect.name ~= "mysql" then self.connection:execute "begin" end
-  local ok, failure = pcall(function()
-    self:send(step)
-    self:reach(step)
-    self:mark()
-    self.connection:execute "commit"
-  end)
-  if ok then return end
+  local request = request_for(self, step)
+  local ok, failure = pcall(request and in_one_request or in_several_requests, self, request or step)
+  if ok then return self:reach(step) end
   self.state.index, self.state.line = before, line
   for i = #(self.state.gets or {}), gets + 1, -1 do self.state.gets[i] = nil end
   roll_back(self, failure)
-  return failure
+  if not request or not progress.is_unprepared(self.connection, failure) then return failure end
+  progress.prepare(self.connection, self.call.witness)
+  return commit_alone(self, step)
 end
 
 --- A statement that cannot share a transaction, between two marks.
@@ -365,14 +391,16 @@ end
 
 --- One database's share of it, in a session of its own; returns the database that comes next.
 local function share(self, connection)
-  self.connection, connection.timeout = connection, self.timeout
+  self.connection, self.options = connection, { timeout = self.timeout }
   open_row(self)
+  connection.timeout = self.timeout
   self:mark()
+  progress.prepare(connection, self.call.witness)
   if connection.dialect.name == "mysql" then connection:execute "set autocommit = 0" end
   local ok, following = pcall(self.walk, self)
   if not ok and following ~= STOP then error(following, 0) end
   if ok and not self.paused then check_block_ended(self) end
-  local left = self.undoing and self.failure and "closed" or following and "open" or "done"
+  local left = self.undoing and self.failure and "closed" or ok and following and "open" or "done"
   progress.finish(connection, self.call.witness, self.state, left)
   if connection.dialect.name == "mysql" then connection:execute "commit" end
   return ok and not self.failure and following or nil
@@ -402,7 +430,8 @@ function play.whole(fields)
   self.lost, self.told, self.whole, self.done = {}, task.now(), true, 0
   local place = { name = self.target.database, apart = self.call.witness }
   local ok, failure = pcall(marker.transaction, place, self.call, function(connection)
-    self.connection, connection.timeout = connection, self.timeout
+    self.connection, connection.timeout, self.options = connection, self.timeout, { timeout = self.timeout }
+    connection:execute "select 1" -- tells the server that time, which it would not hear after an error
     self:walk()
     return { upto = self.player.index }
   end)

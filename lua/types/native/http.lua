@@ -6,7 +6,7 @@
 local http = {}
 
 --- @class native.http.options
---- @field url string
+--- @field url string|native.secret.value  a secret one is https, or of this machine
 --- @field method? string  "GET"
 --- @field headers? table<string, string|native.secret.value>|{ [1]: string, [2]: string }[]  a list where order counts
 --- @field body? string|native.secret.value
@@ -14,6 +14,7 @@ local http = {}
 --- @field form? { name: string, value?: string|native.secret.value, file?: string, filename?: string, type?: string }[]
 ---   sent as multipart/form-data, files as they are read
 --- @field to_file? string  the reply's body is added to this file (made with mode 0600) and not read
+--- @field max_bytes? integer  of what goes to to_file; more raises `protocol`
 --- @field reads? boolean  a request of another method than GET, HEAD and OPTIONS that changes nothing
 --- @field connect_to? string  "127.0.0.1:8080", whatever the URL says; its name is still the one that is verified
 --- @field socket? string  path of a Unix socket
@@ -23,17 +24,36 @@ local http = {}
 --- @field ca_data? string  the authorities themselves instead of their file: PEM, or base64 of it
 --- @field certificate_data? string|native.secret.value  likewise
 --- @field key_data? string|native.secret.value
---- @field proxy? string  "": none; else as the environment says
+--- @field proxy? string  "": none; else as the environment says, but none for this machine
 --- @field no_proxy? string
 --- @field connect_timeout? number  seconds; 15
 
 --- @class native.http.exchange
 local exchange = {}
 
+--- @class native.http.mail_options
+--- @field url string  "smtp://host:port", "smtps://host"; a path is the name it gives itself
+--- @field from string  an address alone; this and `to` are the envelope
+--- @field to string[]  where one is refused, the message goes to nobody
+--- @field body string  the whole message, with CRLF
+--- @field user? string
+--- @field password? string|native.secret.value
+--- @field ca? string  file of authorities instead of the system's
+--- @field require_tls? boolean  true: STARTTLS, or nothing is sent; false: none
+--- @field reads? boolean  true: of no effect, as what is told of a run
+
+--- @class native.http.letter
+local letter = {}
+
 --- Begins an exchange. Changes its target, unless the method or `reads` says that it reads.
 --- @param options native.http.options
 --- @return native.http.exchange
 function http.open(options) end
+
+--- Begins to send a message by SMTP, on a connection of its own. Changes its target, unless `reads` says otherwise.
+--- @param options native.http.mail_options
+--- @return native.http.letter
+function http.mail(options) end
 
 --- Waits for the head of the reply. Names of headers are in lower case. Raises `connect` where the request was certainly
 --- not read (name, connection, handshake), `auth` for a certificate that is not accepted, `lost` where it may have been.
@@ -52,5 +72,19 @@ function exchange:timings() end
 
 --- Ends it, whatever it is at. May be called twice.
 function exchange:close() end
+
+--- Waits for what the server says to the whole message. Raises `auth`, `denied` (code is the server's, output its reply) and
+--- `connect` where it has not taken the message and never will, `lost` where it may have.
+--- @param options? { timeout?: number }  300 seconds
+--- @return { code: integer, reply: string }
+function letter:result(options) end
+
+--- Whether all of the message went out: from then on the server may take it, whatever else happens. Once the letter is
+--- closed this does not change any more.
+--- @return boolean
+function letter:handed() end
+
+--- Ends it, whatever it is at: nothing of it is sent any more. May be called twice.
+function letter:close() end
 
 return http

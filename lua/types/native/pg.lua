@@ -97,6 +97,13 @@ function connection:execute(sql, parameters, options) end
 --- @return native.pg.result
 function connection:simple(sql, options) end
 
+--- Several statements in one text, sent at once: the server carries them out as one transaction, so that all of it happens or
+--- nothing. None of them may begin or end one. The result is the last one's.
+--- @param sql string
+--- @param options? native.pg.options
+--- @return native.pg.result
+function connection:batch(sql, options) end
+
 --- Rows of one statement that reads, one by one in a `for` loop, however many there are. The connection is in use
 --- until the last row was read; a loop that is left before gives it up.
 --- @param sql string

@@ -25,8 +25,8 @@ local function nowhere(name, looked)
   local first, second = config.paths()
   fault.raise { kind = "auth", code = "no credentials",
     message = ("there are no credentials of AWS: neither in the environment (AWS_ACCESS_KEY_ID), nor for the profile "
-      .. "%s in %s and %s (keys, role, web identity, sign-on, program), nor of a container, nor of a machine (%s)"):format(
-      name, second, first, looked) }
+      .. "%s in %s and %s (keys, role, web identity, sign-on, program), nor of a container, nor of a machine (%s)")
+      :format(name, second, first, looked) }
 end
 
 --- The first place that has some. A profile that was asked for by name counts before keys of the environment.

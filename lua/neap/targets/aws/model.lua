@@ -165,7 +165,8 @@ function Service:waiter(name)
   error(("%s has no waiter %q%s"):format(self.name, tostring(name), near.hint(tostring(name), waiters)), 3)
 end
 
-local READS = { "^Get", "^List", "^Describe", "^Head", "^Query$", "^Scan$", "^Search", "^Lookup", "^AssumeRole" }
+local READS = { "^Get%u", "^List%u", "^Describe%u", "^Head%u", "^Query$", "^Scan$", "^Search%u", "^Lookup%u",
+                "^AssumeRole" }
 
 --- Whether an operation changes nothing, by its name.
 --- @param name string

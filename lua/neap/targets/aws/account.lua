@@ -1,0 +1,156 @@
+--- Which account, region and server a target of AWS lies in, and the client for it: made once in a run.
+local clients     = require "neap.targets.aws.client"
+local credentials = require "neap.targets.aws.credentials"
+local fault       = require "native.error"
+local hosts       = require "neap.targets.connection"
+local json        = require "native.json"
+local near        = require "neap.near"
+local task        = require "native.task"
+
+local account = {}
+
+local READ_TIMEOUT = 60 -- seconds
+
+local OPTIONS = { profile = true, region = true, endpoint = true }
+
+local function section_of(run) return run.environment.aws or {} end
+
+--- What names a client, as plain data: given, else of the environment, else of the profile. A plan takes all that is
+--- changed by way of an account for changed.
+--- @param service string
+--- @param options { profile?: string, region?: string, endpoint?: string }
+--- @return table
+function account.target(service, options)
+  local section = section_of(hosts.run())
+  local profile = options.profile or section.profile
+  return { service = service, profile = profile, endpoint = options.endpoint,
+    region = options.region or section.region or credentials.region(profile),
+    account = "AWS " .. (section.account and tostring(section.account) or profile or "default") }
+end
+
+--- Raises a mistake for an option that neither these are nor profile, region or endpoint.
+--- @param options table?
+--- @param known table<string, true>
+--- @param level integer
+--- @return table
+function account.check_options(options, known, level)
+  for key in pairs(options or {}) do
+    if not known[key] and not OPTIONS[key] then
+      error(("no option is named %q%s"):format(tostring(key), near.hint(tostring(key), known)), level + 1)
+    end
+  end
+  return options or {}
+end
+
+--- What a run keeps of AWS.
+--- @return { clients: table, met: table, refused: table }
+function account.kept()
+  local connections = hosts.run().connections
+  connections.aws = connections.aws or { close = function() end, clients = {}, met = {}, refused = {} }
+  return connections.aws
+end
+
+--- The client of a target, made once in a run.
+--- @param target table  of account.target
+--- @return aws.client
+function account.client(target)
+  local known, section = account.kept().clients, section_of(hosts.run())
+  local key = json.encode { target.service, target.profile or "", target.region or "", target.endpoint or "" }
+  known[key] = known[key] or clients.of(target.service, { profile = target.profile, region = target.region,
+    endpoint = target.endpoint, endpoints = section.endpoints, endpoint_url = section.endpoint, ca = section.ca })
+  return known[key]
+end
+
+--- Whether there is an account to ask for: behind an endpoint that was given for one service there may be none.
+local function has_account(target)
+  local run = hosts.run()
+  if section_of(run).account or not account.client(target):is_given() then return true end
+  return account.client({ service = "sts", profile = target.profile, region = target.region }):is_given()
+end
+
+--- Asks once in a run whose account the credentials are of, and holds it against the environment's and the plan's.
+--- @param target table
+function account.meet(target)
+  local name = "AWS profile " .. (target.profile or "default")
+  local met = account.kept().met
+  if met[name] or not has_account(target) then return end
+  local sts = account.client { service = "sts", profile = target.profile, region = target.region }
+  local found = sts:call("GetCallerIdentity", {}, { reads = true, repeatable = true, timeout = READ_TIMEOUT }).Account
+  local wanted = section_of(hosts.run()).account
+  if wanted and tostring(wanted) ~= found then
+    fault.raise { kind = "denied", code = "identity",
+      message = ("these credentials are of the AWS account %s, the environment's is %s"):format(found, wanted) }
+  end
+  hosts.met(name, "account " .. found)
+  met[name] = true
+end
+
+--- Calls an operation that reads, again where it got no answer.
+--- @param target table
+--- @param name string
+--- @param parameters table
+--- @param timeout? number  seconds; 60
+--- @return table
+function account.read(target, name, parameters, timeout)
+  return account.client(target):call(name, parameters, { reads = true, repeatable = true,
+    timeout = timeout or READ_TIMEOUT })
+end
+
+--- The same; nil where AWS says that it is not there.
+--- @param target table
+--- @param name string
+--- @param parameters table
+--- @return table?
+function account.find(target, name, parameters)
+  local ok, result = pcall(account.read, target, name, parameters)
+  if ok then return result end
+  if not fault.is(result, "missing") then error(result, 0) end
+end
+
+--- Calls an operation that changes something. repeatable: it may be sent again where it got no answer.
+--- @param target table
+--- @param name string
+--- @param parameters table
+--- @param options { repeatable?: boolean, timeout?: number }
+--- @return table
+function account.change(target, name, parameters, options)
+  return account.client(target):call(name, parameters, { reads = false, repeatable = options.repeatable,
+    timeout = options.timeout or READ_TIMEOUT })
+end
+
+--- Whether two pieces of plain data are the same.
+--- @param a any
+--- @param b any
+--- @return boolean
+function account.same(a, b)
+  if type(a) ~= "table" or type(b) ~= "table" then return a == b end
+  for key, value in pairs(a) do
+    if not account.same(value, b[key]) then return false end
+  end
+  for key in pairs(b) do
+    if a[key] == nil then return false end
+  end
+  return true
+end
+
+--- Seconds to wait until a request that was sent can no longer be carried out: its signature's.
+--- @param target table
+--- @param intent table
+--- @return number
+function account.late(target, intent)
+  if intent.timeout == 0 then return 0 end
+  return clients.signature_life[target.service] or clients.signature_life.other
+end
+
+--- A resource's take where AWS offers neither token nor condition: what is there already needs no waiting, for what is
+--- late then brings the same once more; else the request is waited out, and the states are compared.
+--- @param get fun(target: table): any
+--- @return fun(target: table, id: string, intent: table)
+function account.taken_by(get)
+  return function(target, _, intent)
+    if not account.same(get(target), intent.after) then task.sleep(account.late(target, intent)) end
+    return nil
+  end
+end
+
+return account

@@ -1,0 +1,116 @@
+--- What the states of AWS's services have in common: how they are declared, put so that others see them, and settled.
+local account = require "neap.targets.aws.account"
+local effect  = require "neap.engine.effect"
+local json    = require "native.json"
+local task    = require "native.task"
+
+local resource = {}
+
+local SEEN_WITHIN, EVERY = 60, 2 -- seconds in which a change has to show where it was made, and between two looks
+local FIRST = 0.25 -- seconds before the second look; longer each time
+
+local OPTIONS = { "keep", "irreversible", "timeout" }
+
+--- Waits before another look at what takes its time.
+--- @param count integer   looks so far
+--- @param longest number  seconds
+function resource.pause(count, longest) task.sleep(math.min(longest, FIRST * 2 ^ (count - 1))) end
+
+--- A state may be seen later than it is made; what is not seen in time is for the verification to say.
+local function wait_until_seen(get, target, state)
+  local ends, count = task.now() + SEEN_WITHIN, 0
+  while not account.same(get(target), state) and task.now() < ends do
+    count = count + 1
+    resource.pause(count, EVERY)
+  end
+end
+
+--- Declares a kind of state: get(target), put(target, state, call), show(target); text, timeout, key and take as of any
+--- resource.
+--- @param name string
+--- @param kind table
+function resource.declare(name, kind)
+  local get, put = kind.get, kind.put
+  effect.resource(name) {
+    get = get, show = kind.show, text = kind.text or json.encode_pretty, timeout = kind.timeout or 120, key = kind.key,
+    put = function(target, state, call)
+      put(target, state, call)
+      wait_until_seen(get, target, state)
+    end,
+    take = kind.take or account.taken_by(get),
+    meet = account.meet,
+  }
+end
+
+--- The options that a word hands on to the engine.
+--- @param options table
+--- @return table
+function resource.of_change(options)
+  local given = {}
+  for _, name in ipairs(OPTIONS) do given[name] = options[name] end
+  return given
+end
+
+--- The checked options of a word that changes something.
+--- @param options table?
+--- @param more table<string, true>
+--- @param level integer
+--- @return table
+function resource.options(options, more, level)
+  local known = { keep = true, irreversible = true, timeout = true }
+  for name in pairs(more) do known[name] = true end
+  return account.check_options(options, known, level + 1)
+end
+
+--- A target: the account and what lies in it.
+--- @param service string
+--- @param options table
+--- @param fields table
+--- @return table
+function resource.target(service, options, fields)
+  local target = account.target(service, options)
+  for key, value in pairs(fields) do target[key] = value end
+  return target
+end
+
+--- The target for a read whose answer no change of this run makes another: a plan asks it after planned changes, too.
+--- @param target table
+--- @return table
+function resource.apart(target)
+  local copy = {}
+  for key, value in pairs(target) do copy[key] = value end
+  copy.account = nil
+  return copy
+end
+
+--- A document of JSON in one form, whatever its spaces and order.
+--- @param document string|table
+--- @return string
+function resource.document(document)
+  local value = type(document) == "string" and json.decode(document) or document
+  return json.encode(value)
+end
+
+--- The same for people.
+--- @param document string
+--- @return string
+function resource.pretty(document) return json.encode_pretty(json.decode(document)) end
+
+--- All pages of an operation that has a Marker, or a NextToken.
+--- @param target table
+--- @param name string
+--- @param parameters table
+--- @param list string  the member that holds the items
+--- @return any[]
+function resource.all(target, name, parameters, list)
+  local items, given = {}, {}
+  for key, value in pairs(parameters) do given[key] = value end
+  repeat
+    local page = account.read(target, name, given)
+    for _, item in ipairs(page[list] or {}) do items[#items + 1] = item end
+    given.Marker, given.NextToken = page.Marker or page.NextMarker, page.NextToken
+  until not given.Marker and not given.NextToken
+  return items
+end
+
+return resource

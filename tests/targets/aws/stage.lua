@@ -1,0 +1,183 @@
+--- A server that stands in for AWS, or for S3 alone, with a run's environment for it, and what boto3 sees of it: a
+--- witness that shares no code with neap.
+local clients = require "neap.targets.aws.client"
+local fixture = require "tests.targets.fixture"
+local fs      = require "native.fs"
+local json    = require "native.json"
+local moto    = require "tests.moto"
+local process = require "native.process"
+local store   = require "neap.fakes.store"
+local world   = require "tests.targets.aws.world"
+
+local stage = {}
+stage.__index = stage
+
+local PYTHON = "build/vendor/moto/bin/python"
+local EVERY = process.environ "NEAP_EVERY_CRASH"
+local KEYS = "[default]\naws_access_key_id = AKIATEST\naws_secret_access_key = the/secret+of=a%test\n"
+
+local moto_server, boto -- one for all: they take seconds to start
+
+--- A stage over moto; every call empties it.
+--- @param folder string  an empty one
+function stage.moto(folder)
+  if not moto.is_there() then skip "moto is not installed (make deps)" end
+  moto_server = moto_server or moto.start()
+  moto_server:reset()
+  return stage.over(folder, moto_server.url)
+end
+
+--- A stage over any server.
+--- @param folder string
+--- @param url string
+function stage.over(folder, url)
+  clients.signature_life = { s3 = 0.2, other = 0.2 }
+  fs.mkdir(folder .. "/home")
+  world.home(folder .. "/home", { credentials = KEYS })
+  return setmetatable({ folder = folder, url = url, section = { region = "us-west-2", endpoint = url } }, stage)
+end
+
+--- What has to be called after each test.
+stage.leave = world.restore
+
+--- What has to be called after the last test of a file.
+function stage.finish()
+  if moto_server then moto_server:close() end
+  if boto then boto:close() end
+  moto_server, boto = nil, nil
+  clients.signature_life = { s3 = 900, other = 300 }
+end
+
+--- Python that runs what it is told, line by line: starting it for each question would take a second.
+local BOTO = [[
+import boto3, contextlib, io, json, sys, traceback
+from botocore.config import Config
+known = {}
+def run(url, folder, text):
+    def client(name):
+        key = (url, name)
+        if key not in known:
+            known[key] = boto3.client(name, endpoint_url=url, region_name='us-west-2', aws_access_key_id='AKIATEST',
+                aws_secret_access_key='the/secret+of=a%test', config=Config(retries={'max_attempts': 1}))
+        return known[key]
+    shown = []
+    exec(text, {'client': client, 'show': shown.append, 'url': url, 'folder': folder, 'json': json})
+    return shown[-1] if shown else None
+for line in sys.stdin:
+    try: answer = {'value': run(*json.loads(line))}
+    except Exception: answer = {'problem': traceback.format_exc()}
+    print(json.dumps(answer, sort_keys=True,
+        default=lambda v: v.decode('latin-1') if isinstance(v, bytes) else str(v)), flush=True)
+]]
+
+local function next_line(stream)
+  local parts = {}
+  repeat
+    local bytes = stream:read()
+    if not bytes then error("Python with boto3 ended: " .. (stream:read_error() or ""), 0) end
+    parts[#parts + 1] = bytes
+  until bytes:sub(-1) == "\n"
+  return table.concat(parts)
+end
+
+--- Runs Python with boto3; `client(service)` and `show(value)` are there. Returns what it shows.
+--- @param text string
+function stage:boto(text)
+  boto = boto or process.spawn({ PYTHON, "-c", BOTO }, { reads = true })
+  boto:write(json.encode(json.array { self.url, self.folder, text }) .. "\n")
+  local answer = json.decode(next_line(boto))
+  if answer.problem then error(answer.problem, 2) end
+  return answer.value ~= json.null and answer.value or nil
+end
+
+--- A trial of these steps.
+function stage:trial(steps)
+  local trial = fixture.trial(steps, self.folder)
+  trial.environment.aws = self.section
+  trial.environment.policy = self.policy or {}
+  self.last = trial
+  return trial
+end
+
+local function same(got, wanted, level)
+  got, wanted = json.encode_pretty(got), json.encode_pretty(wanted)
+  if got ~= wanted then error(("it is now\n%s\nand not as before\n%s"):format(got, wanted), level + 1) end
+end
+
+--- Plans, runs, looks, and rolls back: planning changes nothing, and in the end all is as before. picture: Python that
+--- shows all that counts.
+function stage:there_and_back(picture, steps, check)
+  local before = self:boto(picture)
+  local plan = self:trial(steps):plan()
+  same(self:boto(picture), before, 2)
+  local all = { table.unpack(steps) }
+  all[#all + 1] = 'fail("back")'
+  local trial = self:trial(all)
+  local outcome = trial:run()
+  local failure = trial:failure() or outcome.failure or outcome
+  if failure.message ~= "back" then error(json.encode_pretty(failure), 2) end
+  if check then check(self:boto(picture), plan) end
+  trial:roll_back "rolled back"
+  same(self:boto(picture), before, 2)
+end
+
+--- Runs a step that is refused, with nothing changed: the failure.
+function stage:refused(picture, step)
+  local before = self:boto(picture)
+  local trial = self:trial { step }
+  local outcome = trial:run()
+  same(self:boto(picture), before, 2)
+  return trial:failure() or outcome.failure
+end
+
+local function dying_store(at)
+  local kept = store.new()
+  local state = { points = 0, dead = false }
+  local function point()
+    state.points = state.points + 1
+    state.dead = state.dead or state.points == at
+    if state.dead then error("crash", 0) end
+  end
+  local dying = setmetatable({ insert = function(_, batch)
+    point()
+    store.insert(kept, batch)
+    point()
+  end }, { __index = kept, __newindex = kept })
+  return dying, kept, state
+end
+
+--- Runs these steps and dies at a point: odd numbers before, even ones after a commit. Returns the trial, how many
+--- points there were and whether it died.
+function stage:crashed(steps, at)
+  local trial = self:trial(steps)
+  local dying, kept, state = dying_store(at)
+  trial.store = dying
+  local ok, outcome = pcall(trial.start, trial)
+  trial.store = kept
+  return trial, state, ok and outcome
+end
+
+--- Crashes at each point in turn, with everything made anew by prepare(); after each, once resumed and once rolled
+--- back. Each takes some time: all of them where that is asked for, else some, in turn resumed and rolled back.
+function stage:each_crash(prepare, picture, steps)
+  prepare()
+  local before = self:boto(picture)
+  local _, state = self:crashed(steps, 0)
+  local after = self:boto(picture)
+  for at = 2, state.points, EVERY and 1 or 5 do
+    for _, way in ipairs(EVERY and { "resume", "roll_back" } or { at % 2 == 0 and "resume" or "roll_back" }) do
+      prepare()
+      local trial, crash = self:crashed(steps, at)
+      if not crash.dead then error("no crash at point " .. at, 2) end
+      if select(2, trial.store:lease()) then
+        local status = way == "resume" and "done" or "rolled back"
+        local ok, failure = pcall(trial[way], trial, status)
+        if not ok then error(("%s at point %d of %d: %s"):format(way, at, state.points, tostring(failure)), 2) end
+        same(self:boto(picture), way == "resume" and after or before, 2)
+      end
+    end
+  end
+  return state.points
+end
+
+return stage

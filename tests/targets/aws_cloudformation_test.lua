@@ -1,0 +1,83 @@
+local stage = require "tests.targets.aws.stage"
+
+local PICTURE = [==[
+c = client('cloudformation')
+def one(s):
+    n = s['StackName']
+    return [n, s.get('Parameters'), s.get('Tags'), c.get_template(StackName=n)['TemplateBody'],
+      sorted(r['LogicalResourceId'] for r in c.describe_stack_resources(StackName=n)['StackResources'])]
+show([one(s) for s in c.describe_stacks()['Stacks']] + [len(client('sns').list_topics()['Topics']),
+    len(client('sqs').list_queues().get('QueueUrls', []))])
+]==]
+
+local TEMPLATE = [[{"Parameters": {"Name": {"Type": "String", "Default": "one"}, "Size": {"Type": "String",
+  "Default": "3"}},
+ "Resources": {"Queue": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": {"Ref": "Name"}}}},
+ "Outputs": {"Where": {"Value": {"Ref": "Queue"}}}}]]
+local TOPIC = '"Topic": {"Type": "AWS::SNS::Topic", "Properties": {"TopicName": {"Ref": "Name"}}}'
+local SECOND = TEMPLATE:gsub('"Resources": {', '"Resources": {' .. TOPIC .. ", ")
+local WITHOUT = TEMPLATE:gsub('"Queue": .-}}}}', TOPIC .. "}"):gsub('"Ref": "Queue"', '"Ref": "Topic"')
+
+local MAKE =
+  ("client('cloudformation').create_stack(StackName='old', TemplateBody='''%s''', Parameters=[{'ParameterKey': 'Name', " ..
+  "'ParameterValue': 'mine'}], Tags=[{'Key': 'a', 'Value': 'b'}])"):format(TEMPLATE)
+
+describe("cloudformation", function()
+  local world
+
+  local function prepare()
+    world = stage.moto(world and world.folder or scratch())
+    world:boto(MAKE)
+    return world
+  end
+
+  before_each(prepare)
+  after_each(function()
+    stage.leave()
+    world = nil
+  end)
+
+  it("makes a stack, changes one, keeps parameters that nobody gives, and takes it back", function()
+    world:there_and_back(PICTURE, {
+      ('cloudformation.stack("new", { template = %q, parameters = { Name = "theirs" }, tags = { x = "y" } })'):format(TEMPLATE),
+      ('cloudformation.stack("old", { template = %q })'):format(SECOND),
+    }, function(now, plan)
+      equal(#now, 4)
+      local effects = plan.phases[1].steps[2].effects
+      equal({ effects[1].sign, effects[1].show }, { "~", "stack old" })
+      matches(effects[1].after_text, "parameter Name: mine")
+      matches(effects[1].after_text, "AWS::SNS::Topic")
+    end)
+  end)
+
+  it("makes no change set while it is planned", function()
+    world:trial({ ('cloudformation.stack("old", { template = %q })'):format(SECOND) }):plan()
+    equal(world:boto "show(client('cloudformation').list_change_sets(StackName='old')['Summaries'])", {})
+  end)
+
+  it("does nothing where the stack is so already", function()
+    local plan = world:trial({ ('cloudformation.stack("old", { template = %q })'):format(TEMPLATE) }):plan()
+    equal(plan.phases[1].steps[1].effects[1].sign, "=")
+  end)
+
+  it("deletes nothing that the policy protects, unless it is named", function()
+    world.policy = { cloudformation = { never_delete = { "AWS::SQS::Queue" } } }
+    local step = 'cloudformation.stack("old", { template = %q }%s)'
+    local failure = world:refused(PICTURE, step:format(WITHOUT, ""))
+    equal({ failure.kind, failure.code }, { "denied", "never_delete" })
+    matches(failure.output, "Queue AWS::SQS::Queue would be deleted")
+    equal(world:boto "show(client('cloudformation').list_change_sets(StackName='old')['Summaries'])", {})
+    equal(world:refused(PICTURE, 'cloudformation.delete("old")').code, "never_delete")
+    world:trial({ step:format(WITHOUT, ', { named = { "Queue" } }') }):run "done"
+  end)
+
+  it("gives out what the stack gives out", function()
+    world:trial({ 'if not cloudformation.outputs("old").Where:find "mine" then fail "outputs" end' }):run "done"
+  end)
+
+  it("is as it should be after a crash at any commit", function()
+    world:each_crash(prepare, PICTURE, { ('cloudformation.stack("old", { template = %q })'):format(SECOND) })
+  end)
+
+  it("ends its servers", stage.finish)
+end)

@@ -1,0 +1,95 @@
+--- EC2, RDS and DynamoDB.
+local stage = require "tests.targets.aws.stage"
+
+local PICTURE = [==[
+ec2, rds, d = client('ec2'), client('rds'), client('dynamodb')
+all = [i for r in ec2.describe_instances()['Reservations'] for i in r['Instances'] if i['State']['Name'] != 'terminated']
+t = d.describe_table(TableName='users')['Table']
+show({'instances': [[i['InstanceId'], i['State']['Name'], sorted([x['Key'], x['Value']] for x in i.get('Tags',
+  []) if x['Key'] != 'neap-effect')] for i in all],
+  'images': [i['Name'] for i in ec2.describe_images(Owners=['self'])['Images']],
+  'snapshots': sorted(s['DBSnapshotIdentifier'] for s in rds.describe_db_snapshots(SnapshotType='manual')['DBSnapshots']) +
+    sorted(s['DBClusterSnapshotIdentifier'] for s in rds.describe_db_cluster_snapshots(SnapshotType='manual')['DBClusterSnapshots']),
+  'indexes': [[i['IndexName'], i['KeySchema'], i['Projection']] for i in t.get('GlobalSecondaryIndexes', [])]})
+]==]
+
+local MAKE = [==[
+ec2, rds, d = client('ec2'), client('rds'), client('dynamodb')
+i = ec2.run_instances(ImageId='ami-12c6146b', MinCount=1, MaxCount=1, TagSpecifications=[{'ResourceType': 'instance',
+    'Tags': [{'Key': 'a', 'Value': 'b'}, {'Key': 'c', 'Value': 'd'}]}])['Instances'][0]['InstanceId']
+rds.create_db_instance(DBInstanceIdentifier='one', DBInstanceClass='db.t3.small', Engine='mysql', AllocatedStorage=20,
+    MasterUsername='me', MasterUserPassword='long password')
+rds.create_db_cluster(DBClusterIdentifier='many', Engine='aurora-mysql', MasterUsername='me',
+  MasterUserPassword='long password')
+d.create_table(TableName='users', KeySchema=[{'AttributeName': 'id', 'KeyType': 'HASH'}],
+    AttributeDefinitions=[{'AttributeName': 'id', 'AttributeType': 'S'}, {'AttributeName': 'mail',
+      'AttributeType': 'S'}],
+    BillingMode='PAY_PER_REQUEST', GlobalSecondaryIndexes=[{'IndexName': 'by-mail',
+      'KeySchema': [{'AttributeName': 'mail', 'KeyType': 'HASH'}], 'Projection': {'ProjectionType': 'KEYS_ONLY'}}])
+show(i)
+]==]
+
+describe("AWS's servers and databases", function()
+  local world, id
+
+  local function prepare()
+    world = stage.moto(world and world.folder or scratch())
+    id = world:boto(MAKE)
+    return world
+  end
+
+  before_each(prepare)
+  after_each(function()
+    stage.leave()
+    world = nil
+  end)
+
+  it("EC2: one is started and ended again, another stopped and started, with other tags", function()
+    world:there_and_back(PICTURE, { ([[
+      local made = ec2.run("proxy3", { ImageId = "ami-12c6146b", InstanceType = "t3.small" },
+        { tags = { role = "proxy" } })
+      if ec2.instance(made.id).state ~= "running" then fail "it does not run" end
+      ec2.stop(%q) ec2.tags(%q, { a = "x", c = false, e = "f" })]]):format(id, id) }, function(now)
+      equal(#now.instances, 2)
+      equal({ now.instances[1][2], now.instances[1][3] }, { "stopped", { { "a", "x" }, { "e", "f" } } })
+    end)
+  end)
+
+  it("EC2: what is ended does not come back: a point of no return", function()
+    local trial = world:trial { ('ec2.terminate(%q)'):format(id), 'fail("back")' }
+    trial:run "stopped"
+    equal(raises(trial.roll_back, trial).code, "no return")
+    trial:abandon()
+    equal(world:boto(PICTURE).instances, {})
+  end)
+
+  it("EC2: an image of an instance is made, and taken away", function()
+    world:there_and_back(PICTURE, { ('ec2.image("base 7", { instance = %q, no_reboot = true })'):format(id) },
+      function(now)
+      equal(now.images, { "base 7" })
+    end)
+  end)
+
+  it("RDS: snapshots of a database and of a cluster", function()
+    world:there_and_back(PICTURE, { 'rds.snapshot({ database = "one" }, "before-v88") ' ..
+      'rds.snapshot({ cluster = "many" }, "many-before-v88")' }, function(now) equal(#now.snapshots, 2) end)
+  end)
+
+  it("DynamoDB: an index goes, another comes, and back", function()
+    world:there_and_back(PICTURE, { [[
+      dynamodb.index("users", "by-mail", nil)
+      dynamodb.index("users", "by-age", { keys = { { name = "age", key = "HASH", type = "N" } },
+        projection = "ALL" })]] },
+      function(now) equal(now.indexes[1][1], "by-age") end)
+    equal(world:refused(PICTURE, 'dynamodb.index("none", "i", nil)').kind, "missing")
+  end)
+
+  it("is as it should be after a crash at some commits", function()
+    world:each_crash(prepare, [==[
+show([len([1 for r in client('ec2').describe_instances()['Reservations'] for i in r['Instances'] if i['State']['Name'] != 'terminated']),
+  sorted(s['DBSnapshotIdentifier'] for s in client('rds').describe_db_snapshots(SnapshotType='manual')['DBSnapshots'])])
+]==], { 'ec2.run("proxy3", { ImageId = "ami-12c6146b" })', 'rds.snapshot({ database = "one" }, "before-v88")' })
+  end)
+
+  it("ends its servers", stage.finish)
+end)

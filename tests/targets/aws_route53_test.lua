@@ -1,0 +1,75 @@
+local stage = require "tests.targets.aws.stage"
+
+local PICTURE = [==[
+r = client('route53')
+zone = r.list_hosted_zones()['HostedZones'][0]['Id']
+sets = r.list_resource_record_sets(HostedZoneId=zone)['ResourceRecordSets']
+for s in sets: s.get('ResourceRecords', []).sort(key=str) # DNS knows no order of them
+show(sorted(json.dumps(s, sort_keys=True) for s in sets))
+]==]
+
+local MAKE = [==[
+r = client('route53')
+zone = r.create_hosted_zone(Name='example.com', CallerReference='1')['HostedZone']['Id']
+def put(**s): r.change_resource_record_sets(HostedZoneId=zone, ChangeBatch={'Changes': [{'Action': 'CREATE',
+  'ResourceRecordSet': s}]})
+put(Name='lms.example.com', Type='CNAME', TTL=300, ResourceRecords=[{'Value': 'lb.example.com'}])
+put(Name='studio.example.com', Type='A', TTL=60, ResourceRecords=[{'Value': '192.0.2.2'}, {'Value': '192.0.2.1'}])
+put(Name='w.example.com', Type='A', TTL=60, SetIdentifier='one', Weight=10, ResourceRecords=[{'Value': '192.0.2.9'}])
+show(zone)
+]==]
+
+describe("route53", function()
+  local world
+
+  local function prepare()
+    world = stage.moto(world and world.folder or scratch())
+    world:boto(MAKE)
+    return world
+  end
+
+  before_each(prepare)
+  after_each(function()
+    stage.leave()
+    world = nil
+  end)
+
+  it("makes, changes and takes away records of a zone at once, and puts them back", function()
+    world:there_and_back(PICTURE, { [[
+      route53.records("example.com", {
+        { name = "lms.example.com", type = "CNAME", ttl = 60, values = { "new.example.com" } },
+        { name = "www.example.com", type = "A", ttl = 60, values = { "192.0.2.7" } },
+        { name = "studio.example.com", type = "A", absent = true },
+        { name = "w.example.com", type = "A", set = "one", weight = 0, ttl = 60, values = { "192.0.2.9" } },
+      })]] }, function(now, plan)
+      matches(table.concat(now), "new.example.com")
+      equal(table.concat(now):find("studio", 1, true), nil)
+      matches(plan.phases[1].steps[1].effects[1].before_text, "lms.example.com. 300 CNAME lb.example.com")
+    end)
+  end)
+
+  it("points names to a maintenance page and back", function()
+    world:there_and_back(PICTURE, { [[
+      route53.point("example.com", { "lms.example.com", "studio.example.com" },
+        { alias = { zone = route53.CLOUDFRONT, name = "d111.cloudfront.net" } })]] }, function(now)
+      equal(select(2, table.concat(now):gsub("d111.cloudfront.net", "")), 2)
+    end)
+  end)
+
+  it("does nothing where all is so already", function()
+    local plan = world:trial({ [[route53.records("example.com", {
+      { name = "STUDIO.example.com.", type = "A", ttl = 60, values = { "192.0.2.1", "192.0.2.2" } } })]] }):plan()
+    equal(plan.phases[1].steps[1].effects[1].sign, "=")
+  end)
+
+  it("names a zone that is not there", function()
+    equal(world:refused(PICTURE, 'route53.records("nowhere.com", {})').kind, "missing")
+  end)
+
+  it("is as it should be after a crash at any commit", function()
+    world:each_crash(prepare, PICTURE, { [[route53.records("example.com", {
+      { name = "lms.example.com", type = "CNAME", ttl = 60, values = { "new.example.com" } } })]] })
+  end)
+
+  it("ends its servers", stage.finish)
+end)

@@ -1,0 +1,138 @@
+--- neap dies before and after each commit while it changes S3, requests are cut or refused for a time: what follows
+--- ends
+--- as an undisturbed run does, or as before.
+local fs      = require "native.fs"
+local sshd    = require "tests.sshd"
+local stage   = require "tests.targets.aws.stage"
+local world   = require "tests.targets.aws.world"
+
+local PICTURE = [==[
+import hashlib
+s3 = client('s3')
+show([[c['Key'], hashlib.sha256(s3.get_object(Bucket='pail', Key=c['Key'])['Body'].read()).hexdigest()]
+    for c in s3.list_objects_v2(Bucket='pail').get('Contents', [])]
+  + [len(s3.list_multipart_uploads(Bucket='pail').get('Uploads', []))])
+]==]
+
+local MAKE = [[
+s3 = client('s3')
+s3.create_bucket(Bucket='pail', CreateBucketConfiguration={'LocationConstraint': 'us-west-2'})
+s3.put_object(Bucket='pail', Key='old', Body=b'before')
+]]
+
+local STEPS = {
+  's3.put("pail", "old", { text = "after" }) s3.put("pail", "new", { text = "new" })',
+  's3.put("pail", "large", { file = "PATH/large" })',
+  's3.delete("pail", "old") s3.sync("PATH/tree", "s3://pail/tree")',
+}
+
+describe("s3", function()
+  local place, folder, proxy
+
+  local function prepare_files()
+    folder = scratch()
+    sshd.run { "sh", "-ec",
+      'cd "$1"; head -c 9000000 /dev/urandom >large; mkdir tree; echo a >tree/a; echo b >tree/b', "sh",
+      folder }
+  end
+
+  before_each(prepare_files)
+  after_each(function()
+    stage.leave()
+    if proxy then proxy:close() end
+    proxy = nil
+  end)
+
+  local function prepare()
+    if fs.exists(folder .. "/home") then fs.remove_tree(folder .. "/home") end
+    place = stage.moto(folder)
+    place:boto(MAKE)
+    return place
+  end
+
+  it("is as it should be after a crash at any commit", function()
+    local first = prepare()
+    truthy(first:each_crash(prepare, PICTURE, STEPS) > 30)
+  end)
+
+  -- A stage behind the proxy that breaks requests.
+  local function behind_proxy()
+    local one = prepare()
+    proxy = world.server { "python3", "tests/targets/aws/proxy.py", one.url }
+    one.section.endpoint = proxy.url
+    return one
+  end
+
+  local function faults(match, list) world.ask(proxy.url .. "/proxy", { match = match, ["do"] = list }) end
+
+  local function log() return world.ask(proxy.url .. "/proxy/log") end
+
+  for _, fault in ipairs { "503-before", "503-after", "cut-before", "cut-after" } do
+    it("puts an object once where the server answers its first request by " .. fault, function()
+      local one = behind_proxy()
+      faults("PUT /pail/new", { fault })
+      one:trial({ 's3.put("pail", "new", { text = "new" }, { if_none_match = true })' }):run "done"
+      equal(one:boto "show(client('s3').get_object(Bucket='pail', Key='new')['Body'].read())", "new")
+    end)
+
+    it("uploads in parts where a part and the completion meet " .. fault, function()
+      local one = behind_proxy()
+      faults("uploadId", { fault, "pass", "pass", fault })
+      one:trial({ 's3.put("pail", "large", { file = "PATH/large" })' }):run "done"
+      equal(one:boto "show(client('s3').head_object(Bucket='pail', Key='large')['ContentLength'])", 9000000)
+    end)
+  end
+
+  it("goes on with the parts that are there", function()
+    local one = behind_proxy()
+    sshd.run { "sh", "-c", 'head -c 40000000 /dev/urandom >"$1/large"', "sh", folder }
+    local trial = one:trial { 's3.put("pail", "new", { text = "" })',
+      's3.put("pail", "large", { file = "PATH/large" })' }
+    faults("partNumber=5", { "cut-before", "cut-before", "cut-before", "cut-before", "cut-before", "cut-before" })
+    trial:run()
+    equal(one:boto "show(len(client('s3').list_multipart_uploads(Bucket='pail')['Uploads']))", 1)
+    world.ask(proxy.url .. "/proxy/reset", {})
+    trial:resume "done"
+    local sent = select(2, log():gsub("PUT [^\n]*partNumber", ""))
+    equal(sent, 2) -- the first one, which the settling closed, and the fifth
+    equal(one:boto "show(client('s3').head_object(Bucket='pail', Key='large')['ContentLength'])", 40000000)
+    equal(one:boto "show(client('s3').list_multipart_uploads(Bucket='pail').get('Uploads'))", nil)
+  end)
+
+  it("shuts out an upload's completion that is late, and leaves no parts behind when it is rolled back", function()
+    local one = behind_proxy()
+    local trial = one:trial { 's3.put("pail", "new", { text = "" })',
+      's3.put("pail", "large", { file = "PATH/large" })' }
+    faults("POST /pail/large?uploadId", { "cut-before", "cut-before", "cut-before", "cut-before", "cut-before",
+      "cut-before" })
+    trial:run()
+    one:boto [==[
+s3 = client('s3')
+u = s3.list_multipart_uploads(Bucket='pail')['Uploads'][0]['UploadId']
+parts = s3.list_parts(Bucket='pail', Key='large', UploadId=u)['Parts']
+import hashlib
+want = open(folder + '/large', 'rb').read()
+tag = hashlib.md5(want[:8 << 20]).hexdigest()
+try:
+    s3.complete_multipart_upload(Bucket='pail', Key='large', UploadId=u, MultipartUpload={'Parts':
+        [{'PartNumber': 1, 'ETag': tag}, {'PartNumber': 2, 'ETag': parts[1]['ETag']}]})
+except Exception as e: assert 'InvalidPart' in str(e), e
+else: raise AssertionError('it was completed')
+]==]
+    world.ask(proxy.url .. "/proxy/reset", {})
+    trial:roll_back "rolled back"
+    equal(one:boto(PICTURE), { { "old", one:boto "import hashlib\nshow(hashlib.sha256(b'before').hexdigest())" }, 0 })
+  end)
+
+  it("stops where somebody else has changed the object since, and does not overwrite it", function()
+    local one = prepare()
+    local trial = one:trial { 's3.put("pail", "old", { text = "after" })', 'fail("back")' }
+    trial:run "stopped"
+    one:boto "client('s3').put_object(Bucket='pail', Key='old', Body=b'theirs')"
+    trial:roll_back()
+    equal(one:boto "show(client('s3').get_object(Bucket='pail', Key='old')['Body'].read())", "theirs")
+    trial:abandon()
+  end)
+
+  it("ends its servers", stage.finish)
+end)
