@@ -55,7 +55,8 @@ describe("a run on a cluster that is killed", function()
     local old = kube.object(namespace, "deployment/old")
     local _, closed = ((old.metadata.annotations or {})["neap/closed"] or ""):gsub("%S+", "")
     return { old.spec.replicas, old.spec.template.spec.containers[1].image,
-      kube.object(namespace, "service/old") ~= nil, kube.object(namespace, "service/new") ~= nil }, old.metadata.generation - 1 - closed
+      kube.object(namespace, "service/old") ~= nil, kube.object(namespace, "service/new") ~= nil },
+      old.metadata.generation - 1 - closed
   end
 
   local FIRST, LAST = { 2, "registry.test/old:1.0.0", true, false }, { 0, "registry.test/old:2", false, true }
