@@ -11,8 +11,9 @@ files["tests"].read_globals = {
   "after_each", "before_each", "changing", "describe", "equal", "it", "matches", "raises", "scratch", "skip", "truthy",
 }
 local words = {
-  "await", "aws", "each", "effect", "env", "fail", "file", "git", "host", "http", "include", "json", "manual", "needs",
-  "nginx", "now", "parallel", "parameters", "phase", "postgres", "random", "remark", "service", "sql", "step", "template",
+  "await", "aws", "cloudformation", "dynamodb", "each", "ec2", "effect", "elb", "env", "events", "fail", "file", "git",
+  "host", "http", "iam", "include", "json", "manual", "needs", "nginx", "now", "parallel", "parameters", "phase",
+  "postgres", "random", "rds", "remark", "route53", "s3", "service", "sns", "sql", "step", "template",
   "with_reload", "with_restart", "witness", "yaml",
 }
 files["procedures"].read_globals = words
