@@ -14,7 +14,7 @@ local versions  = require "neap.targets.s3_versions"
 
 local objects = {}
 
-local AT_A_TIME = 8
+local AT_A_TIME = 32
 local TIMEOUT   = 3600 -- seconds for one request
 
 --- @class neap.s3.entry  an object of a target
