@@ -75,6 +75,21 @@ show([[c['Key'], c['Size'], hashlib.sha256(s3.get_object(Bucket='pail', Key=c['K
     end)
   end)
 
+  it("uploads no file that is another than the one that was looked at", function()
+    sshd.run { "sh", "-c", 'head -c 9000000 /dev/zero >"$1/large"', "sh", world.folder }
+    local trial = world:trial { 's3.put("pail", "large", { file = "PATH/large" })' }
+    local multipart = require "neap.targets.s3_multipart"
+    local send = multipart.send
+    multipart.send = function(...)
+      sshd.run { "sh", "-c", 'head -c 9000000 /dev/urandom >"$1/large"', "sh", world.folder }
+      return send(...)
+    end
+    trial:run()
+    multipart.send = send
+    matches(trial:failure().message, "not what it was")
+    equal(world:boto "show(len(client('s3').list_objects_v2(Bucket='pail')['Contents']))", 1)
+  end)
+
   it("tells what is there, and reads it", function()
     world:trial { [[
       local one = s3.head("pail", "old")

@@ -99,17 +99,12 @@ end
 
 -- ---- parts ----
 
---- The digest of a piece of a file, which may not have changed since the whole was digested.
-local function digest_of(path, offset, length)
-  local hasher, left = crypto.hasher(), length
-  local stream <close> = process.spawn({ "dd", "if=" .. path, "bs=1M", "skip=" .. offset, "count=" .. length,
-    "iflag=skip_bytes,count_bytes", "status=none" }, { reads = true, input = false })
-  for bytes in function() return stream:read(1 << 20) end do
-    hasher:update(bytes)
-    left = left - #bytes
-  end
-  if left ~= 0 then fault.raise { kind = "conflict", message = path .. " became shorter while it was read" } end
-  return hasher:hex()
+local PIECE = 'dd "if=$1" bs=1M "skip=$2" "count=$3" iflag=skip_bytes,count_bytes status=none | "$4"'
+
+--- What a program (sha256sum, md5sum) says of a piece of a file. In a process of its own, so that other parts go on.
+local function sum_of(program, path, offset, length)
+  local argv = { "sh", "-c", PIECE, "sh", path, tostring(offset), tostring(length), program }
+  return process.run(argv, { reads = true, timeout = TIMEOUT }).out:match "^%x+"
 end
 
 local function size_of_parts(size)
@@ -117,21 +112,18 @@ local function size_of_parts(size)
   return math.max(multipart.PART, (least + 0xfffff) & ~0xfffff)
 end
 
-local MD5 = 'dd "if=$1" bs=1M "skip=$2" "count=$3" iflag=skip_bytes,count_bytes status=none | md5sum'
-
 --- Whether a part is there already. Servers that list no checksums have MD5 as the tag of a part.
 local function is_there(there, path, offset, length, checksum)
   if not there or there.Size ~= length then return false end
   if there.ChecksumSHA256 then return there.ChecksumSHA256 == checksum end
-  local argv = { "sh", "-c", MD5, "sh", path, tostring(offset), tostring(length) }
-  return there.ETag:gsub('"', "") == process.run(argv, { reads = true }).out:match "^%x+"
+  return there.ETag:gsub('"', "") == sum_of("md5sum", path, offset, length)
 end
 
 local function send_part(target, entry, path, id, number, there)
   local each = size_of_parts(entry.size)
   local offset = (number - 1) * each
   local length = math.min(each, entry.size - offset)
-  local digest = digest_of(path, offset, length)
+  local digest = sum_of("sha256sum", path, offset, length)
   local checksum = request.base64(digest)
   if is_there(there, path, offset, length, checksum) then
     return { PartNumber = number, ETag = there.ETag, ChecksumSHA256 = checksum }
@@ -172,6 +164,10 @@ function multipart.send(target, entry, path, place)
   parallel.each(numbers, AT_A_TIME, function(number)
     parts[number] = send_part(target, entry, path, id, number, there[number])
   end)
+  if "sha256:" .. sum_of("sha256sum", path, 0, entry.size) ~= entry.digest then
+    fault.raise { kind = "conflict", host = entry.host,
+      message = ("%s on %s is not what it was when it was looked at"):format(entry.path, entry.host) }
+  end
   complete(target, entry, id, parts)
 end
 

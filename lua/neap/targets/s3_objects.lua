@@ -14,7 +14,7 @@ local versions  = require "neap.targets.s3_versions"
 
 local objects = {}
 
-local AT_A_TIME = 8
+local AT_A_TIME = 32
 local TIMEOUT   = 3600 -- seconds for one request
 
 --- @class neap.s3.entry  an object of a target
@@ -227,9 +227,9 @@ function objects.check_way_back(target, before, options)
   for _, one in ipairs(before or {}) do
     local entry = by_key(target.objects)[one.key]
     if not state.is_kept(one) and one.digest ~= entry.digest and not versions.are_kept(target, target.bucket) then
-      fault.raise { kind = "denied",
-        message = ("s3://%s/%s has %d bytes, more than neap keeps, and its bucket keeps no versions"):format(target.bucket,
-          one.key, one.size), hint = "say irreversible = \"why\", or turn on the bucket's versions" }
+      local message = "s3://%s/%s has %d bytes, more than neap keeps, and its bucket keeps no versions"
+      fault.raise { kind = "denied", message = message:format(target.bucket, one.key, one.size),
+        hint = "say irreversible = \"why\", or turn on the bucket's versions" }
     end
   end
 end

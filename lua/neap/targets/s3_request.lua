@@ -8,6 +8,7 @@ local endpoint    = require "neap.targets.aws.endpoint"
 local fault       = require "native.error"
 local native      = require "native.http"
 local parse       = require "neap.targets.aws.parse"
+local process     = require "native.process"
 local requests    = require "neap.targets.http_request"
 local secret      = require "native.secret"
 local sigv4       = require "neap.targets.aws.sigv4"
@@ -94,7 +95,7 @@ local function is_local(url) return url:find "^https?://localhost[:/]" or url:fi
 local function exchange_once(target, given)
   local url, headers, client = signed(target, given)
   local exchange <close> = native.open { url = url, method = given.method, headers = headers, body = given.body,
-    body_file = given.body_file, to_file = given.to_file, ca = client.settings.ca,
+    body_file = given.body_file, to_file = given.to_file, ca = client.settings.ca or process.environ "AWS_CA_BUNDLE",
     proxy = is_local(url) and "" or nil }
   local head = exchange:response { timeout = 86400 } -- the deadline is that of the whole
   local reply = { status = head.status, headers = headers_of(head.headers), body = body_of(exchange) }
@@ -150,6 +151,7 @@ end
 --- @param timeout number  seconds
 --- @return { status: integer, headers: table<string, string>, body: string }
 function request.send(target, given, timeout)
+  account.meet(target)
   return task.deadline(timeout, function()
     for count = 1, ATTEMPTS do
       local ok, reply = pcall(exchange_once, target, given)

@@ -103,7 +103,7 @@ function state.read(target, bucket, entry)
   if entry.path or entry.copy then
     local reply = found(target, bucket, entry, "HEAD")
     if not reply then return nil end
-    if digest_of(reply.headers) == entry.digest then
+    if digest_of(reply.headers) == entry.digest or total_of(reply.headers) > state.KEPT then
       return with_digest(target, bucket, entry, reply.headers), etag_of(reply.headers)
     end
   end

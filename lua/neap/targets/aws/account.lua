@@ -2,18 +2,15 @@
 local clients     = require "neap.targets.aws.client"
 local credentials = require "neap.targets.aws.credentials"
 local fault       = require "native.error"
-local hosts       = require "neap.targets.connection"
-local json        = require "native.json"
+local known       = require "neap.targets.aws.known"
 local near        = require "neap.near"
 local task        = require "native.task"
 
 local account = {}
 
-local READ_TIMEOUT = 60 -- seconds
+local CHANGE_TIMEOUT = 60 -- seconds
 
 local OPTIONS = { profile = true, region = true, endpoint = true }
-
-local function section_of(run) return run.environment.aws or {} end
 
 --- What names a client, as plain data: given, else of the environment, else of the profile. A plan takes all that is
 --- changed by way of an account for changed.
@@ -21,7 +18,7 @@ local function section_of(run) return run.environment.aws or {} end
 --- @param options { profile?: string, region?: string, endpoint?: string }
 --- @return table
 function account.target(service, options)
-  local section = section_of(hosts.run())
+  local section = known.section()
   local profile = options.profile or section.profile
   return { service = service, profile = profile, endpoint = options.endpoint,
     region = options.region or section.region or credentials.region(profile),
@@ -30,60 +27,31 @@ end
 
 --- Raises a mistake for an option that neither these are nor profile, region or endpoint.
 --- @param options table?
---- @param known table<string, true>
+--- @param names table<string, true>
 --- @param level integer
 --- @return table
-function account.check_options(options, known, level)
+function account.check_options(options, names, level)
   for key in pairs(options or {}) do
-    if not known[key] and not OPTIONS[key] then
-      error(("no option is named %q%s"):format(tostring(key), near.hint(tostring(key), known)), level + 1)
+    if not names[key] and not OPTIONS[key] then
+      error(("no option is named %q%s"):format(tostring(key), near.hint(tostring(key), names)), level + 1)
     end
   end
   return options or {}
 end
 
---- What a run keeps of AWS.
---- @return { clients: table, met: table, refused: table }
-function account.kept()
-  local connections = hosts.run().connections
-  connections.aws = connections.aws or { close = function() end, clients = {}, met = {}, refused = {} }
-  return connections.aws
+--- What of a target names its client.
+local function who(target)
+  return { service = target.service, profile = target.profile, region = target.region, endpoint = target.endpoint }
 end
 
 --- The client of a target, made once in a run.
 --- @param target table  of account.target
 --- @return aws.client
-function account.client(target)
-  local known, section = account.kept().clients, section_of(hosts.run())
-  local key = json.encode { target.service, target.profile or "", target.region or "", target.endpoint or "" }
-  known[key] = known[key] or clients.of(target.service, { profile = target.profile, region = target.region,
-    endpoint = target.endpoint, endpoints = section.endpoints, endpoint_url = section.endpoint, ca = section.ca })
-  return known[key]
-end
+function account.client(target) return known.client(who(target)) end
 
---- Whether there is an account to ask for: behind an endpoint that was given for one service there may be none.
-local function has_account(target)
-  local run = hosts.run()
-  if section_of(run).account or not account.client(target):is_given() then return true end
-  return account.client({ service = "sts", profile = target.profile, region = target.region }):is_given()
-end
-
---- Asks once in a run whose account the credentials are of, and holds it against the environment's and the plan's.
+--- Raises kind `denied` where the credentials are of another account than the environment's, or the plan's.
 --- @param target table
-function account.meet(target)
-  local name = "AWS profile " .. (target.profile or "default")
-  local met = account.kept().met
-  if met[name] or not has_account(target) then return end
-  local sts = account.client { service = "sts", profile = target.profile, region = target.region }
-  local found = sts:call("GetCallerIdentity", {}, { reads = true, repeatable = true, timeout = READ_TIMEOUT }).Account
-  local wanted = section_of(hosts.run()).account
-  if wanted and tostring(wanted) ~= found then
-    fault.raise { kind = "denied", code = "identity",
-      message = ("these credentials are of the AWS account %s, the environment's is %s"):format(found, wanted) }
-  end
-  hosts.met(name, "account " .. found)
-  met[name] = true
-end
+function account.meet(target) known.meet(who(target)) end
 
 --- Calls an operation that reads, again where it got no answer.
 --- @param target table
@@ -92,8 +60,8 @@ end
 --- @param timeout? number  seconds; 60
 --- @return table
 function account.read(target, name, parameters, timeout)
-  return account.client(target):call(name, parameters, { reads = true, repeatable = true,
-    timeout = timeout or READ_TIMEOUT })
+  account.meet(target)
+  return account.client(target):call(name, parameters, known.reading(timeout))
 end
 
 --- The same; nil where AWS says that it is not there.
@@ -115,7 +83,7 @@ end
 --- @return table
 function account.change(target, name, parameters, options)
   return account.client(target):call(name, parameters, { reads = false, repeatable = options.repeatable,
-    timeout = options.timeout or READ_TIMEOUT })
+    timeout = options.timeout or CHANGE_TIMEOUT })
 end
 
 --- Whether two pieces of plain data are the same.
