@@ -97,7 +97,7 @@ describe("a reference", function()
     for reference, message in pairs {
       ["hunter2"] = "stands there itself", ["evn:X"] = "no secrets of evn:.*env", ["env:1x"] = "names no variable",
       ["file:"] = "names no file", ["cmd:"] = "names no program", ["ask:"] = "says nothing",
-      ["k8s:a/b"] = "does not know k8s: yet",
+      ["k8s:a/b"] = "is no CLUSTER/NAMESPACE/NAME#KEY",
       ["vault:a/b"] = "behind # stands which value", ["vault:a#b"] = "is no path",
       ["ssm:a b"] = "no name of a parameter", ["aws-sm:"] = "is no name",
       ["cmd:sops -d x#a..b"] = "parted by dots",
