@@ -250,10 +250,18 @@ end
 
 -- ---- attachments ----
 
+--- The managed policies of a role, user or group; who is not there, yet, has none.
+local function attached_to(target)
+  local owner = OWNERS[target.owner]
+  local ok, list = pcall(resource.all, target, owner.list, { [owner.member] = target.name }, "AttachedPolicies")
+  if ok then return list end
+  if fault.is(list, "missing") then return {} end
+  error(list, 0)
+end
+
 resource.declare("iam.attachment", {
   get = function(target)
-    local owner = OWNERS[target.owner]
-    for _, one in ipairs(resource.all(target, owner.list, { [owner.member] = target.name }, "AttachedPolicies")) do
+    for _, one in ipairs(attached_to(target)) do
       if one.PolicyArn == target.policy then return true end
     end
   end,

@@ -21,7 +21,7 @@ local moto_server, boto -- one for all: they take seconds to start
 --- A stage over moto; every call empties it.
 --- @param folder string  an empty one
 function stage.moto(folder)
-  if not moto.is_there() then skip "moto is not installed (make deps)" end
+  if not moto.is_there() then error({ skip = "moto is not installed (make deps)" }, 0) end -- as the word skip does
   moto_server = moto_server or moto.start()
   moto_server:reset()
   return stage.over(folder, moto_server.url)
