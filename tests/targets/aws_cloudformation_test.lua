@@ -19,8 +19,9 @@ local SECOND = TEMPLATE:gsub('"Resources": {', '"Resources": {' .. TOPIC .. ", "
 local WITHOUT = TEMPLATE:gsub('"Queue": .-}}}}', TOPIC .. "}"):gsub('"Ref": "Queue"', '"Ref": "Topic"')
 
 local MAKE =
-  ("client('cloudformation').create_stack(StackName='old', TemplateBody='''%s''', Parameters=[{'ParameterKey': 'Name', " ..
-  "'ParameterValue': 'mine'}], Tags=[{'Key': 'a', 'Value': 'b'}])"):format(TEMPLATE)
+  ("client('cloudformation').create_stack(StackName='old', TemplateBody='''%s''', " ..
+  "Parameters=[{'ParameterKey': 'Name', 'ParameterValue': 'mine'}], " ..
+  "Tags=[{'Key': 'a', 'Value': 'b'}])"):format(TEMPLATE)
 
 describe("cloudformation", function()
   local world
@@ -39,7 +40,8 @@ describe("cloudformation", function()
 
   it("makes a stack, changes one, keeps parameters that nobody gives, and takes it back", function()
     world:there_and_back(PICTURE, {
-      ('cloudformation.stack("new", { template = %q, parameters = { Name = "theirs" }, tags = { x = "y" } })'):format(TEMPLATE),
+      ('cloudformation.stack("new", { template = %q, parameters = { Name = "theirs" }, tags = { x = "y" } })'):format(
+        TEMPLATE),
       ('cloudformation.stack("old", { template = %q })'):format(SECOND),
     }, function(now, plan)
       equal(#now, 4)

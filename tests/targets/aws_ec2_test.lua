@@ -3,13 +3,16 @@ local stage = require "tests.targets.aws.stage"
 
 local PICTURE = [==[
 ec2, rds, d = client('ec2'), client('rds'), client('dynamodb')
-all = [i for r in ec2.describe_instances()['Reservations'] for i in r['Instances'] if i['State']['Name'] != 'terminated']
+all = [i for r in ec2.describe_instances()['Reservations'] for i in r['Instances']
+    if i['State']['Name'] != 'terminated']
 t = d.describe_table(TableName='users')['Table']
-show({'instances': [[i['InstanceId'], i['State']['Name'], sorted([x['Key'], x['Value']] for x in i.get('Tags',
+show({'instances': [[i['InstanceId'], i['State']['Name'],
+    sorted([x['Key'], x['Value']] for x in i.get('Tags',
   []) if x['Key'] != 'neap-effect')] for i in all],
   'images': [i['Name'] for i in ec2.describe_images(Owners=['self'])['Images']],
-  'snapshots': sorted(s['DBSnapshotIdentifier'] for s in rds.describe_db_snapshots(SnapshotType='manual')['DBSnapshots']) +
-    sorted(s['DBClusterSnapshotIdentifier'] for s in rds.describe_db_cluster_snapshots(SnapshotType='manual')['DBClusterSnapshots']),
+  'snapshots': sorted(s['DBSnapshotIdentifier'] for s in rds.describe_db_snapshots(SnapshotType='manual')
+      ['DBSnapshots']) + sorted(s['DBClusterSnapshotIdentifier']
+      for s in rds.describe_db_cluster_snapshots(SnapshotType='manual')['DBClusterSnapshots']),
   'indexes': [[i['IndexName'], i['KeySchema'], i['Projection']] for i in t.get('GlobalSecondaryIndexes', [])]})
 ]==]
 
@@ -86,7 +89,8 @@ describe("AWS's servers and databases", function()
 
   it("is as it should be after a crash at some commits", function()
     world:each_crash(prepare, [==[
-show([len([1 for r in client('ec2').describe_instances()['Reservations'] for i in r['Instances'] if i['State']['Name'] != 'terminated']),
+show([len([1 for r in client('ec2').describe_instances()['Reservations'] for i in r['Instances']
+    if i['State']['Name'] != 'terminated']),
   sorted(s['DBSnapshotIdentifier'] for s in client('rds').describe_db_snapshots(SnapshotType='manual')['DBSnapshots'])])
 ]==], { 'ec2.run("proxy3", { ImageId = "ami-12c6146b" })', 'rds.snapshot({ database = "one" }, "before-v88")' })
   end)

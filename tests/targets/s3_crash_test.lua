@@ -11,8 +11,8 @@ import hashlib
 s3 = client('s3')
 show([[c['Key'], hashlib.sha256(s3.get_object(Bucket='pail', Key=c['Key'])['Body'].read()).hexdigest()]
     for c in s3.list_objects_v2(Bucket='pail').get('Contents', [])]
-  + [len([u for u in s3.list_multipart_uploads(Bucket='pail').get('Uploads', []) # one that was begun and not written down
-    if s3.list_parts(Bucket='pail', Key=u['Key'], UploadId=u['UploadId']).get('Parts')])]) # is left, without parts
+  + [len([u for u in s3.list_multipart_uploads(Bucket='pail').get('Uploads', []) # begun and not written down:
+    if s3.list_parts(Bucket='pail', Key=u['Key'], UploadId=u['UploadId']).get('Parts')])]) # it stays, empty
 ]==]
 
 local MAKE = [[

@@ -73,7 +73,8 @@ s3.put_object(Bucket='pail', Key='logs/v1/large', Body=b'0123456789' * 900000)
 
   it("writes an object into a file and refuses to overwrite a large one", function()
     world:there_and_back(PICTURE, { 'file.directory("local", "PATH/tree") ' ..
-      's3.download("pail", "logs/v1/large", "local", "PATH/tree/large") s3.download("pail", "other", "local", "PATH/tree/o")' },
+      's3.download("pail", "logs/v1/large", "local", "PATH/tree/large") ' ..
+      's3.download("pail", "other", "local", "PATH/tree/o")' },
       function(now)
         equal(now.files[1][2], now.objects["logs/v1/large"][1])
         equal(#now.files, 2)
@@ -86,7 +87,8 @@ s3.put_object(Bucket='pail', Key='logs/v1/large', Body=b'0123456789' * 900000)
   for key, why in pairs { ["x/../../etc/passwd"] = "part %.%.", ["x//y"] = "empty", ["x/a\1b"] = "control",
     ["x/./y"] = "part %." } do
     it(("brings nothing down where a key is %q"):format(key), function()
-      world:boto(("client('s3').put_object(Bucket='pail', Key=%q.replace('\\\\1', chr(1)), Body=b'')"):format(key:gsub("\1", "\\1")))
+      local text = key:gsub("\1", "\\1")
+      world:boto(("client('s3').put_object(Bucket='pail', Key=%q.replace('\\\\1', chr(1)), Body=b'')"):format(text))
       local failure = world:refused(PICTURE, 's3.sync("s3://pail/", "PATH/tree")')
       equal(failure.kind, "denied")
       matches(failure.message, why)
