@@ -13,7 +13,7 @@ import logging
 from moto.server import DomainDispatcherApplication, create_backend_app
 logging.getLogger("werkzeug").disabled = True
 from moto.route53.models import ChangeList
-ChangeList.__contains__ = lambda self, item: False  # refuses to create what was there once and is deleted, as AWS does not
+ChangeList.__contains__ = lambda self, item: False
 app = DomainDispatcherApplication(create_backend_app)
 server = make_server("127.0.0.1", 0, app, threaded=True)
 print(server.server_port, flush=True)
