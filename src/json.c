@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <utf8proc.h>
 
 #define ARRAY "json.array" /* metatable of a table that is a list even when it is empty; native.yaml sets it too */
 #define DEPTH_MAX 512
@@ -133,22 +134,6 @@ static void refuse(lua_State *L, const struct place *place, const char *what)
 	luaL_error(L, "%s has no JSON form: %s", lua_tostring(L, -1), what);
 }
 
-/* Length of the UTF-8 sequence at s, 0 if it is none: no overlong forms, surrogates or code points above U+10FFFF. */
-static size_t sequence_length(const unsigned char *s, const unsigned char *end)
-{
-	size_t n = *s < 0xC2 ? 0 : *s < 0xE0 ? 2 : *s < 0xF0 ? 3 : *s < 0xF5 ? 4 : 0;
-
-	if (!n || (size_t)(end - s) < n)
-		return 0;
-	if ((*s == 0xE0 && s[1] < 0xA0) || (*s == 0xED && s[1] > 0x9F) || (*s == 0xF0 && s[1] < 0x90) ||
-	    (*s == 0xF4 && s[1] > 0x8F))
-		return 0;
-	for (size_t i = 1; i < n; i++)
-		if ((s[i] & 0xC0) != 0x80)
-			return 0;
-	return n;
-}
-
 static void write_escape(lua_State *L, struct output *o, unsigned char c)
 {
 	static const char letters[] = "\"\"\\\\\bb\ff\nn\rr\tt";
@@ -170,9 +155,10 @@ static void write_string(lua_State *L, struct output *o, const struct place *pla
 	write_char(L, o, '"');
 	while (s < end) {
 		if (*s >= 0x80) {
-			size_t n = sequence_length(s, end);
+			utf8proc_int32_t point;
+			utf8proc_ssize_t n = utf8proc_iterate(s, end - s, &point);
 
-			if (!n)
+			if (n < 1)
 				refuse(L, place, "not UTF-8");
 			s += n;
 		} else if (*s < 0x20 || *s == '"' || *s == '\\') {

@@ -5,6 +5,7 @@
 #include <lauxlib.h>
 #include <stdio.h>
 #include <string.h>
+#include <utf8proc.h>
 
 enum target { SH, SQL, MYSQL, JSON, YAML };
 
@@ -45,32 +46,23 @@ static void put_single(struct sink *sink, const char *bytes, size_t length, enum
 }
 
 /* Length and code point of the UTF-8 sequence at s; raises where there is none. */
-static size_t sequence(lua_State *L, const unsigned char *s, const unsigned char *end, long *point)
+static size_t sequence(lua_State *L, const unsigned char *s, const unsigned char *end, utf8proc_int32_t *point)
 {
-	size_t n = *s < 0x80 ? 1 : *s < 0xC2 ? 0 : *s < 0xE0 ? 2 : *s < 0xF0 ? 3 : *s < 0xF5 ? 4 : 0;
+	utf8proc_ssize_t n = utf8proc_iterate(s, end - s, point);
 
-	if (!n || (size_t)(end - s) < n)
+	if (n < 1)
 		refuse(L, "is not UTF-8");
-	*point = n == 1 ? *s : *s & (0xFF >> (n + 1));
-	for (size_t i = 1; i < n; i++) {
-		if ((s[i] & 0xC0) != 0x80)
-			refuse(L, "is not UTF-8");
-		*point = *point << 6 | (s[i] & 63);
-	}
-	if ((n == 3 && (*point < 0x800 || (*point >= 0xD800 && *point < 0xE000))) ||
-	    (n == 4 && (*point < 0x10000 || *point > 0x10FFFF)))
-		refuse(L, "is not UTF-8");
-	return n;
+	return (size_t)n;
 }
 
 /* What JSON escapes, and what a reader of YAML takes for a line end or no character. */
-static int is_escaped(long point)
+static int is_escaped(utf8proc_int32_t point)
 {
 	return point < 0x20 || point == '"' || point == '\\' || (point >= 0x7F && point < 0xA0) || point == 0x2028 ||
 	       point == 0x2029 || point == 0xFEFF || point == 0xFFFE || point == 0xFFFF;
 }
 
-static const char *letter_of(long point)
+static const char *letter_of(utf8proc_int32_t point)
 {
 	static const char letters[] = "\"\"\\\\\bb\ff\nn\rr\tt";
 
@@ -88,14 +80,14 @@ static void put_double(struct sink *sink, const char *bytes, size_t length)
 	put(sink, "\"", 1);
 	for (size_t n; s < end; s += n) {
 		const char *letter;
-		long point;
+		utf8proc_int32_t point;
 
 		n = sequence(sink->L, s, end, &point);
 		letter = letter_of(point);
 		if (letter)
 			put(sink, (char[]){'\\', *letter}, 2);
 		else if (is_escaped(point))
-			put(sink, escape, (size_t)snprintf(escape, sizeof(escape), "\\u%04lx", point));
+			put(sink, escape, (size_t)snprintf(escape, sizeof(escape), "\\u%04x", (unsigned)point));
 		else
 			put(sink, s, n);
 	}

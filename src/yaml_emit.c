@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <utf8proc.h>
 
 #define TYPE "yaml.output"
 #define KEY_MAX 500 /* bytes; readers look no further than 1024 characters for the colon, quotes and escapes included */
@@ -126,33 +127,21 @@ static bool is_date(const char *text)
 	return month >= 1 && month <= 2 && text[5 + month] == '-' && text[6 + month] >= '0' && text[6 + month] <= '9';
 }
 
-/* Length of the UTF-8 sequence at s, 0 if it is none: no overlong forms, surrogates or code points above U+10FFFF. */
-static size_t sequence_length(const unsigned char *s, const unsigned char *end)
+/* Length and code point of the UTF-8 sequence at s; raises where there is none. */
+static size_t sequence(lua_State *L, const unsigned char *s, const unsigned char *end, utf8proc_int32_t *point)
 {
-	size_t n = *s < 0x80 ? 1 : *s < 0xC2 ? 0 : *s < 0xE0 ? 2 : *s < 0xF0 ? 3 : *s < 0xF5 ? 4 : 0;
+	utf8proc_ssize_t n = utf8proc_iterate(s, end - s, point);
 
-	if (!n || (size_t)(end - s) < n)
-		return 0;
-	if ((*s == 0xE0 && s[1] < 0xA0) || (*s == 0xED && s[1] > 0x9F) || (*s == 0xF0 && s[1] < 0x90) ||
-	    (*s == 0xF4 && s[1] > 0x8F))
-		return 0;
-	for (size_t i = 1; i < n; i++)
-		if ((s[i] & 0xC0) != 0x80)
-			return 0;
-	return n;
+	if (n < 1)
+		refuse(L, "not UTF-8");
+	return (size_t)n;
 }
 
-/* The code point of n bytes if it has to be escaped: what does not print, and what some take for a line end. Else -1. */
-static long escaped_point(const unsigned char *s, size_t n)
+/* Whether a code point has to be escaped: what does not print, and what some take for a line end. */
+static bool is_escaped(utf8proc_int32_t point)
 {
-	long point = n == 1 ? *s : n == 2 ? (*s & 31) << 6 | (s[1] & 63)
-			       : n == 3 ? (*s & 15) << 12 | (s[1] & 63) << 6 | (s[2] & 63) : -1;
-
-	if (point < 0 || (point >= 0x20 && point < 0x7F))
-		return -1;
-	if (point < 0xA0 || point == 0x2028 || point == 0x2029 || point == 0xFEFF || point >= 0xFFFE)
-		return point;
-	return -1;
+	return point < 0x20 || (point >= 0x7F && point < 0xA0) || point == 0x2028 || point == 0x2029 || point == 0xFEFF ||
+	       point == 0xFFFE || point == 0xFFFF;
 }
 
 /* What the bytes of a string allow. */
@@ -166,13 +155,13 @@ static struct shape shape_of(lua_State *L, const char *text, size_t length)
 	const unsigned char *s = (const unsigned char *)text, *end = s + length;
 	struct shape shape = {0};
 
-	for (size_t n; s < end; s += n) {
-		n = sequence_length(s, end);
-		if (!n)
-			refuse(L, "not UTF-8");
-		if (*s == '\n')
+	while (s < end) {
+		utf8proc_int32_t point;
+
+		s += sequence(L, s, end, &point);
+		if (point == '\n')
 			shape.lines = true;
-		else if (*s != '\t' && escaped_point(s, n) >= 0)
+		else if (point != '\t' && is_escaped(point))
 			shape.escapes = true;
 	}
 	return shape;
@@ -230,11 +219,10 @@ static void write_double(lua_State *L, struct output *o, const char *text, size_
 
 	write_text(L, o, "\"");
 	for (size_t n; s < end; s += n) {
-		long point;
+		utf8proc_int32_t point;
 
-		n = sequence_length(s, end);
-		point = *s == '"' || *s == '\\' ? *s : escaped_point(s, n);
-		if (point >= 0)
+		n = sequence(L, s, end, &point);
+		if (point == '"' || point == '\\' || is_escaped(point))
 			write_escape(L, o, point);
 		else
 			write_bytes(L, o, (const char *)s, n);
