@@ -171,6 +171,20 @@ for _, engine in ipairs { "postgres", "mysql" } do
         equal(world.sql(engine, "select state from neap.effects"), "closed\n")
       end)
 
+      it("are copied in from a file of any size, and not at all from one that is another each time", function()
+        world.sql(engine, "drop table if exists copied; create table copied (t text)")
+        local mebibyte = (("x"):rep(1023) .. "\n"):rep(1024)
+        for _ = 1, 70 do fs.append(folder .. "/large", mebibyte) end
+        local trial = world.trial(engine, folder, { ([[
+          local statement = "copy copied from stdin"
+          sql.copy_in(db, statement, { file = "%s/large", keep = "a trial" })
+          sql.copy_in(db, statement, { file = "/proc/sys/kernel/random/uuid", keep = "a trial" })
+        ]]):format(folder) })
+        trial:run "stopped"
+        matches(trial:failure().message, "uuid on local is not as it was")
+        equal(world.sql(engine, "select count(*), count(distinct t) from copied"), 70 * 1024 .. "|1\n")
+      end)
+
       it("are copied out into a file, which a rollback takes away", function()
         local trial = world.trial(engine, folder, { ([[
           sql.copy_out(db, "copy (select id, part from items order by id) to stdout (format csv, header)",

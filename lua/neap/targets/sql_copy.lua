@@ -9,6 +9,7 @@ local hosts       = require "neap.targets.connection"
 local marker      = require "neap.targets.sql_marker"
 local schema      = require "neap.targets.sql_schema"
 local secret      = require "native.secret"
+local shell       = require "neap.targets.shell"
 local task        = require "native.task"
 local transaction = require "neap.targets.sql_transaction"
 local values      = require "neap.targets.sql_values"
@@ -37,18 +38,29 @@ local function pieces(text)
   end
 end
 
-local function read_file(data)
-  local content = hosts.files(data.host, data.become):read(data.file)
-  if crypto.sha256(content) == data.sha256 then return pieces(content) end
-  fault.raise { kind = "conflict", host = data.host,
-    message = ("%s on %s is not as it was when it was to be copied"):format(data.file, data.host) }
+--- Calls fn with the pieces of a host's file, as they come. At the end it raises `conflict` where the file is not as it
+--- was when it was looked at first, so that nothing of it stays.
+local function with_file(data, fn)
+  local command, hasher = { "cat", "--", data.file }, crypto.hasher()
+  local stream <close> = hosts.open(data.host, (shell.text(command, { become = data.become })), true)
+  local function next_piece()
+    local piece = stream:read(PIECE)
+    if piece then
+      hasher:update(piece)
+      return piece
+    end
+    hosts.check(data.host, command, stream:collect(), { become = data.become })
+    if hasher:hex() == data.sha256 then return nil end
+    fault.raise { kind = "conflict", host = data.host,
+      message = ("%s on %s is not as it was when it was to be copied"):format(data.file, data.host) }
+  end
+  return fn(function() return hosts.guard(data.host, next_piece) end)
 end
 
---- Where the bytes come from: a text, a file, the function that the step has.
-local function source_of(data)
-  if data.content then return pieces(data.content) end
-  if data.file then return read_file(data) end
-  return task.context().sql_source()
+--- Calls fn with what gives the bytes piece by piece: of a text, a file, the function that the step has.
+local function with_source(data, fn)
+  if data.file then return with_file(data, fn) end
+  return fn(data.content and pieces(data.content) or task.context().sql_source())
 end
 
 --- Target { database }, data { text, content | host, file, become, sha256 | from }, undo a list of statements.
@@ -56,7 +68,9 @@ effect.action "sql.copy_in" {
   prepare = marker.prepare, take = marker.take, release = marker.release, timeout = 3600,
   run = function(target, data, call)
     return marker.transaction(target.database, call, function(connection)
-      return { affected = connection:copy_in(data.text, source_of(data)) }
+      return with_source(data, function(next_piece)
+        return { affected = connection:copy_in(data.text, next_piece) }
+      end)
     end)
   end,
   undo = transaction.undo, undo_needs_data = true,
@@ -78,8 +92,8 @@ local function check_source(options, level)
 end
 
 --- Copies bytes into a table, in one transaction with their witness: `copy people from stdin (format csv)`. They come from
---- `text`, from a `file` (of `host`, default local; unchanged since it was read first), or `from` a function that returns an
---- iterator over pieces.
+--- `text`, from a `file` of any size (of `host`, default local; unchanged since it was looked at first), or `from` a function
+--- that returns an iterator over pieces.
 --- @param db neap.database|string
 --- @param text string  the COPY statement
 --- @param options table  text | file, host, become | from; undo, keep, irreversible, timeout
