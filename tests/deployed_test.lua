@@ -14,7 +14,7 @@ local function loaded(values)
   end
   fs.write(root .. "/RDW_Config/application.yml", APPLICATION)
   fs.write(folder .. "/prod.yml", ("repositories:\n  config: { git: %s/RDW_Config }\n"):format(root)
-    .. "  far: { git: \"https://x/y\" }\nvalues:\n" .. values:gsub("ROOT", root))
+    .. "  far: { git: /srv/far, on: web }\nhosts: { web: { ssh: web } }\nvalues:\n" .. values:gsub("ROOT", root))
   return environment.load(folder .. "/prod.yml")
 end
 
@@ -46,7 +46,7 @@ describe("a value that is read out of deployed configuration", function()
   a: yaml:config/none.yml#x
   b: x
   c: [$(a)]
-  d: yaml:other/application.yml#x
+  d: yaml:far/application.yml#x
   e: yaml:config/application.yml#archive
   f: yaml:config/application.yml#archive.uri
 ]])

@@ -67,7 +67,7 @@ logging_collector = off
 end
 
 local ACCESS = [[
-local all all trust
+local all,replication all trust
 host all all 127.0.0.1/32 scram-sha-256
 ]]
 
@@ -114,6 +114,23 @@ local function add_control(server)
     end
   end
 
+  --- Makes a standby, which follows it.
+  function server.make_standby()
+    local socket = { "-h", server.folder, "-p", tostring(server.port), "-U", "postgres" }
+    run_as_server { server.bin .. "pg_basebackup", "-R", "-c", "fast", "-D", server.standby, table.unpack(socket) }
+    run_as_server { server.bin .. "pg_ctl", "-D", server.standby, "-w", "-s", "-l", server.folder .. "/standby.log",
+      "-o", ("-p %d"):format(sshd.free_port()), "start" }
+  end
+
+  --- Puts the standby in the place of the server that was killed, at the same address.
+  function server.take_over()
+    run_as_server { server.bin .. "pg_ctl", "-D", server.standby, "-w", "-s", "promote" }
+    run_as_server { server.bin .. "pg_ctl", "-D", server.standby, "-w", "-s", "-m", "fast", "stop" }
+    fs.remove_tree(server.data)
+    fs.rename(server.standby, server.data)
+    server.begin()
+  end
+
   --- Ends and removes it; the next start() makes another.
   function server.stop()
     running = nil
@@ -125,7 +142,7 @@ end
 local function make()
   local folder = fs.mkdtemp((os.getenv "TMPDIR" or "/tmp") .. "/neap-postgres-")
   local server = {
-    folder = folder, data = folder .. "/data", bin = programs(),
+    folder = folder, data = folder .. "/data", standby = folder .. "/standby", bin = programs(),
     host = "127.0.0.1", port = sshd.free_port(), socket = folder,
     user = "postgres", password = "p w'\\" .. math.random(1 << 40), ca = folder .. "/ca.crt",
     other_ca = folder .. "/other.crt",
@@ -142,7 +159,8 @@ local function make()
 end
 
 --- The server of this process: host, port, socket (the folder of its socket), user, password, ca (what vouches for
---- its name "localhost"), other_ca; sql(text, database?) -> text, kill(), begin(), restart(), stop().
+--- its name "localhost"), other_ca; sql(text, database?) -> text, kill(), begin(), restart(), make_standby(),
+--- take_over(), stop().
 function postgres.start()
   running = running or make()
   return running

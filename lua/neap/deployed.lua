@@ -18,10 +18,10 @@ end
 
 local function expanded(path) return (path:gsub("^~/", (os.getenv("HOME") or "") .. "/")) end
 
---- The folder that a repository's name stands for: its key, or the last name in its path.
+--- The folder of a repository of this machine that a name stands for: its key, or the last name in its path.
 local function folder_of(repositories, name)
   for key, entry in pairs(repositories) do
-    local git = type(entry) == "table" and entry.git
+    local git = type(entry) == "table" and (entry.on or "local") == "local" and entry.git
     if type(git) == "string" and (key == name or git:match("([^/]+)/*$") == name) and git:find("^[/~]") then
       return expanded(git):gsub("/+$", "")
     end
@@ -33,13 +33,13 @@ local function path_of(repositories, file)
   local name, rest = file:match("^([^/]+)/(.+)$")
   local folder = name and folder_of(repositories, name)
   if folder then return folder .. "/" .. rest end
-  return missing("%s is neither absolute nor in one of the repositories that have a path", file)
+  return missing("%s is neither absolute nor in one of the repositories of this machine", file)
 end
 
 --- What a reference leads to: the text of a scalar, as it is written. Raises `missing` where the file or the path is not
 --- there, `protocol` and `conflict` where it cannot be read.
 --- @param reference string
---- @param repositories table<string, { git?: string }>
+--- @param repositories table<string, { git?: string, on?: string }>
 --- @return string
 function deployed.value(reference, repositories)
   local file, path = reference:match(REFERENCE)

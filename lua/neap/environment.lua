@@ -266,12 +266,14 @@ local function read_deployed(state, value)
   return value
 end
 
---- Whether one of the texts is in a value.
+--- What is said of the text that a value holds; of the longest, for one may be the beginning of another.
 local function holds_one(value, texts)
   if type(value) == "string" then
-    for text, why in pairs(texts) do
-      if value:find(text, 1, true) then return why end
+    local longest
+    for text in pairs(texts) do
+      if value:find(text, 1, true) and (not longest or #text > #longest) then longest = text end
     end
+    return longest and texts[longest]
   elseif type(value) == "table" then
     for _, each in pairs(value) do
       local why = holds_one(each, texts)

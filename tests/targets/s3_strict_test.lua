@@ -105,7 +105,7 @@ describe("s3 of a strict server", function()
 
   it("refuses another secret, and nothing has happened", function()
     sshd.write(world.folder .. "/home/.aws/credentials",
-      "[default]\naws_access_key_id = AKIATEST\naws_secret_access_key = another\n")
+      "[default]\naws_access_key_id = AKIATEST\naws_secret_access_key = not-the-one-it-knows\n")
     local failure = world:refused(PICTURE, 's3.put("pail", "a", { text = "b" })')
     equal(failure.code, "SignatureDoesNotMatch")
   end)

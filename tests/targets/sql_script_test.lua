@@ -413,12 +413,14 @@ describe("what psql carries out", function()
     end
   end)
 
-  it("goes on after a server that was killed is there again", function()
-    local server = require("tests.postgres").start()
-    local trial = trial_of("insert into loaded values (1);\nselect pg_sleep(5);\ninsert into loaded values (2);")
+  local SLOW = "insert into loaded values (1);\nselect pg_sleep(5);\ninsert into loaded values (2);"
+
+  --- Runs a script whose second statement waits, and kills the server meanwhile.
+  local function killed(server, options)
+    local trial = trial_of(SLOW, options)
     local task = require "native.task"
     local killing = task.spawn(function()
-      local sleeping = "select count(*) from pg_stat_activity where query like '%pg_sleep(5)' "
+      local sleeping = "select count(*) from pg_stat_activity where query like '%pg_sleep(5)%' "
         .. "and pid <> pg_backend_pid()"
       for _ = 1, 300 do
         if sql(sleeping) ~= "0\n" then break end
@@ -429,10 +431,27 @@ describe("what psql carries out", function()
     local outcome = trial:start()
     killing:wait()
     equal(outcome.status, "stopped")
+    return trial
+  end
+
+  it("goes on after a server that was killed is there again", function()
+    local server = require("tests.postgres").start()
+    local trial = killed(server)
     server.begin()
     trial:resume "done"
     equal(sql "select sum(n), count(*) from loaded", "3|2\n")
   end)
+
+  for options, name in pairs { ["{}"] = "", ["{ transaction = true }"] = " of one transaction" } do
+    it("goes on with a script" .. name .. " at the standby that took its server's place", function()
+      local server = require("tests.postgres").start()
+      server.make_standby()
+      local trial = killed(server, options)
+      server.take_over()
+      trial:resume "done"
+      equal(sql "select pg_is_in_recovery(), sum(n), count(*) from loaded", "f|3|2\n")
+    end)
+  end
 end)
 
 describe("what the mysql client carries out", function()
