@@ -1,26 +1,19 @@
 --- neap dies before or after each request and each commit of the journal, in turn; then it is resumed, or rolled back.
-local http  = require "native.http"
-local json  = require "native.json"
-local kube  = require "tests.kube"
-local store = require "neap.fakes.store"
+local http   = require "native.http"
+local json   = require "native.json"
+local kube   = require "tests.kube"
+local mortal = require "tests.targets.mortal"
 
 describe("on a cluster neap", function()
   local namespace, crash, open
 
-  --- Dies at the crash.at-th point: nothing that comes later reaches anybody.
-  local function point()
-    crash.points = crash.points + 1
-    if crash.points == crash.at then crash.dead = true end
-    if crash.dead then error("crash", 0) end
-  end
-
   --- An exchange whose reply may come too late for neap, though the server has sent it.
-  local function mortal(exchange)
+  local function late(exchange)
     local meta = {
       __index = function(_, method)
         return function(_, ...)
           local results = table.pack(exchange[method](exchange, ...))
-          if method == "response" then point() end
+          if method == "response" then crash:point() end
           return table.unpack(results, 1, results.n)
         end
       end,
@@ -30,10 +23,10 @@ describe("on a cluster neap", function()
   end
 
   before_each(function()
-    namespace, open, crash = kube.namespace(), http.open, { points = 0 }
+    namespace, open, crash = kube.namespace(), http.open, mortal.new()
     http.open = function(options)
-      point()
-      return mortal(open(options))
+      crash:point()
+      return late(open(options))
     end
   end)
 
@@ -62,21 +55,14 @@ describe("on a cluster neap", function()
   end
 
   local function reset()
-    crash.dead, crash.at, crash.points = false, nil, 0
+    crash:live()
     kube.kubectl(("-n %s delete deployment,service --all"):format(namespace))
     kube.kubectl(("-n %s create -f -"):format(namespace), kube.deployment("old", { replicas = 2 }))
   end
 
   local function new_trial()
     reset()
-    local trial, kept = kube.trial(namespace, STEPS), store.new()
-    trial.store = setmetatable({ insert = function(place, batch)
-      point()
-      store.insert(place, batch)
-      point()
-    end }, { __index = kept, __newindex = kept })
-    trial.kept = kept
-    return trial
+    return crash:write_for(kube.trial(namespace, STEPS))
   end
 
   --- Crashes at every `stride`th point of a run; calls fn for each that left the run open.
@@ -84,10 +70,10 @@ describe("on a cluster neap", function()
     local count = 0
     for at = first, 1000, stride do
       local trial = new_trial()
-      crash.at, crash.points = at, 0
+      crash:live(at)
       pcall(trial.start, trial)
       if not crash.dead then break end
-      crash.dead, crash.at = false, nil
+      crash:live()
       if select(2, trial.kept:lease()) then fn(trial, at) end
       count = count + 1
     end

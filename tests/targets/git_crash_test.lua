@@ -1,6 +1,7 @@
 --- The process dies before and after each commit of the journal, in turn: then resume ends as if nothing had been, and
 --- rollback leaves all as it was, here and at the remote.
 local group   = require "neap.engine.group"
+local mortal  = require "tests.targets.mortal"
 local process = require "native.process"
 local stage   = require "tests.targets.git_stage"
 
@@ -35,14 +36,7 @@ git config --get-regexp '^branch'; git log --format=%s -1 HEAD; cat a; ls ../clo
 --- What a finished run has left, but for names of commits, which hold the time.
 local function finish(one) return (one:person(END):gsub("Merge[^\n]*", "")) end
 
-local function trial_at(one, at)
-  local trial = one:trial(STEPS)
-  local dying, kept, state = stage.dying_store(at)
-  trial.store = dying
-  local ok, outcome = pcall(trial.start, trial)
-  trial.store = kept
-  return trial, state, ok and outcome
-end
+local function trial_at(one, at) return mortal.run(one:trial(STEPS), at) end
 
 local function points_of_run()
   local one = new()

@@ -1,7 +1,6 @@
 --- Repositories for the tests of git: a bare one, a clone of it to work in, and one of a colleague; runs over them.
 local fixture = require "tests.targets.fixture"
 local process = require "native.process"
-local store   = require "neap.fakes.store"
 
 local stage = {}
 stage.__index = stage
@@ -103,23 +102,6 @@ function stage:plan(steps)
   end
   same(self:picture(), before)
   return effects, ended
-end
-
---- A journal in memory that dies at a point: odd numbers before, even ones after the commit of a batch of records.
-function stage.dying_store(at)
-  local kept = store.new()
-  local state = { points = 0, dead = false }
-  local function point()
-    state.points = state.points + 1
-    state.dead = state.dead or state.points == at
-    if state.dead then error("crash", 0) end
-  end
-  local dying = setmetatable({ insert = function(_, batch)
-    point()
-    store.insert(kept, batch)
-    point()
-  end }, { __index = kept, __newindex = kept })
-  return dying, kept, state
 end
 
 return stage

@@ -1,7 +1,7 @@
 --- neap dies before or after each call to a server and each commit of the journal, in turn; then it is resumed, or rolled
 --- back.
-local store = require "neap.fakes.store"
-local world = require "tests.targets.sql_world"
+local mortal = require "tests.targets.mortal"
+local world  = require "tests.targets.sql_world"
 
 local DRIVERS = { postgres = "native.pg", mysql = "native.mysql" }
 
@@ -54,36 +54,10 @@ for _, engine in ipairs { "postgres", "mysql" } do
   describe(engine, function()
     local folder, driver, connect, crash
 
-    --- Dies at the crash.at-th point: nothing that comes later reaches anybody.
-    local function point()
-      crash.points = crash.points + 1
-      if crash.points == crash.at then crash.dead = true end
-      if crash.dead then error("crash", 0) end
-    end
-
-    local function mortal(native)
-      return setmetatable({ native = native }, { __index = function(_, method)
-        return function(_, ...)
-          if method == "close" then return native:close() end
-          if method == "cancel" or method == "facts" or method == "notices" then return native[method](native, ...) end
-          local ok, failure = pcall(point)
-          local results = ok and table.pack(native[method](native, ...))
-          if ok then ok, failure = pcall(point) end
-          if ok then return table.unpack(results, 1, results.n) end
-          native:close()
-          error(failure, 0)
-        end
-      end })
-    end
-
     before_each(function()
       folder, driver = scratch(), require(DRIVERS[engine])
-      crash = { points = 0 }
-      connect = driver.connect
-      driver.connect = function(...)
-        if crash.dead then error("crash", 0) end
-        return mortal(connect(...))
-      end
+      crash, connect = mortal.new(), driver.connect
+      driver.connect = crash:connecting(connect)
     end)
 
     after_each(function() driver.connect = connect end)
@@ -96,18 +70,8 @@ for _, engine in ipairs { "postgres", "mysql" } do
         text = text:gsub("[A-Z]+", WORDS[engine])
         steps[i] = engine == "mysql" and text:gsub("(%f[%w]%a%a%a%a) lines", "%1 `lines`") or text
       end
-      local trial = world.trial(engine, folder, steps)
-      local kept = store.new()
-      trial.store = setmetatable({ insert = function(place, batch)
-        point()
-        store.insert(place, batch)
-        point()
-      end }, { __index = kept, __newindex = kept })
-      trial.kept = kept
-      return trial
+      return crash:write_for(world.trial(engine, folder, steps))
     end
-
-    local function live_again(at) crash.dead, crash.at, crash.points = false, at, 0 end
 
     local function state() return world.sql(engine, STATE[engine]) end
 
@@ -121,10 +85,10 @@ for _, engine in ipairs { "postgres", "mysql" } do
       local count = 0
       for at = first, 1000, stride do
         local trial = new_trial()
-        live_again(at)
+        crash:live(at)
         pcall(trial.start, trial)
         if not crash.dead then break end
-        live_again(nil)
+        crash:live()
         if select(2, trial.kept:lease()) then
           fn(trial, at)
           effects_once()
@@ -155,13 +119,13 @@ for _, engine in ipairs { "postgres", "mysql" } do
 
     it("is resumed or rolled back also when it dies once more on the way", function()
       each_crash(30, 23, 3, function(one, at)
-        live_again(9 + at % 11)
+        crash:live(9 + at % 11)
         pcall(one.resume, one)
-        live_again(nil)
+        crash:live()
         if not select(2, one.kept:lease()) then return equal(state(), LAST) end
-        live_again(7 + at % 13)
+        crash:live(7 + at % 13)
         pcall(one.roll_back, one)
-        live_again(nil)
+        crash:live()
         if not select(2, one.kept:lease()) then return end
         local outcome = one:roll_back()
         equal({ at, outcome.status, state() }, { at, "rolled back", FIRST })

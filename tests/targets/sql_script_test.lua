@@ -1,5 +1,5 @@
-local store = require "neap.fakes.store"
-local world = require "tests.targets.sql_world"
+local mortal = require "tests.targets.mortal"
+local world  = require "tests.targets.sql_world"
 
 local DRIVERS = { postgres = "native.pg", mysql = "native.mysql" }
 
@@ -7,42 +7,13 @@ for _, engine in ipairs { "postgres", "mysql" } do
   describe(engine, function()
     local driver, connect, crash
 
-    --- Dies at the crash.at-th point: nothing that comes later reaches anybody.
-    local function point()
-      crash.points = crash.points + 1
-      if crash.points == crash.at then crash.dead = true end
-      if crash.dead then error("crash", 0) end
-    end
-
-    local QUIET = { cancel = true, facts = true, notices = true }
-
-    local function mortal(native)
-      return setmetatable({ native = native }, { __index = function(_, method)
-        return function(_, ...)
-          if method == "close" then return native:close() end
-          if QUIET[method] then return native[method](native, ...) end
-          local ok, failure = pcall(point)
-          local results = ok and table.pack(native[method](native, ...))
-          if ok then ok, failure = pcall(point) end
-          if ok then return table.unpack(results, 1, results.n) end
-          native:close()
-          error(failure, 0)
-        end
-      end })
-    end
-
     before_each(function()
-      driver, crash = require(DRIVERS[engine]), { points = 0 }
+      driver, crash = require(DRIVERS[engine]), mortal.new()
       connect = driver.connect
-      driver.connect = function(...)
-        if crash.dead then error("crash", 0) end
-        return mortal(connect(...))
-      end
+      driver.connect = crash:connecting(connect)
     end)
 
     after_each(function() driver.connect = connect end)
-
-    local function live_again(at) crash.dead, crash.at, crash.points = false, at, 0 end
 
     local function trial_of(script, options, more)
       world.clean(engine)
@@ -94,17 +65,6 @@ for _, engine in ipairs { "postgres", "mysql" } do
       equal(sql "select count(*) from loaded", "0\n")
     end)
 
-    local function journaled(trial)
-      local kept = store.new()
-      trial.store = setmetatable({ insert = function(place, batch)
-        point()
-        store.insert(place, batch)
-        point()
-      end }, { __index = kept, __newindex = kept })
-      trial.kept = kept
-      return trial
-    end
-
     local function numbers(count)
       local lines = {}
       for i = 1, count do
@@ -124,12 +84,12 @@ for _, engine in ipairs { "postgres", "mysql" } do
       local script, crashes = numbers(10), 0
       for at = 3, 1000, 5 do
         sql "drop table if exists loaded; create table loaded (n int)"
-        local trial = journaled(trial_of(script))
-        live_again(at)
+        local trial = crash:write_for(trial_of(script))
+        crash:live(at)
         pcall(trial.start, trial)
         if not crash.dead then break end
         crashes = crashes + 1
-        live_again(nil)
+        crash:live()
         if select(2, trial.kept:lease()) then
           local outcome = trial:resume()
           equal({ at, outcome.status, (sql(COUNTS):gsub("\t", "|")) }, { at, "done", "11|11|55\n" })
@@ -143,16 +103,16 @@ for _, engine in ipairs { "postgres", "mysql" } do
       local halves = 0
       for at = 30, 1000, 13 do
         sql "drop table if exists loaded; create table loaded (n int)"
-        local trial = journaled(trial_of(numbers(20), undo))
-        live_again(at)
+        local trial = crash:write_for(trial_of(numbers(20), undo))
+        crash:live(at)
         pcall(trial.start, trial)
         if not crash.dead then break end
-        live_again(nil)
+        crash:live()
         local had = sql(COUNTS):match "^%d+"
         if had ~= "0" and had ~= "22" then halves = halves + 1 end
-        live_again(at // 4)
+        crash:live(at // 4)
         pcall(trial.roll_back, trial)
-        live_again(nil)
+        crash:live()
         if select(2, trial.kept:lease()) then equal({ at, trial:roll_back().status }, { at, "rolled back" }) end
         equal({ at, (sql(COUNTS):gsub("\t", "|"):gsub("NULL", "")) }, { at, had == "0" and "0|0|\n" or "1|1|7\n" })
       end
@@ -193,12 +153,12 @@ for _, engine in ipairs { "postgres", "mysql" } do
       local asked = 0
       for at = 30, 90, 3 do
         sql "drop table if exists loaded, other; create table loaded (n int)"
-        local trial = journaled(trial_of("insert into loaded values (1);\n" .. outside
+        local trial = crash:write_for(trial_of("insert into loaded values (1);\n" .. outside
           .. "\ninsert into loaded values (2);"))
-        live_again(at)
+        crash:live(at)
         pcall(trial.start, trial)
         if not crash.dead then break end
-        live_again(nil)
+        crash:live()
         if select(2, trial.kept:lease()) then
           local outcome = trial:resume()
           if outcome.status ~= "done" then

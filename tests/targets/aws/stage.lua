@@ -4,9 +4,9 @@ local clients = require "neap.targets.aws.client"
 local fixture = require "tests.targets.fixture"
 local fs      = require "native.fs"
 local json    = require "native.json"
+local mortal  = require "tests.targets.mortal"
 local moto    = require "tests.moto"
 local process = require "native.process"
-local store   = require "neap.fakes.store"
 local world   = require "tests.targets.aws.world"
 
 local stage = {}
@@ -130,44 +130,17 @@ function stage:refused(picture, step)
   return trial:failure() or outcome.failure
 end
 
-local function dying_store(at)
-  local kept = store.new()
-  local state = { points = 0, dead = false }
-  local function point()
-    state.points = state.points + 1
-    state.dead = state.dead or state.points == at
-    if state.dead then error("crash", 0) end
-  end
-  local dying = setmetatable({ insert = function(_, batch)
-    point()
-    store.insert(kept, batch)
-    point()
-  end }, { __index = kept, __newindex = kept })
-  return dying, kept, state
-end
-
---- Runs these steps and dies at a point: odd numbers before, even ones after a commit. Returns the trial, how many
---- points there were and whether it died.
-function stage:crashed(steps, at)
-  local trial = self:trial(steps)
-  local dying, kept, state = dying_store(at)
-  trial.store = dying
-  local ok, outcome = pcall(trial.start, trial)
-  trial.store = kept
-  return trial, state, ok and outcome
-end
-
 --- Crashes at each point in turn, with everything made anew by prepare(); after each, once resumed and once rolled
 --- back. Each takes some time: all of them where that is asked for, else some, in turn resumed and rolled back.
 function stage:each_crash(prepare, picture, steps)
   prepare()
   local before = self:boto(picture)
-  local _, state = self:crashed(steps, 0)
+  local _, state = mortal.run(self:trial(steps), 0)
   local after = self:boto(picture)
   for at = 2, state.points, EVERY and 1 or 5 do
     for _, way in ipairs(EVERY and { "resume", "roll_back" } or { at % 2 == 0 and "resume" or "roll_back" }) do
       prepare()
-      local trial, crash = self:crashed(steps, at)
+      local trial, crash = mortal.run(self:trial(steps), at)
       if not crash.dead then error("no crash at point " .. at, 2) end
       if select(2, trial.store:lease()) then
         local status = way == "resume" and "done" or "rolled back"
