@@ -371,6 +371,9 @@ function effect.shadow(host, path)
   table.insert(branch.run.shadows, { host = host, path = path, after = branch.step.number })
 end
 
+--- Whether two states are the same, as the engine compares them.
+effect.same = data.same
+
 --- Whether the caller's step is being planned: nothing is changed, and what a change would return is unknown.
 --- @return boolean
 function effect.planning()

@@ -11,6 +11,7 @@ local near        = require "neap.near"
 local pages       = require "neap.targets.aws.pages"
 local path        = require "neap.targets.aws.path"
 local serialize   = require "neap.targets.aws.serialize"
+local shell       = require "neap.targets.shell"
 local task        = require "native.task"
 
 local aws = {}
@@ -21,15 +22,6 @@ local TOKEN_LIFE = 8 * 3600                  -- the shortest time for which a se
 -- ---- clients ----
 
 local OPTIONS = { profile = true, region = true, endpoint = true }
-
-local function check_keys(options, names, level)
-  for key in pairs(options or {}) do
-    if not names[key] then
-      error(("no option is named %q%s"):format(tostring(key), near.hint(tostring(key), names)), level + 1)
-    end
-  end
-  return options or {}
-end
 
 --- What names a client, as plain data: given, else of the environment, else of the profile. A plan takes all that is
 --- changed by way of an account for changed.
@@ -155,7 +147,7 @@ local function described(self, given, what, level)
   end
   for key in pairs(given) do
     if not QUESTION[key] then
-      error(("%s has no %q%s"):format(what, tostring(key), near.hint(tostring(key), QUESTION)), level + 1)
+      error(("%s has no %q%s"):format(what, tostring(key), near.hint(key, QUESTION)), level + 1)
     end
   end
   check_call(self, given.operation, given.parameters or {}, level + 1)
@@ -180,7 +172,7 @@ end
 --- @param options? neap.aws.call_options
 --- @return table result
 function Client:call(name, parameters, options)
-  parameters, options = parameters or {}, check_keys(options, CALL_OPTIONS, 2)
+  parameters, options = parameters or {}, shell.check_options(options, CALL_OPTIONS, 2)
   check_call(self, name, parameters, 2)
   if options.reads or model.reads(name) then return read_call(target_of(self), name, parameters, options.timeout) end
   if effect.planning() then known.meet(target_of(self)) end -- whose account it is, the run is held to
@@ -205,7 +197,7 @@ end
 --- @param options? { timeout?: number, every?: number }
 --- @return table result
 function Client:wait(name, parameters, options)
-  options = check_keys(options, { timeout = true, every = true }, 2)
+  options = shell.check_options(options, { timeout = true, every = true }, 2)
   pages.check(known.client(target_of(self)).service, name, 2)
   return read_state(target_of(self), name, parameters or {}, options)
 end
@@ -232,7 +224,7 @@ function META.__index(_, key)
   if type(key) == "string" and key:find "^%u" then
     return function(self, parameters, options) return Client.call(self, key, parameters, options) end
   end
-  error(("a client of AWS has no %q%s"):format(tostring(key), near.hint(tostring(key), Client)), 2)
+  error(("a client of AWS has no %q%s"):format(tostring(key), near.hint(key, Client)), 2)
 end
 
 function META.__newindex() error("a client of AWS is not altered", 2) end
@@ -242,7 +234,7 @@ function META.__newindex() error("a client of AWS is not altered", 2) end
 --- @param options? { profile?: string, region?: string, endpoint?: string }
 --- @return aws.client
 function aws.client(service, options)
-  options = check_keys(options, OPTIONS, 2)
+  options = shell.check_options(options, OPTIONS, 2)
   model.check(service, 2)
   return setmetatable({ service = service, options = options }, META)
 end

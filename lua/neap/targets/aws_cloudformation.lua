@@ -1,11 +1,12 @@
 --- Stacks of CloudFormation: a stack's state is its template, its parameters and its tags. It is changed by change
 --- sets, which are looked at before they are carried out.
-local account  = require "neap.targets.aws.account"
-local effect   = require "neap.engine.effect"
-local fault    = require "native.error"
-local hosts    = require "neap.targets.connection"
-local resource = require "neap.targets.aws.resource"
-local task     = require "native.task"
+local account    = require "neap.targets.aws.account"
+local effect     = require "neap.engine.effect"
+local fault      = require "native.error"
+local hosts      = require "neap.targets.connection"
+local plain_data = require "neap.targets.plain_data"
+local resource   = require "neap.targets.aws.resource"
+local task       = require "native.task"
 
 local cloudformation = {}
 
@@ -115,10 +116,8 @@ end
 -- ---- changes ----
 
 local function listed(map, key, value)
-  local list, names = {}, {}
-  for name in pairs(map) do names[#names + 1] = name end
-  table.sort(names)
-  for i, name in ipairs(names) do list[i] = { [key] = name, [value] = map[name] } end
+  local list = {}
+  for i, name in ipairs(plain_data.names(map)) do list[i] = { [key] = name, [value] = map[name] } end
   return list
 end
 
@@ -214,7 +213,7 @@ end
 --- A change set that is deleted cannot be carried out any more.
 local function take(target, id, intent)
   if is_moving(describe(target)) then return "running", "the stack is changing" end
-  if account.same(get(target), intent.after) then return nil end
+  if effect.same(get(target), intent.after) then return nil end
   task.shield(delete_set, target, set_name(id))
   if not has_begun(target, set_name(id)) then task.sleep(account.late(target, intent)) end
   if is_moving(describe(target)) then return "running", "the stack is changing" end

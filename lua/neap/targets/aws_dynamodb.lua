@@ -84,7 +84,7 @@ resource.declare("dynamodb.index", {
   end,
   take = function(target, _, intent)
     wait_until_still(target)
-    if not account.same(get(target), intent.after) then task.sleep(account.late(target, intent)) end
+    if not effect.same(get(target), intent.after) then task.sleep(account.late(target, intent)) end
     wait_until_still(target)
     return nil
   end,

@@ -1,10 +1,11 @@
 --- Servers of EC2: made from an image by a request that is the same when it comes twice, stopped, started, ended;
 --- images.
-local account  = require "neap.targets.aws.account"
-local effect   = require "neap.engine.effect"
-local fault    = require "native.error"
-local resource = require "neap.targets.aws.resource"
-local task     = require "native.task"
+local account    = require "neap.targets.aws.account"
+local effect     = require "neap.engine.effect"
+local fault      = require "native.error"
+local plain_data = require "neap.targets.plain_data"
+local resource   = require "neap.targets.aws.resource"
+local task       = require "native.task"
 
 local ec2 = {}
 
@@ -210,10 +211,8 @@ effect.action "ec2.image" {
 -- ---- what authors call ----
 
 local function listed_tags(tags)
-  local list, names = {}, {}
-  for name in pairs(tags or {}) do names[#names + 1] = name end
-  table.sort(names)
-  for i, name in ipairs(names) do list[i] = { Key = name, Value = tags[name] } end
+  local list = {}
+  for i, name in ipairs(plain_data.names(tags)) do list[i] = { Key = name, Value = tags[name] } end
   return list
 end
 

@@ -82,7 +82,7 @@ end
 --- A set exactly as AWS has it, to be deleted: which AWS refuses where it is another by then.
 local function as_it_is(target, was)
   local set = find_set(target, was)
-  if set and account.same(state_of(set), was) then return set end
+  if set and effect.same(state_of(set), was) then return set end
   return fault.raise { kind = "conflict", message = ("%s %s was changed by somebody else"):format(was.name, was.type) }
 end
 
@@ -91,7 +91,7 @@ local function batch(target, before, after)
   local changes = {}
   for _, wanted in ipairs(target.records) do
     local was, will = find_in(before, wanted), find_in(after, wanted)
-    if not account.same(was, will) then
+    if not effect.same(was, will) then
       if was then changes[#changes + 1] = { Action = "DELETE", ResourceRecordSet = as_it_is(target, was) } end
       if will then
         changes[#changes + 1] = { Action = was and "UPSERT" or "CREATE", ResourceRecordSet = set_of(will) }

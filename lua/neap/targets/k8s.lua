@@ -1,18 +1,19 @@
 --- Kubernetes: objects of a cluster of the environment, read, applied, altered, deleted and waited for.
-local client    = require "neap.targets.k8s_client"
-local effect    = require "neap.engine.effect"
-local fault     = require "native.error"
-local hosts     = require "neap.targets.connection"
-local jobs      = require "neap.targets.k8s_job"
-local json      = require "native.json"
-local kinds     = require "neap.targets.k8s_kinds"
-local manifests = require "neap.targets.k8s_manifest"
-local near      = require "neap.near"
-local plans     = require "neap.targets.k8s_plan"
-local secrets   = require "neap.targets.k8s_secret"
-local state     = require "neap.targets.k8s_state"
-local task      = require "native.task"
-local waits     = require "neap.targets.k8s_wait"
+local client     = require "neap.targets.k8s_client"
+local effect     = require "neap.engine.effect"
+local fault      = require "native.error"
+local hosts      = require "neap.targets.connection"
+local jobs       = require "neap.targets.k8s_job"
+local json       = require "native.json"
+local kinds      = require "neap.targets.k8s_kinds"
+local manifests  = require "neap.targets.k8s_manifest"
+local plain_data = require "neap.targets.plain_data"
+local plans      = require "neap.targets.k8s_plan"
+local secrets    = require "neap.targets.k8s_secret"
+local shell      = require "neap.targets.shell"
+local state      = require "neap.targets.k8s_state"
+local task       = require "native.task"
+local waits      = require "neap.targets.k8s_wait"
 
 local k8s = {}
 
@@ -28,11 +29,7 @@ local function check_options(options, known, more, level)
   for _, list in ipairs { known, more or {} } do
     for _, name in ipairs(list) do names[name] = true end
   end
-  for key in pairs(options or {}) do
-    if not names[key] then
-      error(("no option is named %q%s"):format(tostring(key), near.hint(tostring(key), names)), level + 1)
-    end
-  end
+  shell.check_options(options, names, level + 1) -- no tail call: the level counts this function too
   return options or {}
 end
 
@@ -389,10 +386,7 @@ end
 --- The names of the environment's clusters, sorted.
 --- @return string[]
 function k8s.clusters()
-  local names = {}
-  for name in pairs(hosts.run().environment.clusters or {}) do names[#names + 1] = name end
-  table.sort(names)
-  return json.array(names)
+  return json.array(plain_data.names(hosts.run().environment.clusters))
 end
 
 return k8s

@@ -1,11 +1,12 @@
 --- States of objects as they will be: by the server's dry run where the object is as a plan has it by now, and put together
 --- here where the server cannot know what the plan has changed before.
-local fault  = require "native.error"
-local hosts  = require "neap.targets.connection"
-local json   = require "native.json"
-local kinds  = require "neap.targets.k8s_kinds"
-local secret = require "native.secret"
-local state  = require "neap.targets.k8s_state"
+local fault      = require "native.error"
+local hosts      = require "neap.targets.connection"
+local json       = require "native.json"
+local kinds      = require "neap.targets.k8s_kinds"
+local plain_data = require "neap.targets.plain_data"
+local secret     = require "native.secret"
+local state      = require "neap.targets.k8s_state"
 
 local plans = {}
 
@@ -79,13 +80,6 @@ local function said_by(object)
   return fields
 end
 
-local function sorted(fields)
-  local names = {}
-  for name in pairs(fields) do names[#names + 1] = name end
-  table.sort(names)
-  return names
-end
-
 --- Another's words, and over them neap's; what neap had said before and does not any more is gone.
 local function joined(before, fields, own)
   local after = before and state.copy(before) or { fields = {}, own = {} }
@@ -118,7 +112,7 @@ function plans.applied(target, object, before, force)
   if found and as_live then return found end
   if not found or not before then
     local fields = said_by(object)
-    return joined(nil, fields, sorted(fields))
+    return joined(nil, fields, plain_data.names(fields))
   end
   local fields = {}
   for _, name in ipairs(found.own) do fields[name] = found.fields[name] end

@@ -22,4 +22,14 @@ function plain_data.copy(value, replace)
   return copy
 end
 
+--- The keys of a map, sorted; of nil, none.
+--- @param map table<string, any>?
+--- @return string[]
+function plain_data.names(map)
+  local names = {}
+  for name in pairs(map or {}) do names[#names + 1] = name end
+  table.sort(names)
+  return names
+end
+
 return plain_data

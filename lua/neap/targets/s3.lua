@@ -97,7 +97,7 @@ local function target_of(bucket, entries, options)
 end
 
 local function refuse_other(target, before, wanted)
-  if before and not account.same(before, wanted) then
+  if before and not effect.same(before, wanted) then
     fault.raise { kind = "conflict", code = "PreconditionFailed",
       message = ("s3://%s/%s is there already"):format(target.bucket, wanted[1].key) }
   end

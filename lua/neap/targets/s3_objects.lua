@@ -71,7 +71,7 @@ end
 local function condition(target, entry, before)
   if not before then return { ["if-none-match"] = "*" } end
   local now, etag = state.read(target, target.bucket, entry)
-  if not account.same(now, before) then
+  if not effect.same(now, before) then
     fault.raise { kind = "conflict", message = ("s3://%s/%s was changed by somebody else"):format(target.bucket,
       entry.key) }
   end
@@ -117,7 +117,7 @@ end
 local function write(target, entry, wanted, call, before)
   local headers = state.headers(wanted, call.witness)
   if wanted.content then return put_text(target, entry, wanted.content, headers, call, before) end
-  if wanted.digest ~= entry.digest then return versions.copy(target, entry, wanted, headers, account.same) end
+  if wanted.digest ~= entry.digest then return versions.copy(target, entry, wanted, headers, effect.same) end
   if entry.copy then
     condition(target, entry, before)
     return versions.copy_from(target, entry, entry.copy, headers)
@@ -132,8 +132,8 @@ local function is_restored(entry, wanted)
 end
 
 local function put_one(target, entry, wanted, call, before)
-  if account.same(wanted, before) then return end
-  if is_restored(entry, wanted) and versions.uncover(target, entry, wanted, account.same) then return end
+  if effect.same(wanted, before) then return end
+  if is_restored(entry, wanted) and versions.uncover(target, entry, wanted, effect.same) then return end
   if wanted then return write(target, entry, wanted, call, before) end
   return account.change(target, "DeleteObject", { Bucket = target.bucket, Key = entry.key }, { repeatable = true })
 end
@@ -146,10 +146,10 @@ local function progress(target, intent)
   local made, waiting = 0, 0
   for _, entry in ipairs(target.objects) do
     local one, was, will = now[entry.key], before[entry.key], after[entry.key]
-    if not account.same(was, will) then
-      if account.same(one, will) then
+    if not effect.same(was, will) then
+      if effect.same(one, will) then
         made = made + 1
-      elseif account.same(one, was) then
+      elseif effect.same(one, was) then
         waiting = waiting + 1
       else
         return "other"
@@ -242,7 +242,7 @@ end
 function objects.change(target, new_state, options)
   return effect.change("s3.objects", target, function(before)
     local after = new_state(before)
-    if not account.same(before, after) then objects.check_way_back(target, before, options) end
+    if not effect.same(before, after) then objects.check_way_back(target, before, options) end
     return after
   end, { keep = options.keep, irreversible = options.irreversible, timeout = options.timeout })
 end

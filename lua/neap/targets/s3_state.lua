@@ -1,10 +1,11 @@
 --- What an object of S3 is, as far as neap can put it back: its bytes, up to a size, or their digest; its type and the
 --- like, metadata and tags.
-local account = require "neap.targets.aws.account"
-local crypto  = require "native.crypto"
-local fault   = require "native.error"
-local request = require "neap.targets.s3_request"
-local secret  = require "native.secret"
+local account    = require "neap.targets.aws.account"
+local crypto     = require "native.crypto"
+local fault      = require "native.error"
+local plain_data = require "neap.targets.plain_data"
+local request    = require "neap.targets.s3_request"
+local secret     = require "native.secret"
 
 local state = {}
 
@@ -159,10 +160,9 @@ function state.text(one)
   for _, name in ipairs(SHOWN) do
     if one[name] then lines[#lines + 1] = ("%s: %s"):format(name:gsub("_", "-"), one[name]) end
   end
-  local keys = {}
-  for key in pairs(one.metadata or {}) do keys[#keys + 1] = key end
-  table.sort(keys)
-  for _, key in ipairs(keys) do lines[#lines + 1] = ("%s: %s"):format(key, one.metadata[key]) end
+  for _, key in ipairs(plain_data.names(one.metadata)) do
+    lines[#lines + 1] = ("%s: %s"):format(key, one.metadata[key])
+  end
   local size = one.size or #one.content
   if one.content and size <= 65536 and is_text(one.content) then
     lines[#lines + 1] = "\n" .. one.content

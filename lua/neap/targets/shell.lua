@@ -1,6 +1,7 @@
 --- Command lines for a POSIX shell on a host: the one place that quotes.
-local near   = require "neap.near"
-local secret = require "native.secret"
+local near       = require "neap.near"
+local plain_data = require "neap.targets.plain_data"
+local secret     = require "native.secret"
 
 local shell = {}
 
@@ -54,11 +55,9 @@ end
 
 --- The lines before a command, and the first line of its input, nil where it needs none.
 local function setting_lines(options)
-  local lines, names, settings = {}, {}, nil
+  local lines, settings = {}, nil
   if options.cwd then lines[1] = "cd -- " .. shell.quote(options.cwd) .. " || exit" end
-  for name in pairs(options.env or {}) do names[#names + 1] = name end
-  table.sort(names)
-  for _, name in ipairs(names) do
+  for _, name in ipairs(plain_data.names(options.env)) do
     local value = options.env[name]
     if not tostring(name):find("^[%a_][%w_]*$") then error(("%q is no variable's name"):format(name), 4) end
     if holds_secret(value) then
@@ -126,9 +125,7 @@ end
 function shell.check_options(options, names, level)
   for key in pairs(options or {}) do
     if names[key] == nil then
-      local known = {}
-      for name in pairs(names) do known[#known + 1] = name end
-      error(("no option is named %q.%s"):format(tostring(key), near.question(tostring(key), known)), level + 1)
+      error(("no option is named %q%s"):format(tostring(key), near.hint(key, names)), level + 1)
     end
   end
   return options or {}

@@ -60,6 +60,17 @@ end
 --- @return string
 function Dialect:parameter(n) return self.name == "mysql" and "?" or "$" .. n end
 
+--- A statement whose placeholders are written ? with this server's.
+--- @param text string
+--- @return string
+function Dialect:placed(text)
+  local n = 0
+  return (text:gsub("%?", function()
+    n = n + 1
+    return self:parameter(n)
+  end))
+end
+
 -- ---- what a statement is ----
 
 local function skip_comment(text, at)

@@ -1,10 +1,11 @@
 --- Privileges as a state: which of those that are asked for somebody holds directly, as the catalog says; so a rollback
 --- revokes exactly what was not there before.
-local databases = require "neap.targets.database"
-local effect    = require "neap.engine.effect"
-local fault     = require "native.error"
-local marker    = require "neap.targets.sql_marker"
-local schema    = require "neap.targets.sql_schema"
+local databases  = require "neap.targets.database"
+local effect     = require "neap.engine.effect"
+local fault      = require "native.error"
+local marker     = require "neap.targets.sql_marker"
+local plain_data = require "neap.targets.plain_data"
+local schema     = require "neap.targets.sql_schema"
 
 local grant = {}
 
@@ -174,10 +175,7 @@ local function is_mysql(target) return databases.dialect(target.database).name =
 local function text_of(state)
   local lines = {}
   for thing, privileges in pairs(state) do
-    local names = {}
-    for privilege in pairs(privileges) do names[#names + 1] = privilege end
-    table.sort(names)
-    lines[#lines + 1] = ("%s: %s\n"):format(thing, table.concat(names, ", "))
+    lines[#lines + 1] = ("%s: %s\n"):format(thing, table.concat(plain_data.names(privileges), ", "))
   end
   table.sort(lines)
   return table.concat(lines)

@@ -35,19 +35,10 @@ local EXISTS = "select (select count(*) from information_schema.schemata where s
   "as has_table, (select count(*) from information_schema.table_constraints where table_schema = 'neap' " ..
   "and table_name = 'effects' and constraint_type = 'PRIMARY KEY') as has_key"
 
---- A statement with placeholders as this server writes them.
-local function placed(connection, text)
-  local n = 0
-  return (text:gsub("%?", function()
-    n = n + 1
-    return connection.dialect:parameter(n)
-  end))
-end
-
-local function ask(connection, text, params) return connection:query(placed(connection, text), params).rows end
+local function ask(connection, text, params) return connection:query(connection.dialect:placed(text), params).rows end
 
 local function act(connection, text, params, options)
-  return connection:execute(placed(connection, text), params, options)
+  return connection:execute(connection.dialect:placed(text), params, options)
 end
 
 -- ---- the table ----

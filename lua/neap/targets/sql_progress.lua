@@ -20,17 +20,9 @@ local MOVE = {
 }
 MOVE.redshift = MOVE.postgres
 
-local function text_of(connection, sql)
-  local n = 0
-  return (sql:gsub("%?", function()
-    n = n + 1
-    return connection.dialect:parameter(n)
-  end))
-end
+local function act(connection, sql, params) return connection:execute(connection.dialect:placed(sql), params) end
 
-local function act(connection, sql, params) return connection:execute(text_of(connection, sql), params) end
-
-local function ask(connection, sql, params) return connection:query(text_of(connection, sql), params).rows end
+local function ask(connection, sql, params) return connection:query(connection.dialect:placed(sql), params).rows end
 
 local function encoded(state)
   if not state.gets and not state.begun then

@@ -7,6 +7,7 @@ local effect      = require "neap.engine.effect"
 local fault       = require "native.error"
 local json        = require "native.json"
 local marker      = require "neap.targets.sql_marker"
+local plain_data  = require "neap.targets.plain_data"
 local schema      = require "neap.targets.sql_schema"
 local secret      = require "native.secret"
 local transaction = require "neap.targets.sql_transaction"
@@ -124,23 +125,6 @@ local function read_rows(sql, target, keys, ask, locked)
   return state
 end
 
-local function sorted(map)
-  local list = {}
-  for key in pairs(map) do list[#list + 1] = key end
-  table.sort(list)
-  return list
-end
-
-local function same_row(a, b)
-  for column, value in pairs(a) do
-    if b[column] ~= value then return false end
-  end
-  for column in pairs(b) do
-    if a[column] == nil then return false end
-  end
-  return true
-end
-
 -- ---- putting ----
 
 local function delete(connection, target, keys)
@@ -184,9 +168,8 @@ end
 local function check_unchanged(connection, target, seen)
   local now = read_rows(connection.dialect, target, target.keys,
     function(text, params) return connection:execute(text, params).rows end, true)
-  local function differs(key) return not now[key] ~= not seen[key] or now[key] and not same_row(now[key], seen[key]) end
   for _, key in ipairs(target.keys) do
-    if differs(key) then
+    if not effect.same(now[key], seen[key]) then
       fault.raise { kind = "conflict", host = connection.name,
         message = ("the row %s of %s was changed by somebody else meanwhile"):format(key,
           table.concat(target.parts, ".")) }
@@ -200,14 +183,14 @@ local function put(target, state, call)
   marker.transaction(target.database, call, function(connection)
     check_unchanged(connection, target, before)
     local gone = {}
-    for _, key in ipairs(sorted(before)) do
+    for _, key in ipairs(plain_data.names(before)) do
       if not state[key] then gone[#gone + 1] = key end
     end
     delete(connection, target, gone)
-    for _, key in ipairs(sorted(state)) do
+    for _, key in ipairs(plain_data.names(state)) do
       if not before[key] then
         insert(connection, target, state[key])
-      elseif not same_row(before[key], state[key]) then
+      elseif not effect.same(before[key], state[key]) then
         update(connection, target, before[key], state[key])
       end
     end
@@ -216,9 +199,9 @@ end
 
 local function text_of(state)
   local lines = {}
-  for i, key in ipairs(sorted(state)) do
+  for i, key in ipairs(plain_data.names(state)) do
     local parts, row = {}, state[key]
-    for j, column in ipairs(sorted(row)) do parts[j] = ("%s=%s"):format(column, row[column]) end
+    for j, column in ipairs(plain_data.names(row)) do parts[j] = ("%s=%s"):format(column, row[column]) end
     lines[i] = table.concat(parts, " ") .. "\n"
   end
   return table.concat(lines)
@@ -354,7 +337,7 @@ local function canonical(target, given)
     local list = {}
     for i, row in ipairs(given) do
       local selected, names, params = {}, {}, {}
-      for _, column in ipairs(sorted(row)) do
+      for _, column in ipairs(plain_data.names(row)) do
         local column_type = target.types[column]
         if not column_type then
           error(("%s has no column %q"):format(table.concat(target.parts, "."), column), 0)
@@ -502,7 +485,7 @@ local function restoring(sql, target, found, beside, options)
     local overriding = sql.name ~= "mysql" and " overriding system value" or ""
     return ("insert into %s (%s)%s select %s from %s"):format(name, list, overriding, list, kept)
   end
-  local columns = sorted(options.set)
+  local columns = plain_data.names(options.set)
   if sql.name == "mysql" then
     return ("update %s as neap_now join %s as neap_kept on %s set %s"):format(name, kept,
       pairwise(sql, target.key, "neap_now.", " and "), pairwise(sql, columns, "neap_now.", ", "))
@@ -517,7 +500,7 @@ local function changing(sql, target, one, options)
   if options.remove then return { text = ("delete from %s where %s"):format(name, one.text), params = one.params } end
   local numbered = sql.name ~= "mysql"
   local params, sets = numbered and { table.unpack(one.params) } or {}, {}
-  for i, column in ipairs(sorted(options.set)) do
+  for i, column in ipairs(plain_data.names(options.set)) do
     params[#params + 1] = values.pack({ options.set[column] }, 1)[1]
     sets[i] = ("%s = %s"):format(sql:ident(column), sql:parameter(#params))
   end

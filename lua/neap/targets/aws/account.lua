@@ -1,9 +1,10 @@
 --- Which account, region and server a target of AWS lies in, and the client for it: made once in a run.
 local clients     = require "neap.targets.aws.client"
 local credentials = require "neap.targets.aws.credentials"
+local effect      = require "neap.engine.effect"
 local fault       = require "native.error"
 local known       = require "neap.targets.aws.known"
-local near        = require "neap.near"
+local shell       = require "neap.targets.shell"
 local task        = require "native.task"
 
 local account = {}
@@ -31,11 +32,11 @@ end
 --- @param level integer
 --- @return table
 function account.check_options(options, names, level)
-  for key in pairs(options or {}) do
-    if not names[key] and not OPTIONS[key] then
-      error(("no option is named %q%s"):format(tostring(key), near.hint(tostring(key), names)), level + 1)
-    end
+  local all = {}
+  for _, set in ipairs { names, OPTIONS } do
+    for name in pairs(set) do all[name] = true end
   end
+  shell.check_options(options, all, level + 1) -- no tail call: the level counts this function too
   return options or {}
 end
 
@@ -86,21 +87,6 @@ function account.change(target, name, parameters, options)
     timeout = options.timeout or CHANGE_TIMEOUT })
 end
 
---- Whether two pieces of plain data are the same.
---- @param a any
---- @param b any
---- @return boolean
-function account.same(a, b)
-  if type(a) ~= "table" or type(b) ~= "table" then return a == b end
-  for key, value in pairs(a) do
-    if not account.same(value, b[key]) then return false end
-  end
-  for key in pairs(b) do
-    if a[key] == nil then return false end
-  end
-  return true
-end
-
 --- Seconds to wait until a request that was sent can no longer be carried out: its signature's.
 --- @param target table
 --- @param intent table
@@ -116,7 +102,7 @@ end
 --- @return fun(target: table, id: string, intent: table)
 function account.taken_by(get)
   return function(target, _, intent)
-    if not account.same(get(target), intent.after) then task.sleep(account.late(target, intent)) end
+    if not effect.same(get(target), intent.after) then task.sleep(account.late(target, intent)) end
     return nil
   end
 end

@@ -19,7 +19,7 @@ function resource.pause(count, longest) task.sleep(math.min(longest, FIRST * 2 ^
 --- A state may be seen later than it is made; what is not seen in time is for the verification to say.
 local function wait_until_seen(get, target, state)
   local ends, count = task.now() + SEEN_WITHIN, 0
-  while not account.same(get(target), state) and task.now() < ends do
+  while not effect.same(get(target), state) and task.now() < ends do
     count = count + 1
     resource.pause(count, EVERY)
   end
