@@ -1,5 +1,6 @@
 # neap: make help
 BUILD    ?= build
+SET      ?= encode
 CFLAGS   ?= -O2 -g
 SSH2     := $(BUILD)/vendor/libssh2
 LUA      := $(shell find lua -name '*.lua' -not -path 'lua/types/*')
@@ -43,7 +44,7 @@ SOURCES  := $(filter-out $(foreach m,$(LOADED),$(call sources,$m)),$(wildcard sr
 OBJECTS  := $(SOURCES:src/%.c=$(OUT)/o/%.o) $(OUT)/o/lua_files.o
 MODULES  := $(patsubst src/%.c,$(OUT)/lib/neap/%.so,$(wildcard $(LOADED:%=src/%.c)))
 
-.PHONY: all help deps demo test sim lab-test data-test check bench soak fault clean lint
+.PHONY: all help deps demo test sim lab-test check bench soak fault clean lint
 all: $(NEAP) $(MODULES) ## build build/neap
 
 help: ## list the targets
@@ -99,16 +100,13 @@ demo: deps ## see it work: plan, run, kill, resume, rollback on real servers
 	@$(MAKE) --no-print-directory all $(BUILD)/client
 	@tests/lab/demo.sh
 
-lab-test: all fault $(BUILD)/client ## the tests against real servers; the lab stays up (tests/lab/lab down)
-	tests/lab/lab up
-	tests/lab/lab run $(NEAP) test $(or $(T),$(wildcard tests/lab/*_test.lua))
-
-data-test: all fault ## the same on the lab's databases, set up as LAB=data
-	LAB=data tests/lab/lab up data
-	LAB=data tests/lab/lab run $(NEAP) test $(or $(T),tests/lab/data)
+lab-test: all fault $(BUILD)/client ## the tests against real servers, of the lab's set SET=encode; it stays up as LAB=SET
+	LAB=$(SET) tests/lab/lab up $(SET)
+	LAB=$(SET) tests/lab/lab run $(NEAP) test $(or $(T),$(if $(filter encode,$(SET)),$(wildcard tests/lab/*_test.lua),tests/lab/$(SET)))
 
 soak: export NEAP_SOAK = 1
-soak: lab-test data-test ## both at full length: every fail point on real servers; the simulator for SECONDS (600)
+soak: ## all sets of the lab at full length: every fail point on real servers; the simulator for SECONDS (600)
+	for set in $(notdir $(wildcard tests/lab/sets/*)); do $(MAKE) lab-test SET=$$set || exit; done
 	LONG=$(or $(SECONDS),600) tests/sim/run.sh
 
 bench: all ## speed beside other tools, as ratios; QUICK=1 fewer samples, BENCH_PEERS=1 installs ansible and pyinfra

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Runs every suite, one after the other, and adds up what they print. A suite ends with "N passed, N failed"; one that
 # does not, or whose exit status is not 0, has failed. Output and the last line go to build/check/.
-#   tests/check.sh [SUITE…]             suites: lint unit sim model sanitizers kills lab data kube; default all
+#   tests/check.sh [SUITE…]             suites: lint unit sim model sanitizers kills kube, and the lab's sets; default all
 set -u
 cd "$(dirname "$(readlink -f "$0")")/.." || exit
 out=build/check
@@ -65,9 +65,12 @@ in_lab() { # SET TESTS…: on hosts of that set
 	return "$status"
 }
 
-lab() { in_lab encode tests/lab/*_test.lua; }
-
-data() { in_lab data tests/lab/data; }
+# The tests of a set lie in a folder of its name; those of encode are the lab's own, too.
+on_set() {
+	local tests=(tests/lab/"$1")
+	[ "$1" != encode ] || tests=(tests/lab/*_test.lua)
+	in_lab "$1" "${tests[@]}"
+}
 
 # The control plane takes minutes to build where that has not been done: begun beside the other suites.
 begin_kube() {
@@ -88,10 +91,12 @@ kube() {
 	return "$status"
 }
 
+is_set() { [ -d "tests/lab/sets/$1" ]; }
+
 suite() {
 	local name=$1 begun=$SECONDS status line good bad
 	echo "== $name"
-	"$name" 2>&1 | tee "$out/$name.log"
+	if is_set "$name"; then on_set "$name"; else "$name"; fi 2>&1 | tee "$out/$name.log"
 	status=${PIPESTATUS[0]}
 	line=$(grep -E '^[0-9]+ passed, [0-9]+ failed' "$out/$name.log" | tail -n 1)
 	read -r good _ bad _ <<<"${line:-0 passed, 0 failed}"
@@ -114,14 +119,18 @@ leave() {
 }
 trap leave EXIT
 trap 'exit 130' INT TERM
-[ $# -gt 0 ] || set -- lint unit sim model sanitizers kills lab data kube
+mapfile -t sets < <(cd tests/lab/sets && ls)
+[ $# -gt 0 ] || set -- lint unit sim model sanitizers kills "${sets[@]}" kube
 [[ " $* " != *" kube "* ]] || begin_kube
 for name in "$@"; do
 	case $name in
-	lint | unit | sim | model | sanitizers | kills | lab | data | kube) suite "$name" ;;
+	lint | unit | sim | model | sanitizers | kills | kube) suite "$name" ;;
 	*)
-		sed -n '4s/^# *//p' "$0" >&2
-		exit 2
+		is_set "$name" || {
+			sed -n '4s/^# *//p' "$0" >&2
+			exit 2
+		}
+		suite "$name"
 		;;
 	esac
 done

@@ -1,11 +1,21 @@
 #!/bin/bash
 # The hosts of the lab, seen from inside its namespaces: disks, power, network faults. Sourced by `lab`, whose variables it uses.
 # shellcheck disable=SC2154 # here, fs, LAB_UID and the functions of lab
-declare -A octet=([proxy1]=11 [proxy2]=12 [old]=21 [new]=22 [warehouse]=31 [reporting]=32 [redshift]=33)
-case $(cat "$state/set") in
-encode) hosts=(old new proxy1 proxy2) ;;
-data) hosts=(warehouse reporting redshift) ;;
-esac
+# Of the set: its table `hosts` (address, name, other names), and set.sh, which has
+#   set_hosts      fills the disks of its hosts, in the first state
+#   set_is_ready   waits until a reset lab is what it is to be; nothing to wait for where there is none
+#   serve          a program, where there is one, that runs on the jump server beside its home and /srv, begun anew with each
+#                  reset; it says that its services answer by making the file that it is given
+set=$here/sets/$(cat "$state/set")
+declare -A octet
+hosts=()
+while read -r address host _; do
+	octet[$host]=${address##*.}
+	hosts+=("$host")
+done <"$set/hosts"
+set_is_ready() { :; }
+# shellcheck source=/dev/null
+. "$set/set.sh"
 
 # --- one host: its files lie under $fs/disk/HOST, a tmpfs of its own so that it can be full
 
@@ -161,24 +171,40 @@ lab_off() { each power_off "$@"; }
 # shellcheck disable=SC2120 # lab gives the hosts
 lab_reset() {
 	local all=("${hosts[@]}")
-	if [ $# -gt 0 ]; then all=("$@"); else first_home; fi
+	if [ $# -gt 0 ]; then all=("$@"); else
+		stop_serving
+		first_home
+	fi
 	each power_off "${all[@]}"
 	each blank_disk "${all[@]}"
 	for host in "${all[@]}"; do disk_size "$host" 1g; done
 	start "${all[@]}"
-	[ $# -gt 0 ] || [ "${hosts[0]}" != old ] || wait_for_streaming
+	[ $# -gt 0 ] || {
+		serve
+		set_is_ready
+	}
 }
 
-# Told by the process's title: a question to the server would stand in its log.
-wait_for_streaming() {
+stop_serving() {
 	local process
-	for _ in $(seq 200); do
-		for process in $(pids_of old); do
-			! grep -q 'walsender.*streaming' "/proc/$process/cmdline" 2>/dev/null || return 0
-		done
+	[ -e "$fs/serving" ] || return 0
+	for process in $(pgrep -s "$(cat "$fs/serving")"); do kill -9 "$process" 2>/dev/null || true; done
+	rm -f "$fs/serving" "$fs/served"
+}
+
+# A session of its own: it ends as one, also what it started.
+serve() {
+	[ -x "$set/serve" ] || return 0
+	(
+		unset XDG_CONFIG_HOME XDG_STATE_HOME XDG_CACHE_HOME
+		# shellcheck disable=SC2016 # the inner shell expands
+		HOME=$fs/home exec setsid sh -c 'echo $$ >"$1" && exec "$2" "$3"' - "$fs/serving" "$set/serve" "$fs/served"
+	) </dev/null >"$fs/log/serve" 2>&1 9>&- &
+	for _ in $(seq 1200); do
+		[ ! -e "$fs/served" ] || return 0
 		sleep 0.05
 	done
-	fail "the standby does not stream: $(tail -n 20 "$fs/disk/new/up/var/log/postgresql/"*)"
+	fail "the services of the jump server do not answer: $(tail -n 20 "$fs/log/serve")"
 }
 
 first_home() {

@@ -1,9 +1,9 @@
 #!/bin/sh
 # The first process of the lab, and the jump server's machine: mounts and a bridge in its own namespaces, then sleep.
 # When it ends the kernel ends everything in the lab and takes its mounts and interfaces away.
-#   network.sh STATE UID       STATE: folder of this lab; UID: whose home `lab run` replaces
+#   network.sh STATE UID HOSTS     STATE: folder of this lab; UID: whose home `lab run` replaces; HOSTS: table of the set
 set -eu
-state=$1 uid=$2 fs=$1/fs
+state=$1 uid=$2 hosts=$3 fs=$1/fs
 
 mount -t proc proc /proc
 mount -t tmpfs -o mode=755 lab "$fs"
@@ -17,17 +17,7 @@ chmod 700 "$fs/home"
 { getent passwd "$uid" || echo "lab:x:$uid:$uid::$fs/home:/bin/sh"; } | awk -F: -v OFS=: -v home="$fs/home" '{ $6 = home; print }' >"$fs/etc/passwd"
 awk -F: -v uid="$uid" '$3 != uid' /etc/passwd >>"$fs/etc/passwd"
 printf 'passwd: files\ngroup: files\nshadow: files\nhosts: files\nservices: files\nprotocols: files\n' >"$fs/etc/nsswitch.conf"
-cat >"$fs/etc/hosts" <<HOSTS
-127.0.0.1   localhost
-10.77.0.1   jump
-10.77.0.11  proxy1 www.encode.lab
-10.77.0.12  proxy2
-10.77.0.21  old v87.production.lab v87.test.lab
-10.77.0.22  new v88.production.lab v88.test.lab
-10.77.0.31  warehouse warehouse.rdw.lab
-10.77.0.32  reporting reporting.rdw.lab
-10.77.0.33  redshift redshift.rdw.lab
-HOSTS
+{ printf '127.0.0.1 localhost\n10.77.0.1 jump\n' && cat "$hosts"; } >"$fs/etc/hosts"
 # over the folder, not over the files: this machine may replace its own (useradd), and a file's mount would go with it
 mount -t overlay -o "lowerdir=$fs/etc:/etc" lab /etc
 
