@@ -1,9 +1,13 @@
 -- Switches ENCODE to a new server: databases into recovery, proxies over, new database promoted.
 --
--- Guide: "AWS Release and deployment", sha256
--- 3789368f9d9a36b60d9c6d3746f6d9ec65cc66ec7a38233e2840cf88676c404e.
--- What comes before line 234 (tag, deploy, keys of the new server, first indexing) is done when this begins.
+-- What comes before line 234 of the guide (tag, deploy, keys of the new server, first indexing) is done when this begins.
 local encode = require "encode.lib"
+
+guide "AWS Release and deployment" {
+  file   = "encode-release.md",
+  sha256 = "3789368f9d9a36b60d9c6d3746f6d9ec65cc66ec7a38233e2840cf88676c404e",
+  from   = "L234-L345",
+}
 
 local arg = parameters {
   version     = { "number of the new release, the 88 of v88", match = "^%d+$" },

@@ -1,6 +1,8 @@
 -- Fills the table of alt scores in Redshift with what the warehouse has from before release 2.5, for one tenant.
---
--- Guide: "Special upgrade to v2.5.x", sha256 b09bf4249156cb4b24740e36bf4ed5d42db4a2a806e96a7b3c7dc5a32af6e354.
+guide "Special upgrade to v2.5.x" {
+  file   = "rdw-backfill-alt-score.md",
+  sha256 = "b09bf4249156cb4b24740e36bf4ed5d42db4a2a806e96a7b3c7dc5a32af6e354",
+}
 local arg = parameters {
   tenant = { "which tenant, as the configuration names it", match = "^%u%u$" },
   from   = { "from when on exams are filled in", default = "2019-11-01 00:00:00.0" },

@@ -1,7 +1,10 @@
 -- Upgrades RDW from v1.0 to v1.1: branches, deployment and configuration files, Redshift, schemas, services.
---
--- Guide: "Upgrade v1.1 <- v1.0", sha256 1105b69a898ea6300b0e01834ccbe5f6478279dd7df2d65d2723f662bd834350.
 local rdw = require "rdw.lib"
+
+guide "Upgrade v1.1 <- v1.0" {
+  file   = "rdw-upgrade-v1.1.md",
+  sha256 = "1105b69a898ea6300b0e01834ccbe5f6478279dd7df2d65d2723f662bd834350",
+}
 
 local arg = parameters {
   branch = { "branch of the release in both repositories", default = "v1_1" },

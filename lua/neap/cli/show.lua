@@ -34,7 +34,7 @@ local function model(options)
   end
   return {
     name = found.name, path = found.path, title = loaded.title, parameters = loaded.parameters, phases = phases,
-    environments = choice.environment_names(found.group),
+    guides = loaded.guides, environments = choice.environment_names(found.group),
   }
 end
 

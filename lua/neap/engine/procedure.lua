@@ -3,6 +3,7 @@ local branches   = require "neap.engine.branch"
 local data       = require "neap.engine.data"
 local duration   = require "neap.engine.duration"
 local fault      = require "native.error"
+local guides     = require "neap.engine.guide"
 local near       = require "neap.near"
 local parameters = require "neap.engine.parameters"
 local sandbox    = require "neap.engine.sandbox"
@@ -28,6 +29,7 @@ local words      = require "neap.words"
 --- @field kinds table  what it and its libraries declare
 --- @field used table<string, true>  the files that were loaded
 --- @field remarks table[]
+--- @field guides neap.guide[]  what it was written from, and those of the procedures it includes
 --- @field needs table[]
 --- @field globals table  what its steps see
 --- @field environment? table  with what the procedure needs resolved
@@ -92,6 +94,10 @@ local function mistake_in(kind, part, value)
     return (": %s is %q, which is no duration like \"30s\" or \"1h30m\""):format(part, value)
   end
   if part == "retry" then return mistake_in_retry(value) end
+  if part == "from" then
+    local _, mistake = guides.ranges(value)
+    return mistake and ": " .. mistake
+  end
   if part == "at_a_time" then return mistake_in_width(value) end
 end
 
@@ -171,7 +177,7 @@ local function add(loading, kind, title, given)
   local phase = current_phase(loading)
   local frame = debug.getinfo(2, "Sl")
   local definition = { kind = kind, title = title, phase = phase.title, where = where,
-    file = frame.source:sub(2), line = frame.currentline,
+    file = frame.source:sub(2), line = frame.currentline, guide = loading.guide,
     disposition = disposition(given), number = ("%d.%d"):format(phase.number, #phase.steps + 1) }
   for part, value in pairs(given) do definition[part] = value end
   loading.titles[title] = definition
@@ -217,6 +223,16 @@ local function declare_needs(loading, given)
   end, "an environment is not altered")
 end
 
+--- Which guide the steps below were written from; those of another one that is included name theirs.
+local function declare_guide(loading, title, given)
+  if type(title) ~= "string" or title == "" then error("guide takes a title", 2) end
+  if type(given) ~= "table" then error(("guide %q takes a table of parts"):format(title), 2) end
+  local mistake = guides.mistake(given)
+  if mistake then error(("guide %q%s"):format(title, mistake), 2) end
+  loading.guide = { title = title, sha256 = given.sha256, file = given.file, from = given.from }
+  table.insert(loading.guides, loading.guide)
+end
+
 --- The words that are said at file level; `included` is the path of a procedure that another one includes.
 local function declaring(loading, included)
   local declared = {}
@@ -233,8 +249,11 @@ local function declaring(loading, included)
   function declared.remark(text)
     return function(given)
       check_parts("remark", text, given, 3)
-      table.insert(loading.remarks, { text = text, from = given.from, where = where_declared() })
+      table.insert(loading.remarks, { text = text, from = given.from, where = where_declared(), guide = loading.guide })
     end
+  end
+  function declared.guide(title)
+    return function(given) return declare_guide(loading, title, given) end
   end
   local has_parameters
   function declared.parameters(given)
@@ -293,7 +312,10 @@ end
 local function include(loading, name)
   local path = find_procedure(loading, name)
   loading.included[path] = where_declared()
-  return run_file(loading, path, make_globals(loading, path))
+  local own = loading.guide
+  local result = run_file(loading, path, make_globals(loading, path))
+  loading.guide = own
+  return result
 end
 
 --- The globals of the procedure and its libraries, or of a procedure that it includes.
@@ -339,7 +361,7 @@ function procedure.load(given)
   local env, resolved
   local loading = {
     files = given.files, given = given.arguments or {}, showing = given.showing,
-    phases = {}, steps = {}, titles = {}, remarks = {}, needs = {}, kinds = {}, used = {},
+    phases = {}, steps = {}, titles = {}, remarks = {}, guides = {}, needs = {}, kinds = {}, used = {},
     included = { [given.path] = given.path .. ":1" },
   }
   local raw
@@ -358,6 +380,7 @@ function procedure.load(given)
     name = given.path:match "^procedures/(.*)%.lua$", title = first_comment(given.files[given.path]), path = given.path,
     phases = loading.phases, steps = loading.steps, titled = loading.titles, parameters = loading.parameters or {},
     arguments = loading.arguments or {}, kinds = loading.kinds, remarks = loading.remarks, needs = loading.needs,
+    guides = loading.guides,
     used = loading.used, globals = loading.globals,
     environment = resolved,
   }

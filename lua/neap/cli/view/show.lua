@@ -59,6 +59,14 @@ local function add_points(lines, model, page)
   if not found then lines[#lines + 1] = "No declared point of no return." end
 end
 
+local function add_guides(lines, model, page)
+  for _, guide in ipairs(model.guides) do
+    local lines_of = guide.from and ", " .. guide.from or ""
+    local file = guide.file or "sha256 " .. guide.sha256:sub(1, 12)
+    lines[#lines + 1] = page:clean(("Guide: %s (%s%s)"):format(guide.title, file, lines_of))
+  end
+end
+
 local function example(model, verb)
   local parts = { "  neap", verb, model.name, "--env", model.environments[1] or "ENV" }
   for _, parameter in ipairs(model.parameters) do
@@ -67,12 +75,13 @@ local function example(model, verb)
   return table.concat(parts, " ")
 end
 
---- @param model { name: string, title: string, path: string, parameters: table[], phases: table[], environments: string[] }
+--- @param model { name: string, title: string, path: string, parameters: table[], phases: table[], environments: string[], guides: neap.guide[] }
 --- @param page neap.page
 --- @return string
 function view.text(model, page)
   local lines = { ("%s   %s"):format(page:paint("bold", page:clean(model.name)), page:clean(model.title or "")),
                   page:paint("dim", page:clean(model.path)) }
+  add_guides(lines, model, page)
   add_parameters(lines, model, page)
   add_phases(lines, model, page)
   lines[#lines + 1] = ""
