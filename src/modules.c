@@ -1,4 +1,4 @@
-/* The list of native modules, and the search for neap's own Lua, which is embedded as text. */
+/* The list of native modules, and neap's own Lua and manual, which are embedded as text: native.embedded. */
 #include "modules.h"
 #include "error.h"
 
@@ -57,21 +57,30 @@ static int push_file(lua_State *L, const char *folder, const char *path)
 }
 
 /*
- * Loads lua/PATH under the chunk name "=PATH", by which errors know neap's own code. Returns whether it is there. What
- * the folder of NEAP_LUA lacks (argparse, another's file) is taken from the binary.
+ * Pushes the text of lua/PATH and returns 1, or 0 where it is not there. What the folder of NEAP_LUA lacks (argparse,
+ * another's file) is taken from the binary.
  */
-static int load_file(lua_State *L, const char *path)
+static int push_text(lua_State *L, const char *path)
 {
 	const char *folder = getenv("NEAP_LUA");
-	const char *chunk = lua_pushfstring(L, "=%s", path);
 	const struct lua_file *file;
 
-	if (!folder || !push_file(L, folder, path)) {
-		file = find(path);
-		if (!file)
-			return 0;
-		lua_pushlstring(L, file->text, file->length);
-	}
+	if (folder && push_file(L, folder, path))
+		return 1;
+	file = find(path);
+	if (!file)
+		return 0;
+	lua_pushlstring(L, file->text, file->length);
+	return 1;
+}
+
+/* Loads lua/PATH under the chunk name "=PATH", by which errors know neap's own code. Returns whether it is there. */
+static int load_file(lua_State *L, const char *path)
+{
+	const char *chunk = lua_pushfstring(L, "=%s", path);
+
+	if (!push_text(L, path))
+		return 0;
 	if (luaL_loadbufferx(L, lua_tostring(L, -1), lua_rawlen(L, -1), chunk, "t") != LUA_OK)
 		lua_error(L);
 	return 1;
@@ -87,6 +96,40 @@ static int search(lua_State *L)
 	lua_pushfstring(L, "no %s in neap", name);
 	return 1;
 }
+
+/* ---- native.embedded: neap's own texts ---- */
+
+/* embedded.text(path) -> the text of lua/PATH, or nil. */
+static int embedded_text(lua_State *L)
+{
+	const char *path = luaL_checkstring(L, 1);
+
+	luaL_argcheck(L, !strstr(path, ".."), 1, "leads out of neap");
+	if (!push_text(L, path))
+		lua_pushnil(L);
+	return 1;
+}
+
+/* embedded.paths() -> all paths below lua/, as they were when neap was built. */
+static int embedded_paths(lua_State *L)
+{
+	lua_newtable(L);
+	for (int i = 0; lua_files[i].path; i++) {
+		lua_pushstring(L, lua_files[i].path);
+		lua_rawseti(L, -2, i + 1);
+	}
+	return 1;
+}
+
+static int open_embedded(lua_State *L)
+{
+	static const luaL_Reg functions[] = {{"text", embedded_text}, {"paths", embedded_paths}, {NULL, NULL}};
+
+	luaL_newlib(L, functions);
+	return 1;
+}
+
+/* ---- modules with a library of their own ---- */
 
 /* Pushes the path of the program's folder, without a slash at its end. */
 static void push_program_folder(lua_State *L)
@@ -146,6 +189,8 @@ void modules_open(lua_State *L)
 		lua_pushcclosure(L, open_loaded, 1);
 		lua_rawset(L, -3);
 	}
+	lua_pushcfunction(L, open_embedded);
+	lua_setfield(L, -2, "native.embedded");
 	lua_pop(L, 1);
 	lua_pushliteral(L, "");
 	lua_setfield(L, -2, "path");

@@ -155,6 +155,15 @@ function words.notice_name(entry) return require("neap.notices").name(entry) end
 --- @param event table
 function words.notice(run, entry, event) require("neap.notices").tell(run, entry, event) end
 
+--- Where a word is made: a module, or a function of one; nil where there is no such word.
+--- @param name string
+--- @return { module: string, key: string? }?
+function words.place(name)
+  if MODULES[name] then return { module = MODULES[name] } end
+  local place = FUNCTIONS[name]
+  return place and { module = place[1], key = place[2] } or nil
+end
+
 --- All words, sorted, for messages and completion.
 --- @return string[]
 function words.names()
