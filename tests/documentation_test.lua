@@ -1,5 +1,8 @@
 --- Doc comments: on what others may call, saying what it takes and gives.
-local tree = require "tests.tree"
+local reference = require "neap.reference"
+local tree      = require "tests.tree"
+
+local comment_above, declared = reference.comment_above, reference.declared
 
 --- The folders and files whose functions others call: the engine, targets, and what procedures and verbs share.
 local DOCUMENTED = {
@@ -14,13 +17,6 @@ local function wanted(path)
   return false
 end
 
---- The comment of `--- ` lines that ends above a line.
-local function comment_above(lines, number)
-  local first = number
-  while first > 1 and lines[first - 1]:find "^%-%-%-" do first = first - 1 end
-  return table.concat(lines, "\n", first, number - 1)
-end
-
 --- Tables whose functions a file gives out: true for the one it returns, "class" for classes, some of whose methods are
 --- for their own file.
 local function public_tables(lines)
@@ -31,13 +27,6 @@ local function public_tables(lines)
     if returned or line:find "%.methods$" then public[returned or variable] = true end
   end
   return public
-end
-
---- A function's table, name and parameters, where the line begins a public one.
-local function declared(line)
-  local owner, name, parameters = line:match "^function ([%w_]+)[.:]([%w_]+)%((.-)%)"
-  if owner then return owner, name, parameters end
-  return line:match "^([%w_]+)%.([%w_]+) = effect%.read%(.-function%((.-)%)"
 end
 
 local function list_of(text, pattern)

@@ -6,6 +6,8 @@ local words    = require "neap.words"
 
 local reference = {}
 
+local DECLARATIONS = "types/procedure.lua"
+
 --- @class (exact) neap.reference.parameter
 --- @field name string
 --- @field type string
@@ -18,12 +20,15 @@ local reference = {}
 --- @field parameters neap.reference.parameter[]
 --- @field returns string[]    each a type, and what it is
 --- @field reads boolean       it is declared a read
+--- @field parts? neap.reference.parameter[]  of a step, a wait …: what its table may have
 --- @field file string         where it is defined
 --- @field line integer
 
 --- @class (exact) neap.reference.word
 --- @field name string
+--- @field class? string       of an object
 --- @field text string         what the module's head says
+--- @field declaration? boolean  it stands at the level of a file, as in types/procedure.lua
 --- @field entries neap.reference.entry[]
 
 -- ---- source ----
@@ -126,21 +131,23 @@ end
 
 -- ---- where a function is defined ----
 
---- The line of a file in which that name of a table is declared.
+--- The line of a file in which that name of a table is declared, with a comment above it.
 local function declared_in(path, name)
-  for number, line in ipairs(reference.lines(path)) do
-    local _, found = reference.declared(line)
-    if found == name then return number end
+  local lines = reference.lines(path)
+  for number, line in ipairs(lines) do
+    local found = select(2, reference.declared(line)) or line:match "^[%w_]+%.([%w_]+) = "
+    if found == name and reference.comment_above(lines, number) ~= "" then return number end
   end
 end
 
---- A read is wrapped by the engine, so its place is looked for by its name.
+--- A function that another one has made is looked for by its name: in its module's file, or where it was made.
 local function place_of(fn, path, name)
   local defined = debug.getinfo(fn, "S")
   local own = defined.source:sub(2)
-  if defined.what ~= "C" and own ~= "neap/engine/effect.lua" then return own, defined.linedefined end
+  if reference.comment_above(reference.lines(own), defined.linedefined) ~= "" then return own, defined.linedefined end
   local number = declared_in(path, name)
-  return number and path, number
+  if number then return path, number end
+  return own, declared_in(own, name) or defined.linedefined
 end
 
 local function entries_of(module, path, prefix)
@@ -170,18 +177,32 @@ end
 
 -- ---- what there is ----
 
---- The objects whose methods procedures call, by what they are called in the reference.
+--- The objects whose methods procedures call, by what they are called here: the file of their methods, the local that
+--- has them there, their class, and where procedures get such an object.
 local OBJECTS = {
-  host = { "neap.targets.connection", "methods", "neap/targets/host.lua", "a host of the environment: env.hosts.NAME" },
-  database = { "neap.targets.database", "methods", "neap/targets/sql.lua",
-    "a database of the environment: env.databases.NAME" },
+  host = { "neap/targets/host.lua", "host", "neap.host", "A host of the environment: env.hosts.NAME." },
+  database = { "neap/targets/sql.lua", "database", "neap.database", "A database of the environment: env.databases.NAME." },
+  transaction = { "neap/targets/sql_transaction.lua", "Tx", "neap.transaction",
+    "What the function of database:transaction gets." },
+  yaml_document = { "neap/targets/yaml_edit.lua", "document", "yaml_edit.document",
+    "What the function of yaml.edit gets." },
+  nginx_document = { "neap/targets/nginx_conf.lua", "document", "nginx_conf.document",
+    "What the function of nginx.edit gets." },
+  aws_client = { "neap/targets/aws.lua", "Client", "aws.client",
+    "What aws.client returns; its other methods are the operations of its service." },
 }
 
 local function object(name)
-  local module, field, path, text = table.unpack(OBJECTS[name])
-  words.find("sql", function(found) return found end)
-  words.find("host", function(found) return found end)
-  return { name = name, text = text, entries = entries_of(require(module)[field], path, name .. ":") }
+  local path, variable, class, text = table.unpack(OBJECTS[name])
+  local entries = {}
+  for number, line in ipairs(reference.lines(path)) do
+    local owner, method = reference.declared(line)
+    if owner == variable and not method:find "^__" and reference.comment_above(reference.lines(path), number) ~= "" then
+      entries[#entries + 1] = entry_at(path, number, name .. ":" .. method)
+    end
+  end
+  table.sort(entries, function(a, b) return a.name < b.name end)
+  return { name = name, class = class, text = text, entries = entries }
 end
 
 local function of_module(name, place)
@@ -196,10 +217,27 @@ local function of_function(name, place)
   return { name = name, text = entry and entry.text or "", entries = { entry } }
 end
 
---- Everything a procedure can name, apart from its own declarations: words, then objects.
+--- What is said at the level of a file, which the engine makes for each procedure anew: by name.
+local function declarations()
+  local found = {}
+  for number, line in ipairs(reference.lines(DECLARATIONS)) do
+    local name = line:match "^function ([%w_]+)%("
+    if name then found[name] = number end
+  end
+  return found
+end
+
+local function of_declaration(name, number)
+  local entry = entry_at(DECLARATIONS, number, name)
+  entry.parts = reference.fields("neap.parts." .. name)
+  return { name = name, text = entry.text, entries = { entry }, declaration = true }
+end
+
+--- Everything a procedure can name: its declarations, words, and objects with methods.
 --- @return string[]
 function reference.names()
   local names = words.names()
+  for name in pairs(declarations()) do names[#names + 1] = name end
   for name in pairs(OBJECTS) do
     if not words.place(name) then names[#names + 1] = name end
   end
@@ -211,13 +249,15 @@ end
 --- @param name string
 --- @return neap.reference.word?
 function reference.word(name)
-  local place = words.place(name)
+  local place, number = words.place(name), declarations()[name]
+  if number then return of_declaration(name, number) end
   if place and place.key then return of_function(name, place) end
   local found = place and of_module(name, place)
   if not OBJECTS[name] then return found end
   local methods = object(name)
   if not found then return methods end
   table.move(methods.entries, 1, #methods.entries, #found.entries + 1, found.entries)
+  found.class = methods.class
   return found
 end
 
@@ -257,43 +297,51 @@ end
 
 -- ---- classes ----
 
---- Calls see(name, lines) for each `@class` comment of neap's own Lua: its lines, "---" left out.
---- @param see fun(name: string, lines: string[], path: string)
-function reference.each_class(see)
-  for _, path in ipairs(embedded.paths()) do
-    if path:find "^neap/.*%.lua$" and not path:find "^neap/cli/" then
-      local block = {}
-      for _, line in ipairs(reference.lines(path)) do
-        local text = line:match "^%-%-%- ?(.*)$"
-        if text then
-          block[#block + 1] = text
-        else
-          local name = table.concat(block, "\n"):match "@class%s*%(?[%a]*%)?%s*([%w_.]+)"
-          if name then see(name, block, path) end
-          block = {}
-        end
-      end
+--- Adds the classes of a file: each its comment's lines, "---" left out.
+local function add_classes(classes, path)
+  local block = {}
+  for _, line in ipairs(reference.lines(path)) do
+    local text = line:match "^%-%-%- ?(.*)$"
+    if text then
+      block[#block + 1] = text
+    else
+      local name = table.concat(block, "\n"):gsub("%(exact%) ", ""):match "@class ([%w_.]+)"
+      if name then classes[name] = block end
+      block = {}
     end
   end
+end
+
+local all_classes
+
+--- The lines of the comment of each class of neap's own Lua, by its name.
+--- @return table<string, string[]>
+function reference.classes()
+  if all_classes then return all_classes end
+  all_classes = {}
+  for _, path in ipairs(embedded.paths()) do
+    if path == DECLARATIONS or path:find "^neap/.*%.lua$" and not path:find "^neap/cli/" then
+      add_classes(all_classes, path)
+    end
+  end
+  return all_classes
 end
 
 --- The fields of a class that options or results are, in the order of its comment.
 --- @param class string  "neap.sql.script_options"
 --- @return neap.reference.parameter[]?
 function reference.fields(class)
-  local fields
-  reference.each_class(function(name, lines)
-    if name ~= class then return end
-    fields = {}
-    for _, line in ipairs(lines) do
-      local rest = line:match "^@field%s+(.*)$"
-      if rest then
-        fields[#fields + 1] = parameter_of(rest)
-      elseif not line:find "^@" then
-        add_line(fields, line:gsub("^%s+", ""))
-      end
+  local lines = reference.classes()[class]
+  if not lines then return nil end
+  local fields = {}
+  for _, line in ipairs(lines) do
+    local rest = line:match "^@field%s+(.*)$"
+    if rest then
+      fields[#fields + 1] = parameter_of(rest)
+    elseif not line:find "^@" then
+      add_line(fields, line:gsub("^%s+", ""))
     end
-  end)
+  end
   return fields
 end
 

@@ -55,6 +55,10 @@ local PARTS = {
 }
 local REQUIRED = { await = "check" }
 
+--- The parts that each kind of step may have, with their types.
+--- @return table<string, table<string, string[]>>
+function procedure.parts() return PARTS end
+
 local function among(value, types)
   for _, wanted in ipairs(types) do
     if type(value) == wanted then return true end

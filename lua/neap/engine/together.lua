@@ -66,6 +66,8 @@ end)
 function together.now() return read_now "clock" end
 
 --- A whole number from low to high; a read.
+--- @param low integer
+--- @param high integer
 --- @return integer
 function together.random(low, high) return read_random("random", low, high) end
 

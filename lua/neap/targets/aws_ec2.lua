@@ -239,10 +239,12 @@ local function set_state(id, state, options)
   end, resource.of_change(options))
 end
 
+--- Starts an instance and waits until it runs.
 --- @param id string
 --- @param options? table  keep, irreversible, timeout; profile, region
 function ec2.start(id, options) set_state(id, "running", options) end
 
+--- Stops an instance and waits until it is stopped.
 --- @param id string
 --- @param options? table  as of ec2.start
 function ec2.stop(id, options) set_state(id, "stopped", options) end

@@ -29,10 +29,12 @@ local function change(rule, state, options)
   end, resource.of_change(options))
 end
 
+--- Has a rule followed.
 --- @param rule string
 --- @param options? table  bus; keep, irreversible, timeout; profile, region
 function events.enable(rule, options) change(rule, "ENABLED", options) end
 
+--- Has a rule followed no more; it stays as it is.
 --- @param rule string
 --- @param options? table  as of events.enable
 function events.disable(rule, options) change(rule, "DISABLED", options) end

@@ -132,11 +132,13 @@ local function set_status(user, id, status, options)
   end, resource.of_change(options))
 end
 
+--- Lets an access key in again.
 --- @param user string
 --- @param id string  of an access key
 --- @param options? table  as of iam.create_key
 function iam.activate_key(user, id, options) set_status(user, id, "Active", options) end
 
+--- Lets an access key in no more; it is still there.
 --- @param user string
 --- @param id string  of an access key
 --- @param options? table  as of iam.create_key
@@ -287,6 +289,7 @@ end
 --- @param options? table  as of iam.create_key
 function iam.attach(owner, policy, options) attachment(owner, policy, true, options) end
 
+--- Takes a managed policy away from a role, a user or a group.
 --- @param owner { role?: string, user?: string, group?: string }
 --- @param policy string  its ARN
 --- @param options? table  as of iam.create_key

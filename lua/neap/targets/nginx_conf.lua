@@ -37,7 +37,8 @@ function nginx_conf.parse(text, name)
   return setmetatable({ name = name, tokens = tokens, directives = directives }, document)
 end
 
---- @return string  the file's text with the changes made so far
+--- The file's text with the changes made so far.
+--- @return string
 function document:text()
   local parts = {}
   for i, token in ipairs(self.tokens) do parts[i] = token.text end
@@ -253,6 +254,9 @@ end
 
 --- Puts the server `new` (address with port, as nginx wants it) in the place of `old` in the upstream `name`.
 --- As wanted where `new` stands there already and `old` does not. Raises `missing` without the upstream or the server.
+--- @param name string  of the upstream
+--- @param old string
+--- @param new string
 --- @return integer  places changed
 function document:replace_upstream(name, old, new)
   old, new = as_server(old), as_server(new)

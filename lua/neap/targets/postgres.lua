@@ -88,6 +88,7 @@ local read_version = effect.read("postgres.version", function(target)
   return fields(target, "show server_version")[1]
 end)
 
+--- The version of the server that runs.
 --- @param host string|table
 --- @param cluster table
 --- @return string  as the server tells it: "15.6 (Debian 15.6-0+deb12u1)"

@@ -255,6 +255,7 @@ end
 --- @return { size: integer, type: string, etag: string, modified: string, metadata: table<string, string> }?
 function s3.head(bucket, key, options) return read_head(reading(bucket, key, options), bucket, key) end
 
+--- Whether there is an object of that key.
 --- @param bucket string
 --- @param key string
 --- @param options? neap.s3.place

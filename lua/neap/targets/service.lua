@@ -21,6 +21,7 @@ end
 
 local read_running = effect.read("service.running", function(target) return status_of(target).status == 0 end)
 
+--- Whether a service runs, as its own `status` says.
 --- @param host string|table
 --- @param name string
 --- @param options? { become?: string }

@@ -254,7 +254,11 @@ local function check_options(options, known, level)
   return options or {}
 end
 
---- One statement more of the transaction. `affects`: how many rows it must change; else all is rolled back.
+--- One statement more of the transaction.
+--- @param text string
+--- @param params? any[]  for $1, $2 … (PostgreSQL), or for each ? (MariaDB)
+--- @param options? { affects?: integer }  how many rows it must change; else all is rolled back
+--- @return { affected: integer?, rows: table[]? }
 function Tx:execute(text, params, options)
   options = check_options(options, EXECUTE_OPTIONS, 2)
   local one = transaction.statement(text, params, 2)
@@ -270,12 +274,21 @@ local function ask(self, text, params)
 end
 
 --- Rows as the transaction sees them.
+--- @param text string
+--- @param params? any[]  for $1, $2 … (PostgreSQL), or for each ? (MariaDB)
+--- @return table<string, any>[]
 function Tx:query(text, params) return ask(self, text, params).rows end
 
 --- The only row.
+--- @param text string
+--- @param params? any[]  for $1, $2 … (PostgreSQL), or for each ? (MariaDB)
+--- @return table<string, any>
 function Tx:one(text, params) return values.only(ask(self, text, params)) end
 
 --- The value in the first column of the only row; nil for NULL.
+--- @param text string
+--- @param params? any[]  for $1, $2 … (PostgreSQL), or for each ? (MariaDB)
+--- @return any
 function Tx:value(text, params) return values.value(ask(self, text, params)) end
 
 function Rehearsal:mark(text)
@@ -289,6 +302,8 @@ function Live:mark(text)
 end
 
 --- A part that may fail: when fn raises, what it did is taken back and the error goes on to whoever catches it.
+--- @param fn fun(): any
+--- @return any  what fn returns
 function Tx:savepoint(fn)
   self.points = (self.points or 0) + 1
   local name = "neap_" .. self.points

@@ -1,0 +1,67 @@
+--- `neap doc`: what the words of procedures do, and the manual.
+local embedded  = require "native.embedded"
+local failure   = require "neap.cli.failure"
+local near      = require "neap.near"
+local reference = require "neap.reference"
+local view      = require "neap.cli.view.doc"
+
+local doc = {
+  summary = "say what a word does, or show a chapter of the manual",
+  examples = { "neap doc", "neap doc sql.script", "neap doc host:run", "neap doc running" },
+}
+
+local CHAPTERS = "^neap/manual/([%w-]+)%.md$"
+
+function doc.arguments(parser)
+  parser:argument("name", "a word, a function of one, or a chapter"):args "?"
+  parser:flag("--markdown", "the reference of all words, in Markdown")
+end
+
+local function chapters()
+  local found = {}
+  for _, path in ipairs(embedded.paths()) do
+    local name = path:match(CHAPTERS)
+    if name then found[#found + 1] = { name = name, text = embedded.text(path):match "^#%s*([^\n]*)" } end
+  end
+  table.sort(found, function(a, b) return a.name < b.name end)
+  return found
+end
+
+local function every_word()
+  local found = {}
+  for i, name in ipairs(reference.names()) do found[i] = reference.word(name) end
+  return found
+end
+
+local function overview()
+  local found = { words = {}, chapters = chapters() }
+  for i, word in ipairs(every_word()) do found.words[i] = { name = word.name, text = word.text:match "^[^\n]*" } end
+  return found
+end
+
+local function unknown(name, hint)
+  local names = {}
+  for i, chapter in ipairs(chapters()) do names[i] = chapter.name end
+  hint = hint ~= "" and hint or near.question(name, names)
+  failure.wrong_use(("no word, function or chapter '%s'.%s"):format(name, hint or ""), "neap doc")
+end
+
+local function answer(console, found, text) return console.json and console:answer_json(found) or console:show(text) end
+
+local function show_one(console, name)
+  local chapter = name:find "^[%w-]+$" and embedded.text(("neap/manual/%s.md"):format(name))
+  local found, hint = reference.find(name)
+  if found then return answer(console, found, (found.entries and view.word or view.entry)(found, console.out)) end
+  if not chapter then return unknown(name, hint) end
+  return answer(console, { name = name, markdown = chapter }, chapter)
+end
+
+function doc.run(options)
+  local console = options.console
+  if options.markdown then return console:answer(view.markdown(every_word())) and 0 end
+  if options.name then return show_one(console, options.name) and 0 end
+  local found = overview()
+  answer(console, found, view.overview(found, console.out))
+end
+
+return doc
