@@ -181,7 +181,8 @@ end
 --- has them there, their class, and where procedures get such an object.
 local OBJECTS = {
   host = { "neap/targets/host.lua", "host", "neap.host", "A host of the environment: env.hosts.NAME." },
-  database = { "neap/targets/sql.lua", "database", "neap.database", "A database of the environment: env.databases.NAME." },
+  database = { "neap/targets/sql.lua", "database", "neap.database",
+    "A database of the environment: env.databases.NAME." },
   transaction = { "neap/targets/sql_transaction.lua", "Tx", "neap.transaction",
     "What the function of database:transaction gets." },
   yaml_document = { "neap/targets/yaml_edit.lua", "document", "yaml_edit.document",
@@ -207,7 +208,8 @@ end
 
 local function of_module(name, place)
   local found = words.find(name, function(module) return module end)
-  return { name = name, text = head_of(path_of(place.module)), entries = entries_of(found, path_of(place.module), name .. ".") }
+  local path = path_of(place.module)
+  return { name = name, text = head_of(path), entries = entries_of(found, path, name .. ".") }
 end
 
 local function of_function(name, place)

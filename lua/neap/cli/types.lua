@@ -34,7 +34,8 @@ end
 local function add_classes(lines, with_methods)
   local names = {}
   for name in pairs(reference.classes()) do
-    if not with_methods[name] and not name:find "^neap%.parts%." and name ~= "neap.env" then names[#names + 1] = name end
+    local stands_elsewhere = with_methods[name] or name:find "^neap%.parts%." or name == "neap.env"
+    if not stands_elsewhere then names[#names + 1] = name end
   end
   table.sort(names)
   for _, name in ipairs(names) do
