@@ -7,13 +7,15 @@ local moto = {}
 
 local PYTHON = "build/vendor/moto/bin/python"
 local SERVER = [[
-import os
+import os, sys
 from werkzeug.serving import make_server
 import logging
 from moto.server import DomainDispatcherApplication, create_backend_app
 logging.getLogger("werkzeug").disabled = True
 from moto.route53.models import ChangeList
 ChangeList.__contains__ = lambda self, item: False
+sys.path.insert(0, "tests/targets/aws")
+import moto_redshift
 app = DomainDispatcherApplication(create_backend_app)
 server = make_server("127.0.0.1", 0, app, threaded=True)
 print(server.server_port, flush=True)

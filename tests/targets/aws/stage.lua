@@ -90,11 +90,11 @@ function stage:boto(text)
   return answer.value ~= json.null and answer.value or nil
 end
 
---- A trial of these steps.
+--- A trial of these steps, with the stage's own section, policy and secrets.
 function stage:trial(steps)
   local trial = fixture.trial(steps, self.folder)
   trial.environment.aws = self.section
-  trial.environment.policy = self.policy or {}
+  trial.environment.policy, trial.environment.secrets = self.policy or {}, self.secrets
   self.last = trial
   return trial
 end

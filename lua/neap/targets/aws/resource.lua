@@ -1,6 +1,7 @@
 --- What the states of AWS's services have in common: how they are declared, put so that others see them, and settled.
 local account = require "neap.targets.aws.account"
 local effect  = require "neap.engine.effect"
+local fault   = require "native.error"
 local json    = require "native.json"
 local task    = require "native.task"
 
@@ -81,6 +82,25 @@ function resource.apart(target)
   for key, value in pairs(target) do copy[key] = value end
   copy.account = nil
   return copy
+end
+
+--- Makes something that has a name of its own. The request is sent again where it got no answer: that the name is taken
+--- then is our own first one.
+--- @param target table
+--- @param operation string
+--- @param parameters table
+function resource.make(target, operation, parameters)
+  local ok, failure = pcall(account.change, target, operation, parameters, { repeatable = true })
+  if not ok and not (fault.is(failure, "conflict") and failure.unclear) then error(failure, 0) end
+end
+
+--- Takes away something that has a name of its own, if it is there.
+--- @param target table
+--- @param operation string
+--- @param parameters table
+function resource.remove(target, operation, parameters)
+  local ok, failure = pcall(account.change, target, operation, parameters, { repeatable = true })
+  if not ok and not fault.is(failure, "missing") then error(failure, 0) end
 end
 
 --- A document of JSON in one form, whatever its spaces and order.
