@@ -20,3 +20,4 @@ local words = {
 }
 files["procedures"].read_globals = words
 files["tests/bench/procedures"].read_globals = words
+files["tests/cli/completion"].read_globals = words

@@ -3,7 +3,7 @@ BUILD    ?= build
 SET      ?= encode
 CFLAGS   ?= -O2 -g
 SSH2     := $(BUILD)/vendor/libssh2
-LUA      := $(shell find lua -name '*.lua' -o -name '*.md')
+LUA      := $(shell find lua -type f)
 # asked anew each time, for `make deps all` installs what is looked for here
 ARGPARSE  = $(firstword $(shell ls /usr/share/lua/5.[431]/argparse.lua 2>/dev/null))
 

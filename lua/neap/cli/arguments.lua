@@ -4,7 +4,7 @@ local failure = require "neap.cli.failure"
 local arguments = {}
 
 --- Options that every verb takes.
-local function add_everywhere(parser)
+function arguments.add_everywhere(parser)
   parser:flag("--json", "one JSON document (run, resume, rollback: one event a line)")
   parser:flag("--no-input", "ask nothing; what would be asked ends with exit status 8")
   parser:option("--color", "colour: auto, always, never"):choices { "auto", "always", "never" }:argname "WHEN"
@@ -15,7 +15,7 @@ end
 local function new_parser(name, verb)
   local parser = require "argparse"("neap " .. name):add_help(false)
   verb.arguments(parser)
-  add_everywhere(parser)
+  arguments.add_everywhere(parser)
   return parser
 end
 

@@ -13,7 +13,7 @@ local doc = {
 local CHAPTERS = "^neap/manual/([%w-]+)%.md$"
 
 function doc.arguments(parser)
-  parser:argument("name", "a word, a function of one, or a chapter"):args "?"
+  parser:argument("word", "a word, a function of one, or a chapter"):args "?"
   parser:flag("--markdown", "the reference of all words, in Markdown")
 end
 
@@ -59,7 +59,7 @@ end
 function doc.run(options)
   local console = options.console
   if options.markdown then return console:answer(view.markdown(every_word())) and 0 end
-  if options.name then return show_one(console, options.name) and 0 end
+  if options.word then return show_one(console, options.word) and 0 end
   local found = overview()
   answer(console, found, view.overview(found, console.out))
 end

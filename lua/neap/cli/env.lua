@@ -28,13 +28,13 @@ function env.arguments(parser)
   parser:command_target "what"
   parser:command("list", "the environments"):add_help(false)
   local show = parser:command("show", "what an environment holds, and where it comes from"):add_help(false)
-  show:argument("name", "<group>/<name>, or <name> where only one group has it")
+  show:argument("environment", "<group>/<name>, or <name> where only one group has it")
   show:option("--explain", "where this value comes from"):argname "KEY"
   local check = parser:command("check", "read environments and say what is wrong in them"):add_help(false)
-  check:argument("name", "only this one"):args "?"
+  check:argument("environment", "only this one"):args "?"
   local key = parser:command("key", "copy the key that opens what the journal has sealed"):add_help(false)
   key:argument("direction", "export or import"):choices { "export", "import" }
-  key:argument("name", "<group>/<name>, or <name> where only one group has it")
+  key:argument("environment", "<group>/<name>, or <name> where only one group has it")
   key:argument("file", "where it goes, or comes from: 32 bytes, for you alone")
 end
 
@@ -174,7 +174,7 @@ function actions.list(options)
 end
 
 function actions.show(options)
-  local found = failure.named(repository.environment, options.name)
+  local found = failure.named(repository.environment, options.environment)
   local loaded = environment.load(found.file)
   if not options.explain then return loaded, view.show, 0 end
   local origin = failure.named(environment.origin, loaded, options.explain)
@@ -182,7 +182,7 @@ function actions.show(options)
 end
 
 function actions.check(options)
-  local entries = options.name and { failure.named(repository.environment, options.name) } or repository.environments()
+  local entries = options.environment and { failure.named(repository.environment, options.environment) } or repository.environments()
   local results, status = {}, 0
   for i, entry in ipairs(entries) do
     results[i] = attempt(entry)
@@ -197,7 +197,7 @@ end
 
 --- Copies the key that seals what the journal holds of secrets: to a file, or from one.
 function actions.key(options)
-  local name = failure.named(repository.environment, options.name).name
+  local name = failure.named(repository.environment, options.environment).name
   local key = state.folder(name) .. "/key"
   local from, to = key, options.file
   if options.direction == "import" then from, to = to, from end

@@ -4,7 +4,7 @@ local VERSION = "0.1.0"
 --- In the order in which a person meets them.
 local VERBS = {
   "list", "show", "check", "coverage", "plan", "approve", "run", "resume", "stop", "rollback", "abandon", "runs", "log",
-  "env", "doctor", "host", "doc", "types", "test",
+  "env", "doctor", "host", "doc", "types", "completion", "test",
 }
 
 local OK, WRONG_USE = 0, 2
@@ -132,6 +132,9 @@ return function(argv)
   if first == "help" and argv[2] then return run_verb(argv[2], { "--help" }) end
   if first == "--help" or first == "-h" or first == "help" then return print_overview(argv, "answer", OK) end
   if first == nil then return print_overview(argv, "tell", WRONG_USE) end
+  if first == "complete" then
+    return require("neap.cli.complete").main(VERBS, { table.unpack(argv, argv[2] == "--" and 3 or 2) })
+  end
   if first == "worker" then return require("neap.cli.worker").main() end
   if is_verb(first) then return run_verb(first, { table.unpack(argv, 2) }) end
   return no_verb(first)
