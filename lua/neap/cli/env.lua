@@ -182,7 +182,8 @@ function actions.show(options)
 end
 
 function actions.check(options)
-  local entries = options.environment and { failure.named(repository.environment, options.environment) } or repository.environments()
+  local name = options.environment
+  local entries = name and { failure.named(repository.environment, name) } or repository.environments()
   local results, status = {}, 0
   for i, entry in ipairs(entries) do
     results[i] = attempt(entry)
