@@ -109,7 +109,7 @@ soak: ## all sets of the lab at full length: every fail point on real servers; t
 	for set in $(notdir $(wildcard tests/lab/sets/*)); do $(MAKE) lab-test SET=$$set || exit; done
 	LONG=$(or $(SECONDS),600) tests/sim/run.sh
 
-bench: all ## speed beside other tools, as ratios; QUICK=1 fewer samples, BENCH_PEERS=1 installs ansible and pyinfra
+bench: all ## speed beside other tools, as ratios; QUICK=1 fewer samples, BENCH_PEERS=1 installs peers
 	tests/bench/bench.py
 
 sim: all ## the simulator: N=schedules, or SEED=n to show one

@@ -132,11 +132,15 @@ static int open_regular(const char *path, int flags, mode_t mode)
 static void read_all(lua_State *L, int fd, const char *path, size_t max)
 {
 	luaL_Buffer bytes;
-	size_t total = 0;
+	size_t total = 0, room = 65536;
+	struct stat found;
 
+	/* as much at once as there is to read, and the end with it */
+	if (fstat(fd, &found) == 0 && found.st_size >= 0 && (size_t)found.st_size <= max)
+		room = (size_t)found.st_size + 1;
 	luaL_buffinit(L, &bytes);
 	for (;;) {
-		ssize_t count = read(fd, luaL_prepbuffsize(&bytes, 65536), 65536);
+		ssize_t count = read(fd, luaL_prepbuffsize(&bytes, room), room);
 
 		if (count < 0 && errno != EINTR)
 			fail(L, errno, "read", path);
@@ -147,6 +151,7 @@ static void read_all(lua_State *L, int fd, const char *path, size_t max)
 		total += count > 0 ? count : 0;
 		if (total > max)
 			error_raise(L, "denied", "%s is larger than %I bytes", path, (lua_Integer)max);
+		room = 65536;
 	}
 	luaL_pushresult(&bytes);
 }

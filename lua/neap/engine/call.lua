@@ -96,7 +96,7 @@ local function act_and_verify(branch, intent, act, verify)
   local given = { witness = intent.witness, timeout = intent.timeout, before = intent.before, data = intent.data,
     result = intent.of_result, place = intent.place, undoes = intent.undoes }
   local result = with_leave(branch, intent.timeout, act, given)
-  if verify then call.inside(branch, { inside = true }, verify) end
+  if verify then call.inside(branch, { inside = true }, verify, given) end
   return result
 end
 
@@ -125,11 +125,16 @@ local function not_applied(kind, target)
     message = ("%s of %s is not what was put there"):format(kind.name, kinds.show(kind, target)) }
 end
 
+local function is_applied(kind, target, after, given)
+  if kind.verify then return kind.verify(target, after, given) end
+  return data.same(kind.get(target), after)
+end
+
 --- Puts intent.after and verifies that it is there.
 function call.put(branch, kind, intent)
   local target, after = intent.target, intent.after
-  call.carry_out(branch, kind, intent, function(given) kind.put(target, data.plain(after), given) end, function()
-    if not data.same(kind.get(target), after) then not_applied(kind, target) end
+  call.carry_out(branch, kind, intent, function(given) kind.put(target, data.plain(after), given) end, function(given)
+    if not is_applied(kind, target, after, given) then not_applied(kind, target) end
   end)
 end
 

@@ -13,7 +13,7 @@ local own = {} -- neap's; a procedure's stand in its run
 local PARTS = {
   resource = { version = "number", get = "function", put = "function", take = "function", show = "function",
     text = "function", timeout = "number", late = "boolean", meet = "function", prepare = "function",
-    release = "function", key = "function", pinned = "boolean" },
+    release = "function", key = "function", pinned = "boolean", verify = "function" },
   action = { version = "number", run = "function", done = "function", undo = "function", take = "function",
     show = "function", says = "function", timeout = "number", late = "boolean", result = "string",
     undo_needs_data = "boolean", meet = "function", prepare = "function", release = "function" },
@@ -59,7 +59,8 @@ end
 --- written (a session, where the witness will stand), kept in it and given to put as call.place, to take as intent.place;
 --- release(target, place): gives that back at the run's close; meet(target): reads who the target is, before an effect and
 --- before its undo, and raises where it is another than the run's; key(target) -> plain data: targets with the same are one
---- state, which a plan composes; pinned = true: a run of a plan stops where it would become another than was planned.
+--- state, which a plan composes; verify(target, state, call) -> boolean: whether what this call has put is there, where get
+--- would cost much more; pinned = true: a run of a plan stops where it would become another than was planned.
 kinds.resource = declare "resource"
 
 --- action "postgres.promote" { run = … }: a kind of event. Parts: run(target, data, call) -> result; done(target, data);

@@ -5,6 +5,7 @@ local effect    = require "neap.engine.effect"
 local fault     = require "native.error"
 local fs        = require "native.fs"
 local hosts     = require "neap.targets.connection"
+local listing   = require "neap.targets.s3_listing"
 local multipart = require "neap.targets.s3_multipart"
 local parallel  = require "neap.targets.aws.parallel"
 local request   = require "neap.targets.s3_request"
@@ -38,9 +39,9 @@ end
 --- @param target table
 --- @return table[]?
 function objects.get(target)
-  local found, list = {}, {}
+  local found, list, there = {}, {}, listing.of(target, target.bucket, target.objects)
   parallel.each(target.objects, AT_A_TIME, function(entry, i)
-    found[i] = state.read(target, target.bucket, entry) or false
+    found[i] = there[entry.key] ~= false and state.read(target, target.bucket, entry) or false
   end)
   for _, one in ipairs(found) do
     if one then list[#list + 1] = one end
@@ -78,20 +79,24 @@ local function condition(target, entry, before)
   return { ["if-match"] = ('"%s"'):format(etag) }
 end
 
-local function put_body(target, entry, body, headers, conditions)
+local function put_body(target, entry, body, headers, call, conditions)
   local all = {}
   for _, map in ipairs { headers, conditions } do
     for name, value in pairs(map) do all[name] = value end
   end
-  return request.send(target, { method = "PUT", bucket = target.bucket, key = entry.key, body = body, headers = all },
-    TIMEOUT)
+  local digest = headers["x-amz-meta-neap-digest"]
+  local reply = request.send(target, { method = "PUT", bucket = target.bucket, key = entry.key, body = body,
+    digest = digest and digest:match "^sha256:(%x+)$", headers = all }, TIMEOUT)
+  call.tags[entry.key] = reply.headers.etag and { etag = reply.headers.etag:gsub('"', ""), size = #body }
 end
 
 --- Puts a text there, once. A refusal by the condition may be our own first request, whose answer was lost.
 local function put_text(target, entry, body, headers, call, before)
-  local ok, failure = pcall(put_body, target, entry, body, headers, condition(target, entry, before))
+  local ok, failure = pcall(put_body, target, entry, body, headers, call, condition(target, entry, before))
   if ok then return end
-  if fault.is(failure) and failure.code == "NotImplemented" then return put_body(target, entry, body, headers, {}) end
+  if fault.is(failure) and failure.code == "NotImplemented" then
+    return put_body(target, entry, body, headers, call, {})
+  end
   local is_unclear = fault.is(failure, "conflict") or fault.is(failure, "lost")
   if is_unclear and headers["x-amz-meta-neap-effect"]
     and state.witness(target, target.bucket, entry.key) == call.witness then
@@ -136,6 +141,22 @@ local function put_one(target, entry, wanted, call, before)
   if is_restored(entry, wanted) and versions.uncover(target, entry, wanted, effect.same) then return end
   if wanted then return write(target, entry, wanted, call, before) end
   return account.change(target, "DeleteObject", { Bucket = target.bucket, Key = entry.key }, { repeatable = true })
+end
+
+--- Whether one object is as it was put. What this call has sent S3 has checked against its signature, and named by a tag.
+local function is_put(target, entry, wanted, put, listed)
+  if put and listed ~= nil then return listed and listed.etag == put.etag and listed.size == put.size end
+  if not wanted and listed == false then return true end
+  return effect.same(state.read(target, target.bucket, entry), wanted)
+end
+
+--- Whether the objects are there as they were put: many are looked up by one listing.
+local function verify(target, wanted, call)
+  local after, there, good = by_key(wanted), listing.of(target, target.bucket, target.objects), true
+  parallel.each(target.objects, AT_A_TIME, function(entry)
+    good = is_put(target, entry, after[entry.key], call.tags[entry.key], there[entry.key]) and good
+  end)
+  return good
 end
 
 -- ---- settling ----
@@ -203,11 +224,13 @@ effect.resource "s3.objects" {
   get = objects.get,
   put = function(target, wanted, call)
     task.may_change "s3.objects"
+    call.tags = {}
     local after, before = by_key(wanted), by_key(call.before)
     parallel.each(target.objects, AT_A_TIME, function(entry)
       put_one(target, entry, after[entry.key], call, before[entry.key])
     end)
   end,
+  verify = verify,
   take = take,
   prepare = multipart.prepare,
   release = multipart.release,

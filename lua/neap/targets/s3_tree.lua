@@ -94,6 +94,7 @@ local function wanted_objects(files, prefix, there, made, delete)
   for _, one in ipairs(delete and there or {}) do
     if not known[one.key] then entries[#entries + 1] = { key = one.key } end
   end
+  table.sort(entries, function(a, b) return a.key < b.key end) -- as S3 lists them, so that those of a batch lie together
   return entries, states
 end
 
