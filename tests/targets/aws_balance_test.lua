@@ -59,6 +59,19 @@ describe("what stands round AWS's servers", function()
       made.topic, made.topic, made.topic) }, function(now) equal(#now[1], 1) end)
   end)
 
+  it("SNS: says of each subscription what it takes to have it again", function()
+    world:there_and_back(PICTURE, { ([[
+      local list = sns.subscriptions(%q)
+      for _, one in ipairs(list) do sns.unsubscribe(%q, one.protocol, one.endpoint) end
+      for _, one in ipairs(list) do
+        sns.subscribe(%q, one.protocol, one.endpoint, { raw = one.raw, filter = one.filter, redrive = one.redrive,
+          filter_scope = one.filter_scope })
+      end]]):format(made.topic, made.topic, made.topic) }, function(now)
+      equal(now[1][2][3], { [[{"a": ["b"]}]], "true" })
+      equal(#now[1], 2)
+    end)
+  end)
+
   it("EventBridge: disables and enables a rule", function()
     world:there_and_back(PICTURE, { 'events.disable "nightly"' }, function(now) equal(now[2], "DISABLED") end)
     equal(world:refused(PICTURE, 'events.disable "none"').kind, "missing")

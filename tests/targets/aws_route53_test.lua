@@ -56,6 +56,13 @@ describe("route53", function()
     end)
   end)
 
+  it("lists what names have, as it is taken to put it back", function()
+    world:trial({ [[
+      local list = route53.list("example.com", { "lms.example.com", "w.example.com." })
+      if #list ~= 2 or list[1].values[1] ~= "lb.example.com" or list[2].weight ~= 10 then fail "other records" end
+      route53.records("example.com", list)]] }):run "done"
+  end)
+
   it("does nothing where all is so already", function()
     local plan = world:trial({ [[route53.records("example.com", {
       { name = "STUDIO.example.com.", type = "A", ttl = 60, values = { "192.0.2.1", "192.0.2.2" } } })]] }):plan()

@@ -7,6 +7,7 @@ local hosts      = require "neap.targets.connection"
 local plain_data = require "neap.targets.plain_data"
 local resource   = require "neap.targets.aws.resource"
 local task       = require "native.task"
+local templates  = require "neap.targets.aws_cloudformation_template"
 
 local cloudformation = {}
 
@@ -131,12 +132,17 @@ end
 
 local function set_name(witness) return "neap-" .. witness:gsub("[^%w-]", "-") end
 
+local function has_set(target, name)
+  local ok, failure = pcall(account.read, target, "DescribeChangeSet", { StackName = target.stack,
+    ChangeSetName = name })
+  if ok then return true end
+  if fault.is(failure) and (failure.kind == "missing" or failure.code == "ValidationError") then return false end
+  return error(failure, 0)
+end
+
 local function delete_set(target, name)
-  local ok, failure = pcall(account.change, target, "DeleteChangeSet", { StackName = target.stack,
-    ChangeSetName = name },
-    { repeatable = true })
-  local absent = fault.is(failure) and (failure.kind == "missing" or failure.code == "ValidationError")
-  if not ok and not absent then error(failure, 0) end
+  if not has_set(target, name) then return end
+  account.change(target, "DeleteChangeSet", { StackName = target.stack, ChangeSetName = name }, { repeatable = true })
 end
 
 --- The changes of a set, once it is made. Raises where AWS sees nothing to change.
@@ -162,17 +168,29 @@ local function changes_of(target, name)
   return changes
 end
 
-local function execute(target, state, call, is_new)
-  local name = set_name(call.witness)
+local function create_set(target, name, state, is_new)
   account.change(target, "CreateChangeSet", { StackName = target.stack, ChangeSetName = name,
     ChangeSetType = is_new and "CREATE" or "UPDATE", TemplateBody = state.template, Parameters = parameters_of(state),
     Capabilities = target.capabilities, Tags = listed(state.tags, "Key", "Value"), ClientToken = name },
     { repeatable = true })
-  local ok, failure = pcall(function() refuse_loss(target, losses_of(changes_of(target, name))) end)
-  if not ok then
-    task.shield(delete_set, target, name)
-    error(failure, 0)
-  end
+end
+
+--- The changes of a set in which nothing is lost that must stay; the set is deleted where that is not so.
+local function harmless_changes(target, name)
+  local ok, result = pcall(function()
+    local changes = changes_of(target, name)
+    refuse_loss(target, losses_of(changes))
+    return changes
+  end)
+  if ok then return result end
+  task.shield(delete_set, target, name)
+  return error(result, 0)
+end
+
+local function execute(target, state, call, is_new)
+  local name = set_name(call.witness)
+  create_set(target, name, state, is_new)
+  harmless_changes(target, name)
   account.change(target, "ExecuteChangeSet", { StackName = target.stack, ChangeSetName = name,
     ClientRequestToken = name },
     { repeatable = true })
@@ -238,6 +256,43 @@ effect.resource "cloudformation.stack" {
   end,
 }
 
+-- ---- a look at what an update would change ----
+
+local function line_of(change)
+  local one = change.ResourceChange or {}
+  return ("%s %s %s%s"):format(one.Action, one.LogicalResourceId, one.ResourceType,
+    one.Replacement and one.Replacement ~= "False" and (", replaced: " .. one.Replacement) or "")
+end
+
+local NO_CHANGE = { "didn't contain changes", "No updates are to be performed" } -- as AWS says it
+
+local function says_no_change(failure)
+  local reason = fault.is(failure) and failure.code == "ChangeSetFailed" and failure.output or ""
+  return reason:find(NO_CHANGE[1], 1, true) ~= nil or reason:find(NO_CHANGE[2], 1, true) ~= nil
+end
+
+effect.action "cloudformation.preview" {
+  timeout = 900,
+  run = function(target, state, call)
+    local name, lines = set_name(call.witness), {}
+    create_set(target, name, state, false)
+    local ok, changes = pcall(harmless_changes, target, name)
+    if not ok and not says_no_change(changes) then error(changes, 0) end
+    for i, change in ipairs(ok and changes or {}) do lines[i] = line_of(change) end
+    delete_set(target, name)
+    return lines
+  end,
+  take = function(target, id, intent)
+    task.shield(delete_set, target, set_name(id))
+    task.sleep(account.late(target, intent))
+    task.shield(delete_set, target, set_name(id))
+    return "void"
+  end,
+  meet = account.meet,
+  show = function(target) return "stack " .. target.stack end,
+  says = function() return "a change set is made, looked at and deleted" end,
+}
+
 -- ---- what authors call ----
 
 --- The parameters that a template takes, with what they are where nobody says.
@@ -267,27 +322,65 @@ local function target_of(name, options)
     named = options.named })
 end
 
+local function check(name, stack)
+  if type(stack) ~= "table" or type(stack.template) ~= "string" then error('a stack is { template = "…" }', 3) end
+  if #stack.template > LARGEST then
+    fault.raise { kind = "denied", message = ("the template of %s has more than %d bytes"):format(name, LARGEST) }
+  end
+end
+
+--- What a stack shall be, from what it is.
+local function wanted_state(stack, parameters, before)
+  local state = { template = stack.template, parameters = {}, tags = stack.tags or before and before.tags or {} }
+  for _, one in ipairs(parameters) do
+    state.parameters[one.ParameterKey] = value_of(one, stack.parameters or {}, before)
+  end
+  return state
+end
+
 --- Makes a stack be as given: { template = text, parameters = { … }, tags = { … } }. Parameters that are not given
 --- stay, or take the template's default. The run makes a change set and refuses it where it deletes or replaces what is
---- of a type in the policy's cloudformation.never_delete, unless its logical id is among `named`.
+--- of a type in the policy's cloudformation.never_delete, unless its logical id is among `named`; what two templates in
+--- JSON already say of deletions is refused before. Where more than one global secondary index of a table comes or goes,
+--- the stack is updated once for each, as DynamoDB wants it.
 --- @param name string
 --- @param stack { template: string, parameters?: table<string, string>, tags?: table<string, string> }
 --- @param options? table  capabilities, named (lists); keep, irreversible, timeout; profile, region, endpoint
 function cloudformation.stack(name, stack, options)
   options = resource.options(options, OPTIONS, 2)
   local target = target_of(name, options)
-  if type(stack) ~= "table" or type(stack.template) ~= "string" then error('a stack is { template = "…" }', 2) end
-  if #stack.template > LARGEST then
-    fault.raise { kind = "denied", message = ("the template of %s has more than %d bytes"):format(name, LARGEST) }
-  end
+  check(name, stack)
   local wanted = summary(resource.apart(target), stack.template)
-  effect.change("cloudformation.stack", target, function(before)
-    local state = { template = stack.template, parameters = {}, tags = stack.tags or before and before.tags or {} }
-    for _, one in ipairs(wanted) do
-      state.parameters[one.ParameterKey] = value_of(one, stack.parameters or {}, before)
-    end
-    return state
-  end, resource.of_change(options))
+  repeat
+    local state = effect.change("cloudformation.stack", target, function(before)
+      local next_state = wanted_state(stack, wanted, before)
+      if before then
+        refuse_loss(target, templates.losses(before.template, stack.template))
+        next_state.template = templates.next(before.template, stack.template)
+      end
+      return next_state
+    end, resource.of_change(options))
+  until state.template == stack.template
+end
+
+local read_state = effect.read("cloudformation.state", function(target) return get(target) end)
+
+--- Makes a change set of a stack that is there, looks at it and deletes it: one that would lose what the policy protects
+--- is refused as by cloudformation.stack.
+--- @param name string
+--- @param stack { template: string, parameters?: table<string, string>, tags?: table<string, string> }
+--- @param options? table  capabilities, named; timeout; profile, region, endpoint
+--- @return string[]  a line for each change
+function cloudformation.preview(name, stack, options)
+  options = resource.options(options, OPTIONS, 2)
+  local target = target_of(name, options)
+  check(name, stack)
+  local before = read_state(target)
+  if not before then fault.raise { kind = "missing", message = ("there is no stack %s"):format(name) } end
+  refuse_loss(target, templates.losses(before.template, stack.template))
+  local state = wanted_state(stack, summary(resource.apart(target), stack.template), before)
+  return effect.perform("cloudformation.preview", target, state,
+    { keep = "nothing is left of it", timeout = options.timeout })
 end
 
 --- Deletes a stack with all that is in it: its template and parameters come back with a rollback, what was stored does

@@ -218,6 +218,30 @@ function route53.point(zone, names, to, options)
   route53.records(zone, records, options)
 end
 
+local read_list = effect.read("route53.list", function(target, zone, names)
+  target.zone = zone_of(target, zone)
+  local wanted, list, from = {}, {}, {}
+  for _, name in ipairs(names) do wanted[absolute(name)] = true end
+  repeat
+    local page = account.read(target, "ListResourceRecordSets", { HostedZoneId = target.zone,
+      StartRecordName = from.name, StartRecordType = from.type, StartRecordIdentifier = from.set })
+    for _, set in ipairs(page.ResourceRecordSets or {}) do
+      if wanted[absolute(set.Name)] then list[#list + 1] = state_of(set) end
+    end
+    from = { name = page.NextRecordName, type = page.NextRecordType, set = page.NextRecordIdentifier }
+  until not page.IsTruncated
+  return list
+end)
+
+--- The records that names have, as route53.records takes them; names with a dot at their end.
+--- @param zone string
+--- @param names string[]
+--- @param options? table  profile, region, endpoint
+--- @return table[]
+function route53.list(zone, names, options)
+  return read_list(account.target("route53", account.check_options(options, {}, 2)), zone, names)
+end
+
 --- The zone of all CloudFront distributions, for aliases.
 route53.CLOUDFRONT = "Z2FDTNDATAQYW2"
 

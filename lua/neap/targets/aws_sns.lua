@@ -17,9 +17,8 @@ end
 
 local function is_pending(arn) return not arn:find "^arn:" end
 
-local function get(target)
-  local arn = find(target)
-  if not arn then return nil end
+--- What a subscription has, nil where there is none.
+local function state_of(target, arn)
   if is_pending(arn) then return { raw = false } end
   local found = account.find(target, "GetSubscriptionAttributes", { SubscriptionArn = arn })
   if not found then return nil end
@@ -28,6 +27,11 @@ local function get(target)
   if not state.filter then state.filter_scope = nil end
   state.raw = attributes.RawMessageDelivery == "true"
   return state
+end
+
+local function get(target)
+  local arn = find(target)
+  return arn and state_of(target, arn)
 end
 
 local function attributes_of(state)
@@ -103,17 +107,22 @@ end
 
 local read_list = effect.read("sns.subscriptions", function(target)
   local list = {}
-  for i, one in ipairs(resource.all(target, "ListSubscriptionsByTopic", { TopicArn = target.topic },
+  for _, one in ipairs(resource.all(target, "ListSubscriptionsByTopic", { TopicArn = target.topic },
     "Subscriptions")) do
-    list[i] = { protocol = one.Protocol, endpoint = one.Endpoint, confirmed = not is_pending(one.SubscriptionArn) }
+    local state = state_of(target, one.SubscriptionArn)
+    if state then
+      state.protocol, state.endpoint, state.confirmed = one.Protocol, one.Endpoint, not is_pending(one.SubscriptionArn)
+      list[#list + 1] = state
+    end
   end
   return list
 end)
 
---- Whom a topic tells.
+--- Whom a topic tells, with what sns.subscribe takes.
 --- @param topic string
 --- @param options? table  profile, region
---- @return { protocol: string, endpoint: string, confirmed: boolean }[]
+--- @return { protocol: string, endpoint: string, confirmed: boolean, raw: boolean, filter: string?,
+---   filter_scope: string?, redrive: string? }[]
 function sns.subscriptions(topic, options)
   return read_list(target_of(topic, nil, nil, account.check_options(options, {}, 2)))
 end
