@@ -77,6 +77,51 @@ describe("cloudformation", function()
     world:trial({ 'if not cloudformation.outputs("old").Where:find "mine" then fail "outputs" end' }):run "done"
   end)
 
+  -- A template whose resources take their time, and of which these fail.
+  local function slowly(fails)
+    return (SECOND:gsub("^{", '{"Metadata": {"Slowly": {"fails": ' .. fails .. "}}, ", 1))
+  end
+
+  local function told(trial)
+    local lines = {}
+    for i, event in ipairs(trial:all "output") do lines[i] = ("%s %s %s"):format(event.host, event.side, event.text) end
+    return lines
+  end
+
+  it("shows what happens to a stack while it is waited for, each event once and in order", function()
+    local trial = world:trial { ('cloudformation.stack("old", { template = %q })'):format(slowly "{}"),
+      'cloudformation.delete("old")' }
+    trial:run "done"
+    local lines = told(trial)
+    equal({ table.unpack(lines, 1, 4) }, {
+      "old out old AWS::CloudFormation::Stack UPDATE_IN_PROGRESS: User Initiated\n",
+      "old out Topic AWS::SNS::Topic CREATE_IN_PROGRESS\n", "old out Topic AWS::SNS::Topic CREATE_COMPLETE\n",
+      "old out old AWS::CloudFormation::Stack UPDATE_COMPLETE\n" })
+    equal({ table.unpack(lines, 5) }, {
+      "old out old AWS::CloudFormation::Stack DELETE_IN_PROGRESS: User Initiated\n",
+      "old out old AWS::CloudFormation::Stack DELETE_COMPLETE\n" })
+  end)
+
+  it("says of a stack that failed which resource was the first, and why, in one clean line", function()
+    local trial = world:trial { ('cloudformation.stack("new", { template = %q, parameters = { Name = "theirs" } })')
+      :format(slowly [[{"Topic": "no such\u009b2J key\nTopic AWS::SNS::Topic CREATE_COMPLETE"}]]) }
+    trial:run()
+    local failure = trial:failure()
+    equal(failure.code, "ROLLBACK_COMPLETE")
+    matches(failure.message, "stack new came to stand at ROLLBACK_COMPLETE: Topic AWS::SNS::Topic CREATE_FAILED: no such")
+    equal(select(2, failure.output:gsub("\n", "")), 0)
+    equal(failure.output:find "cancelled", nil)
+    local lines = told(trial)
+    equal(#lines, 7)
+    matches(lines[4] .. lines[5], "new err Topic AWS::SNS::Topic CREATE_FAILED: no such")
+    matches(lines[7], "new out new AWS::CloudFormation::Stack ROLLBACK_COMPLETE")
+    local page = require "neap.cli.view.page".new { width = 200, utf8 = true }
+    for _, line in ipairs(lines) do
+      for _, shown in ipairs(page:lines(line)) do equal(shown:find "\xC2\x9B", nil) end
+    end
+    equal(world:boto "show(len(client('sqs').list_queues().get('QueueUrls', [])))", 1) -- the old stack's own
+  end)
+
   it("is as it should be after a crash at any commit", function()
     world:each_crash(prepare, PICTURE, { ('cloudformation.stack("old", { template = %q })'):format(SECOND) })
   end)

@@ -2,6 +2,7 @@
 --- sets, which are looked at before they are carried out.
 local account    = require "neap.targets.aws.account"
 local effect     = require "neap.engine.effect"
+local events     = require "neap.targets.aws_cloudformation_events"
 local fault      = require "native.error"
 local hosts      = require "neap.targets.connection"
 local plain_data = require "neap.targets.plain_data"
@@ -44,33 +45,25 @@ end
 
 local function is_moving(stack) return stack ~= nil and stack.StackStatus:find "_IN_PROGRESS$" ~= nil end
 
---- The last lines that say why something failed.
-local function complaints(target)
-  local ok, found = pcall(account.read, target, "DescribeStackEvents", { StackName = target.stack })
-  local lines = {}
-  for _, event in ipairs(ok and found.StackEvents or {}) do
-    if (event.ResourceStatus or ""):find "FAILED" and #lines < 10 then
-      lines[#lines + 1] = ("%s %s %s: %s"):format(event.LogicalResourceId, event.ResourceType, event.ResourceStatus,
-        event.ResourceStatusReason or "")
-    end
-  end
-  return table.concat(lines, "\n")
-end
-
-local function wait_until_still(target)
+--- @param story? table  of events.follow: what happens meanwhile is told
+local function wait_until_still(target, story)
   local stack, count = describe(target), 0
   while is_moving(stack) and stack.StackStatus ~= "REVIEW_IN_PROGRESS" do
     count = count + 1
+    if story then story:look() end
     resource.pause(count, EVERY)
     stack = describe(target)
   end
+  if story then story:look() end
   return stack
 end
 
-local function check_good(target, stack)
+local function check_good(target, stack, story)
   if stack and GOOD[stack.StackStatus] then return end
-  fault.raise { kind = "remote", code = stack and stack.StackStatus, output = complaints(target),
-    message = ("the stack %s came to stand at %s"):format(target.stack, stack and stack.StackStatus or "nothing") }
+  local why = story.failures[1] and ": " .. story.failures[1] or ""
+  fault.raise { kind = "remote", code = stack and stack.StackStatus, output = table.concat(story.failures, "\n"),
+    message = ("the stack %s came to stand at %s%s"):format(target.stack, stack and stack.StackStatus or "nothing",
+      why) }
 end
 
 -- ---- what must stay ----
@@ -191,22 +184,25 @@ local function execute(target, state, call, is_new)
   local name = set_name(call.witness)
   create_set(target, name, state, is_new)
   harmless_changes(target, name)
+  local story = events.follow(target, describe(target))
   account.change(target, "ExecuteChangeSet", { StackName = target.stack, ChangeSetName = name,
     ClientRequestToken = name },
     { repeatable = true })
-  check_good(target, wait_until_still(target))
+  check_good(target, wait_until_still(target, story), story)
 end
 
 local function delete_stack(target, token)
-  local losses = {}
+  local losses, stack = {}, describe(target)
+  if not stack then return end
   local found = account.find(target, "DescribeStackResources", { StackName = target.stack })
   for _, one in ipairs(found and found.StackResources or {}) do
     losses[#losses + 1] = { id = one.LogicalResourceId, type = one.ResourceType, how = "deleted" }
   end
   refuse_loss(target, losses)
+  local story = events.follow(target, stack)
   account.change(target, "DeleteStack", { StackName = target.stack, ClientRequestToken = token }, { repeatable = true })
-  local stack = wait_until_still(target)
-  if stack and not GONE[stack.StackStatus] then check_good(target, stack) end
+  stack = wait_until_still(target, story)
+  if stack and not GONE[stack.StackStatus] then check_good(target, stack, story) end
 end
 
 local function put(target, state, call)
@@ -219,21 +215,12 @@ local function put(target, state, call)
   return execute(target, state, call, not stack or GONE[stack.StackStatus])
 end
 
---- Whether the stack has begun what an effect told it to.
-local function has_begun(target, token)
-  local ok, found = pcall(account.read, target, "DescribeStackEvents", { StackName = target.stack })
-  for _, event in ipairs(ok and found.StackEvents or {}) do
-    if event.ClientRequestToken == token then return true end
-  end
-  return false
-end
-
 --- A change set that is deleted cannot be carried out any more.
 local function take(target, id, intent)
   if is_moving(describe(target)) then return "running", "the stack is changing" end
   if effect.same(get(target), intent.after) then return nil end
   task.shield(delete_set, target, set_name(id))
-  if not has_begun(target, set_name(id)) then task.sleep(account.late(target, intent)) end
+  if not events.has_begun(target, set_name(id)) then task.sleep(account.late(target, intent)) end
   if is_moving(describe(target)) then return "running", "the stack is changing" end
   return nil
 end
