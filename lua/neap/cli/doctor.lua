@@ -1,9 +1,11 @@
 --- `neap doctor`: whether a run could begin: hosts that answer, rights, clocks, the journal's folder, the lease.
 local arguments   = require "neap.cli.arguments"
+local aws         = require "neap.cli.doctor_aws"
 local choice      = require "neap.cli.choice"
 local clock       = require "native.clock"
 local environment = require "neap.environment"
 local fault       = require "native.error"
+local finding     = require "neap.cli.finding"
 local fs          = require "native.fs"
 local process     = require "native.process"
 local state       = require "neap.state"
@@ -12,7 +14,8 @@ local view        = require "neap.cli.view.doctor"
 
 local doctor = {
   summary = "look whether a run could begin",
-  examples = { "neap doctor", "neap doctor --env encode/lab", "neap doctor --env encode/lab -p old=63 -p version=64" },
+  examples = { "neap doctor", "neap doctor --env encode/lab", "neap doctor --env encode/lab -p old=63 -p version=64",
+    "neap doctor aws --env encode/lab" },
 }
 
 local FOUND_PROBLEMS = 9
@@ -21,17 +24,13 @@ local ROOM = 64 << 20              -- bytes that the journal should have left
 local HOST_TIMEOUT = 30            -- seconds for all that is asked of a host
 
 function doctor.arguments(parser)
+  parser:command_target "what"
+  parser:require_command(false)
+  parser:command("aws", "who neap is at AWS: which credentials it found, whose, until when, and where it asks")
+    :add_help(false):option("--profile", "of ~/.aws, instead of the environment's"):argname "NAME"
   parser:option("--env", "the environment: <group>/<name>, or <name> where only one group has it"):argname "ENV"
   parser:option("-p", "an argument of the run, where hosts are named by one"):argname "NAME=VALUE":count "*"
     :target "param"
-end
-
---- Calls a check; what it raises is its finding. `note` is what it says when all is well.
-local function finding(area, name, check, ...)
-  local ok, note = pcall(check, ...)
-  if ok then return { area = area, name = name, ok = true, note = note or "" } end
-  if not fault.is(note) then error(note, 0) end
-  return { area = area, name = name, ok = false, note = note.message, hint = note.hint, output = note.output }
 end
 
 local function complain(message, hint) fault.raise { kind = "conflict", message = message, hint = hint, where = "" } end
@@ -146,22 +145,36 @@ local function asker(console)
   end
 end
 
-local function environment_findings(options)
+local function environment_of(options)
   local env = choice.named_environment(options.env)
   local given = arguments.pairs(options.param)
-  if next(given) then env = environment.resolve(env, given) end
+  return next(given) and environment.resolve(env, given) or env
+end
+
+local function environment_findings(options, env)
   local findings = { finding("journal", "folder", check_folder, env), finding("journal", "disk", check_room, env),
                      finding("lease", env.name, check_lease, env) }
-  return table.move(check_hosts(env, asker(options.console)), 1, 1000, #findings + 1, findings)
+  table.move(check_hosts(env, asker(options.console)), 1, 1000, #findings + 1, findings)
+  local of_aws = next(env.aws or {}) and aws.look(env, {}, asker(options.console)) or { findings = {} }
+  return table.move(of_aws.findings, 1, 1000, #findings + 1, findings)
+end
+
+local function look(options)
+  local env = options.env and environment_of(options)
+  if options.what == "aws" then
+    return aws.look(env or { name = "this machine" }, { profile = options.profile }, asker(options.console))
+  end
+  local findings = here()
+  if env then table.move(environment_findings(options, env), 1, 1000, #findings + 1, findings) end
+  return { findings = findings }
 end
 
 function doctor.run(options)
   local console, started = options.console, task.now()
-  local findings = here()
-  if options.env then table.move(environment_findings(options), 1, 1000, #findings + 1, findings) end
-  local good = 0
+  local model = look(options)
+  local findings, good = model.findings, 0
   for _, one in ipairs(findings) do good = good + (one.ok and 1 or 0) end
-  local model = { findings = findings, good = good, seconds = task.now() - started }
+  model.good, model.seconds = good, task.now() - started
   if console.json then console:answer_json(model) else console:answer(view.text(model, console.out)) end
   return good < #findings and FOUND_PROBLEMS or 0
 end

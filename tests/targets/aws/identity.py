@@ -3,6 +3,7 @@
 
 /log: a line for each request                     /life/N: what is given lives N seconds
 /v1: from now on the metadata service is of version 1
+STS says of whoever asks that the account is 123456789012 and the role deploy.
 """
 import datetime
 import json
@@ -15,6 +16,10 @@ ROLE = "/latest/meta-data/iam/security-credentials/"
 XML = """<{0}Response xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><{0}Result><Credentials>
 <AccessKeyId>{1}</AccessKeyId><SecretAccessKey>{2}</SecretAccessKey><SessionToken>{3}</SessionToken>
 <Expiration>{4}</Expiration></Credentials></{0}Result></{0}Response>"""
+
+CALLER = """<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult>
+<Arn>arn:aws:sts::123456789012:assumed-role/deploy/neap</Arn><UserId>AROA:neap</UserId><Account>123456789012</Account>
+</GetCallerIdentityResult></GetCallerIdentityResponse>"""
 
 
 def ends():
@@ -50,6 +55,8 @@ class Handler(BaseHTTPRequestHandler):
         action = fields["Action"][0]
         said = {k: v[0] for k, v in sorted(fields.items()) if k not in ("Action", "Version", "RoleSessionName")}
         state["log"].append("%s by %s %s" % (action, self.by(), json.dumps(said)))
+        if action == "GetCallerIdentity":
+            return self.reply(CALLER)
         if fields.get("TokenCode", ["123456"]) != ["123456"]:
             return self.reply("<ErrorResponse><Error><Code>AccessDenied</Code><Message>MultiFactorAuthentication failed"
                               "</Message></Error><RequestId>r</RequestId></ErrorResponse>", 403)

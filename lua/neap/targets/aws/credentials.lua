@@ -86,9 +86,14 @@ end
 
 --- The region of a profile: AWS_REGION, AWS_DEFAULT_REGION, else what the profile says; nil where nothing names one.
 --- @param name? string
---- @return string?
+--- @return string? region
+--- @return string? from   what names it
 function credentials.region(name)
-  return process.environ "AWS_REGION" or process.environ "AWS_DEFAULT_REGION" or credentials.profile(name).region
+  for _, variable in ipairs { "AWS_REGION", "AWS_DEFAULT_REGION" } do
+    if process.environ(variable) then return process.environ(variable), variable end
+  end
+  local region = credentials.profile(name).region
+  return region, region and "profile " .. config.name(name)
 end
 
 return credentials

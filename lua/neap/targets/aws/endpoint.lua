@@ -54,10 +54,13 @@ local function configured(service, settings)
   local profile, files = credentials.profile(settings.profile)
   if is_true(process.environ "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
     or is_true(profile.ignore_configured_endpoint_urls) then return nil end
+  for _, variable in ipairs { "AWS_ENDPOINT_URL_" .. id_of(service), "AWS_ENDPOINT_URL" } do
+    if process.environ(variable) then return process.environ(variable), variable end
+  end
   local section = profile.services and files.services[profile.services]
   local own = section and section[id_of(service):lower()]
-  return process.environ("AWS_ENDPOINT_URL_" .. id_of(service)) or process.environ "AWS_ENDPOINT_URL"
-    or type(own) == "table" and own.endpoint_url or profile.endpoint_url
+  if type(own) == "table" and own.endpoint_url then return own.endpoint_url, "services " .. profile.services end
+  return profile.endpoint_url, "endpoint_url of the profile"
 end
 
 --- Endpoints of these two kinds have names of their own, which nobody is sent past.
@@ -75,10 +78,15 @@ end
 --- The URL that somebody has given for a service: the caller, the environment's section, its variables, the profile.
 --- @param service aws.service
 --- @param settings table
---- @return string?
+--- @return string? url
+--- @return string? from  who has given it
 function endpoint.given(service, settings)
-  return settings.endpoint or settings.endpoints and settings.endpoints[service.name] or settings.endpoint_url
-    or configured(service, settings)
+  if settings.endpoint then return settings.endpoint, "the call" end
+  local own = (settings.endpoints or {})[service.name]
+  if own then return own, "aws.endpoints of the environment" end
+  if settings.endpoint_url then return settings.endpoint_url, "aws.endpoint of the environment" end
+  local url, from = configured(service, settings)
+  return url, url and from
 end
 
 --- What is looked up of a service in a region: its host, and the scope of its signatures.

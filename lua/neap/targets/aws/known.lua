@@ -48,19 +48,24 @@ local function has_account(target)
   return known.section().account ~= nil or not known.client(target):is_given() or sts_of(target):is_given()
 end
 
+--- Asks STS whose the credentials are. Raises kind `denied` with the code "identity" where the account is not the
+--- environment's.
+--- @param target table  of known.client
+--- @return { Account: string, Arn: string }
+function known.caller(target)
+  local caller, wanted = sts_of(target):call("GetCallerIdentity", {}, known.reading()), known.section().account
+  if not wanted or tostring(wanted) == caller.Account then return caller end
+  return fault.raise { kind = "denied", code = "identity", output = caller.Arn,
+    message = ("these credentials are of the AWS account %s, the environment's is %s"):format(caller.Account, wanted) }
+end
+
 --- Asks once in a run whose account the credentials are of, and holds it against the environment's and the plan's. Raises
 --- kind `denied` with the code "identity" where it is another.
 --- @param target table  of known.client
 function known.meet(target)
   local name, met = "AWS profile " .. (target.profile or "default"), kept().met
   if met[name] or not has_account(target) then return end
-  local account = sts_of(target):call("GetCallerIdentity", {}, known.reading()).Account
-  local wanted = known.section().account
-  if wanted and tostring(wanted) ~= account then
-    fault.raise { kind = "denied", code = "identity",
-      message = ("these credentials are of the AWS account %s, the environment's is %s"):format(account, wanted) }
-  end
-  hosts.met(name, "account " .. account)
+  hosts.met(name, "account " .. known.caller(target).Account)
   met[name] = true
 end
 
