@@ -69,11 +69,12 @@ aws: { profile: role, region: us-west-2, account: "210987654321", endpoint: "%s"
   it("says it as JSON, and no secret", function()
     equal(on:neap "doctor aws --env shop/lab --json", 0)
     local model = json.decode(on.output)
-    equal({ model.aws.source, model.aws.account, model.aws.arn, model.aws.region, model.aws.region_from,
-      model.aws.expires, model.good == #model.findings }, { "credential_process of profile deploy", "123456789012",
-      "arn:aws:sts::123456789012:assumed-role/deploy/neap", "eu-west-1", "profile deploy", "2100-01-01T00:00:00Z", true })
-    equal(model.aws.endpoints[2], { service = "s3", url = peer.url .. "/objects",
-      from = "aws.endpoints of the environment" })
+    equal(model.good, #model.findings)
+    equal(model.aws, { source = "credential_process of profile deploy", key = "ASIAPROGRAM",
+      expires = "2100-01-01T00:00:00Z", region = "eu-west-1", region_from = "profile deploy", account = "123456789012",
+      arn = "arn:aws:sts::123456789012:assumed-role/deploy/neap", endpoints = {
+        { service = "sts", url = peer.url, from = "aws.endpoint of the environment" },
+        { service = "s3", url = peer.url .. "/objects", from = "aws.endpoints of the environment" } } })
     equal(on.output:find("teal", 1, true) or on.output:find("t0k", 1, true), nil)
   end)
 
