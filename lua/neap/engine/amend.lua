@@ -227,6 +227,7 @@ end
 function amend.make(self, step, change)
   local refusal = amend.refusal(self.environment)
   if refusal then refuse("%s", refusal) end
+  if self.state.first.rehearsal then refuse "a rehearsal is one of the code and arguments that it began with" end
   if (change.reason or "") == "" then
     fault.raise { kind = "verify", where = "", message = "a change on the way needs a reason" }
   end

@@ -192,6 +192,12 @@ local function confirm(branch, kind, target, change, disposition, why)
   branch.step.confirm(change)
 end
 
+--- A rehearsal goes no further than here before it has been back.
+local function check_no_return(branch, disposition, why)
+  local check = branch.run.before_no_return
+  if check and disposition == "irreversible" then check(branch.step, why) end
+end
+
 local function make_change(branch, kind, target, before, after, options)
   if data.same(before, after) then return same_state(branch, kind, target, after) end
   local disposition, why = disposition_of(branch, kind, options)
@@ -202,6 +208,7 @@ local function make_change(branch, kind, target, before, after, options)
     check_drift(branch, kind, target, before, after)
   end
   branch:check_going_on()
+  check_no_return(branch, disposition, why)
   open_brackets(branch)
   call.put(branch, kind, { target = target, before = before, after = after, disposition = disposition, why = why,
     timeout = options.timeout or kind.timeout or READ_TIMEOUT })
@@ -243,6 +250,8 @@ end
 
 local function make_action(branch, kind, target, action_data, options)
   local disposition, why = disposition_of(branch, kind, options)
+  check_no_return(branch, disposition, why)
+  open_brackets(branch)
   return call.carry_out(branch, kind, {
     target = target, data = action_data, undo = data.plain(options.undo), disposition = disposition, why = why,
     timeout = options.timeout or kind.timeout or CHANGE_TIMEOUT,
@@ -272,7 +281,6 @@ function effect.perform(kind_name, target, action_data, options)
       disposition_of(branch, kind, options))
   end
   branch:check_going_on()
-  open_brackets(branch)
   return make_action(branch, kind, target, action_data, options)
 end
 

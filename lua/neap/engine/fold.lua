@@ -29,6 +29,7 @@ function fold.new(source)
     pins = {}, trusted = {},
     taken_back = {}, -- paths of which something was undone since the run turned back
     amendments = {}, -- notes of arguments and code that were changed on the way
+    rehearsal = {}, -- of a rehearsal the notes of its stages, by their names
     left = 0, -- how many effects a rollback left though they were to be put back
     took = {}, -- path -> seconds of finished steps
     undo_seconds = 0, -- what the effects in `standing` took that a rollback would put back; nil: to be summed up anew
@@ -275,6 +276,7 @@ end
 function on.note(state, record)
   if record.kind == "hand over" then state.handed_over = record end
   if record.kind == "arguments" or record.kind == "code" then table.insert(state.amendments, record) end
+  if record.kind == "rehearsal" then state.rehearsal[record.stage] = record end
   if record.kind ~= "pin" then return end
   state.pins[record.name] = record.identity
   if record.trusted then state.trusted[record.name] = record.identity end

@@ -150,7 +150,8 @@ end
 --- May be called twice.
 function reading:close() self.check:close() end
 
---- The runs, newest first: { run, procedure, arguments, actor, started, ended, outcome, uid }.
+--- The runs, newest first: { run, procedure, arguments, actor, started, ended, outcome, uid, code, rehearsal }: of a
+--- rehearsal "passed", "failed", or "open".
 function journal:runs()
   local list = {}
   for _, row in ipairs(self.store:runs()) do
@@ -158,7 +159,8 @@ function journal:runs()
     list[#list + 1] = {
       run = row.run, uid = first.uid, procedure = first.procedure, arguments = first.arguments, actor = first.actor,
       environment = first.environment, started = first.time, ended = last.type == "close" and last.time or nil,
-      outcome = last.type == "close" and last.outcome or nil,
+      outcome = last.type == "close" and last.outcome or nil, code = first.code,
+      rehearsal = first.rehearsal and (last.rehearsal or "open") or nil,
     }
   end
   return list
@@ -177,7 +179,7 @@ local NAMES = {
   version = true, class = true, witness = true, status = true, of = true, how = true, uid = true, environment = true,
   procedure = true, call = true, digest = true, disposition = true, bracket = true, opened_by = true, direction = true,
   outcome = true, title = true, number = true, options = true, choice = true, head = true, plan = true,
-  snapshot = true, undoes = true, actor = true, over = true,
+  snapshot = true, undoes = true, actor = true, over = true, code = true, rehearsal = true, stage = true,
 }
 
 --- Fields that are read by people: a secret in them is replaced by its mark. In all others it is sealed.

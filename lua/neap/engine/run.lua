@@ -13,6 +13,8 @@ local locals   = require "neap.engine.locals"
 local outcome  = require "neap.engine.outcome"
 local outlook  = require "neap.engine.outlook"
 local recover  = require "neap.engine.recover"
+local rehearsal = require "neap.engine.rehearsal"
+local rehearsed = require "neap.engine.rehearsed"
 local repl     = require "neap.engine.repl"
 local rollback = require "neap.engine.rollback"
 local session  = require "neap.engine.session"
@@ -32,6 +34,8 @@ local task     = require "native.task"
 --- @field plan? table  what was planned: a run that would do something else is refused
 --- @field signals? boolean  Ctrl-C and the like pause the run
 --- @field outside_window? string  the reason for which it may be carried out outside the policy's window
+--- @field rehearsal? boolean  it goes forward, back and forward again: see neap.engine.rehearsal
+--- @field rehearsals? neap.rehearsal_place[]  where to look for those that the policy asks for
 
 --- @class neap.resume_request
 --- @field state string|table  the environment's folder
@@ -179,6 +183,7 @@ end
 --- was interrupted is behind that already.
 local function ask_before_no_return(self, step)
   if not step.irreversible or self:policy("point_of_no_return", "ask") == "pass" then return end
+  if rehearsal.has_agreed(self, step) then return end
   local known = self.state:step(step.title)
   if known and known.status == "open" then return end
   local choice = self:ask { kind = "point of no return", path = step.title, options = { "pass", "stop" },
@@ -213,6 +218,7 @@ local function walk_through(self, procedure)
     if not self.state:is_over(step.title) then
       if self.pausing then fault.raise { kind = "cancelled", code = "paused", message = self.pausing } end
       self.at = step
+      rehearsal.before_step(self, step)
       outlook.before(self, step)
       carry_out(self, step)
     end
@@ -250,8 +256,26 @@ local function failed(self, failure)
   return outcome.of(self, "stopped", failure)
 end
 
+local DIFFERS = 9 -- exit status: a rehearsal found something
+
+--- A rehearsal that came to its end, and what it came to.
+local function judged(self, result)
+  local failed_it = self.state.rehearsal.compared and self.state.closed and self.state.closed.rehearsal == "failed"
+  if failed_it and result.exit == 0 then result.exit = DIFFERS end
+  return result
+end
+
+local function rehearse(self)
+  local ok, way = pcall(rehearsal.walk, self, walk)
+  if not ok then return failed(self, way) end
+  if way == "back" then return judged(self, rollback.back(self, { reason = "the rehearsal goes no further" })) end
+  self:close "done"
+  return judged(self, outcome.of(self, "done"))
+end
+
 local function forward(self)
   self.learned = estimate.learned(self.journal.store, self.procedure.name, self.number)
+  if self.state.first.rehearsal then return rehearse(self) end
   local ok, failure = pcall(walk, self)
   if not ok then return failed(self, failure) end
   self:close "done"
@@ -266,10 +290,12 @@ function run.start(given)
   self.expected = given.plan and given.plan.effects
   outlook.require(self, given.outside_window)
   local approvals = approval.require(self, given, session.snapshot_digest(self.files))
+  local earlier = rehearsed.require(self, given, session.code_digest(self.files))
   self:begin(given)
   return self:hold(function()
     if self.outside then outlook.note(self, self.outside, given.actor) end
     for _, one in ipairs(approvals) do self.writer:write(approval.note(one)) end
+    if earlier then self.writer:write(rehearsed.note(earlier)) end
     return forward(self)
   end)
 end
@@ -308,6 +334,13 @@ local function planned_effects(self)
   return line and json.decode(line).effects or nil
 end
 
+--- Goes on with a way back. nil: it is at its end, and the rehearsal that it belongs to goes on forward.
+local function go_on_back(self, given)
+  local result = rollback.back(self, { down_to = self.state.to, on_conflict = given.on_conflict })
+  local goes_on = self.state.first.rehearsal and result.status == "stopped" and not result.failure
+  return not goes_on and judged(self, result) or nil
+end
+
 --- Goes on with a run that stopped: asks the targets about what is in doubt first.
 --- @param given neap.resume_request
 --- @return table outcome
@@ -319,7 +352,8 @@ function run.resume(given)
     repl.close_all(self)
     self.expected = planned_effects(self)
     if self.state.turn == "back" then
-      return rollback.back(self, { down_to = self.state.to, on_conflict = given.on_conflict })
+      local result = go_on_back(self, given)
+      if result then return result end
     end
     ok, failure = pcall(prepare_to_go_on, self, given)
     if not ok then return outcome.of(self, "stopped", failure) end

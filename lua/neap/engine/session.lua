@@ -14,6 +14,7 @@ local lease      = require "neap.engine.lease"
 local notify     = require "neap.engine.notify"
 local pins       = require "neap.engine.pins"
 local procedure  = require "neap.engine.procedure"
+local rehearsed  = require "neap.engine.rehearsed"
 local secret     = require "native.secret"
 local summary    = require "neap.engine.summary"
 local syslog     = require "native.syslog"
@@ -31,6 +32,17 @@ function session.snapshot_digest(files)
   local digests = {}
   for path, bytes in pairs(files) do digests[path] = crypto.sha256(bytes) end
   return crypto.sha256(json.encode(digests))
+end
+
+--- The digest of the code alone, which is the same for every environment.
+--- @param files table<string, string>
+--- @return string hex
+function session.code_digest(files)
+  local code = {}
+  for path, bytes in pairs(files) do
+    if not path:find "/environments/" then code[path] = bytes end
+  end
+  return session.snapshot_digest(code)
 end
 
 --- The key of the environment: it lies beside its journal.
@@ -168,7 +180,8 @@ function session:begin(given)
       { type = "run", uid = self.uid, environment = self.environment.name,
         environment_data = frozen_environment(self.environment),
         procedure = self.procedure.name, path = self.path, arguments = self.procedure.arguments, files = self.files,
-        snapshot = session.snapshot_digest(self.files), plan = given.plan and given.plan.id, actor = given.actor,
+        snapshot = session.snapshot_digest(self.files), code = session.code_digest(self.files),
+        rehearsal = given.rehearsal, plan = given.plan and given.plan.id, actor = given.actor,
         pins = self.pins },
       self:owner(),
       { type = "turn", direction = "forward", who = given.actor },
@@ -298,7 +311,8 @@ end
 function session:close(outcome, fields)
   local left = call.release(self)
   local record = { type = "close", outcome = outcome, head = self.writer.head, procedure = self.procedure.name,
-    took = estimate.took(self.state), left = #left > 0 and left or nil }
+    took = estimate.took(self.state),
+    rehearsal = rehearsed.verdict(self.state, outcome), left = #left > 0 and left or nil }
   for key, value in pairs(fields or {}) do record[key] = value end
   self.writer:write(record)
 end
