@@ -21,7 +21,7 @@ local REPOSITORY_KEYS = { "git", "remote", "branch", "on", "become" }
 local GROUP_KEYS = { "from", "hosts", "match", "command", "expect", "user", "port", "become" }
 local SOURCES = { static = "hosts", ssh_config = "match", command = "command" }
 local POLICY_KEYS = { "allow_exec", "approvals", "cloudformation", "colour", "freeze", "guard", "lease", "on_conflict",
-                      "on_failure", "opaque", "point_of_no_return", "rehearsed_within", "window" }
+                      "on_failure", "opaque", "point_of_no_return", "rehearsed", "rehearsed_within", "window" }
 local CHOICES = {
   on_failure         = { "stop", "rollback" },
   on_conflict        = { "stop", "keep", "overwrite" },
@@ -176,6 +176,7 @@ local function is_reference(text) return type(text) == "string" and text:find(RE
 --- The keys of what a policy says in several words.
 local POLICY_PARTS = {
   approvals = { "allowed_signers", "need", "not_runner" },
+  rehearsed = { "in", "within" },
   window    = { "days", "from", "to", "zone" },
 }
 
@@ -196,12 +197,18 @@ local function check_policy(env)
   end
 end
 
---- A window that is none is found here, not on the night it is for.
-local function check_window(env)
-  local ok, failure = pcall(require "neap.engine.window".of, env.policy)
+--- A window that is none, or a demand for rehearsals, is found here, not on the night it is for.
+local function check_demand(env, read, ...)
+  local ok, failure = pcall(read, env.policy)
   if ok then return end
-  complain(env.origins["policy.window"] or env.origins["policy.freeze"], "%s", fault.is(failure) and failure.message
-    or tostring(failure))
+  local origin
+  for _, key in ipairs { ... } do origin = origin or env.origins["policy." .. key] end
+  complain(origin, "%s", fault.is(failure) and failure.message or tostring(failure))
+end
+
+local function check_demands(env)
+  check_demand(env, require "neap.engine.window".of, "window", "freeze")
+  check_demand(env, require "neap.engine.rehearsed".demand, "rehearsed", "rehearsed_within")
 end
 
 local function check_sections(env)
@@ -502,7 +509,7 @@ local function build(env, arguments, partial)
   end
   note_unread(state)
   check_policy(env)
-  check_window(env)
+  check_demands(env)
   check_secrets(env)
   check_aws(env)
   local mistake = require "neap.engine.notify".mistake(env.notify)

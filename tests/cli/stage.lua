@@ -96,7 +96,7 @@ function stage:console(options)
 end
 
 --- The fakes are in this process, so a run stays in it too.
-local STAYS = { run = true, resume = true, rollback = true }
+local STAYS = { run = true, rehearse = true, resume = true, rollback = true }
 
 --- Runs a command line. Returns the exit status; what was printed is in self.output (stdout) and self.told (stderr).
 --- @param line string

@@ -12,9 +12,10 @@ local answer = {}
 
 local read = {}
 
-read["point of no return"] = function(asker)
+read["point of no return"] = function(asker, question)
   local name = asker.environment:match "[^/]*$"
-  local prompt = ("Type the environment's name to pass it (%s), anything else pauses: "):format(name)
+  local otherwise = question.shown and question.shown.rehearsal and "takes all back" or "pauses"
+  local prompt = ("Type the environment's name to pass it (%s), anything else %s: "):format(name, otherwise)
   local typed = asker.console:ask(prompt)
   return typed and { choice = typed == name and "pass" or "stop" }
 end

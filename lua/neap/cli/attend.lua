@@ -212,17 +212,24 @@ function attend:during(call, request)
   return outcome
 end
 
+--- What a rehearsal has shown, by its journal; nil for other runs, and where it is not there to be read.
+local function proof_of(self, outcome)
+  if not outcome.rehearsal or not outcome.run then return nil end
+  return require "neap.engine.proof".of(model_of(self).records)
+end
+
 --- Prints how it ended and returns the exit status.
 --- @param outcome table
 --- @return integer
 function attend:report(outcome)
-  outcome.kept, outcome.seconds = self.kept, task.now() - self.started
+  outcome.kept, outcome.seconds, outcome.proof = self.kept, task.now() - self.started, proof_of(self, outcome)
   if self.console.json then
     self.console:answer_json(require "neap.cli.view.json".event {
       type = "outcome", status = outcome.status, exit = outcome.exit, run = outcome.run, step = outcome.step,
       environment = outcome.environment, procedure = outcome.procedure, changed = outcome.changed, kept = outcome.kept,
       by_person = outcome.by_person,
       in_doubt = outcome.in_doubt, point_of_no_return = outcome.point_of_no_return, seconds = outcome.seconds,
+      rehearsal = outcome.rehearsal, proof = outcome.proof,
       failure = fault.is(outcome.failure) and outcome.failure
         or outcome.failure and { message = tostring(outcome.failure) } or nil,
     })

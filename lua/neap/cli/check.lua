@@ -3,6 +3,7 @@ local advice      = require "neap.cli.advice"
 local environment = require "neap.environment"
 local failure     = require "neap.cli.failure"
 local fault       = require "native.error"
+local rehearsals  = require "neap.cli.rehearsals"
 local repository  = require "neap.repository"
 local view        = require "neap.cli.view.check"
 
@@ -90,11 +91,21 @@ local function check_pair(entry, env, warn)
   return select(2, attempt(check_needs, loaded, env, path, files))
 end
 
+--- An environment, with the environments that its policy names.
+local function load_environment(file)
+  local env = environment.load(file)
+  local ok, raised = pcall(rehearsals.places, env)
+  if ok then return env end
+  local origin = fault.is(raised) and env.origins["policy.rehearsed.in"]
+  if origin then raised.where = ("%s:%d"):format(origin.file, origin.line) end
+  error(raised, 0)
+end
+
 local function environments_of(group, problems)
   local loaded = {}
   for _, entry in ipairs(repository.environments()) do
     if entry.group == group then
-      local env, problem = attempt(environment.load, entry.file)
+      local env, problem = attempt(load_environment, entry.file)
       loaded[#loaded + 1] = { name = entry.name, env = env }
       if problem then
         problem.blocks = entry.name

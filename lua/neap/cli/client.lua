@@ -19,7 +19,7 @@ local LEFT = 10 -- exit status: left, the run goes on
 -- ---- starting a worker ----
 
 local SENT = { "procedure", "arguments", "state", "actor", "plan", "run", "to", "on_conflict",
-               "answer", "outside_window", "amendment" }
+               "answer", "outside_window", "amendment", "rehearsal", "rehearsals" }
 
 local function as_text(files)
   local encoded = {}

@@ -72,7 +72,7 @@ end
 
 local function status_of(problem)
   local by_code = { leased = LEASED, usage = WRONG_USE, drift = NEEDS_PERSON, identity = NEEDS_PERSON,
-                    approval = NEEDS_PERSON, window = NEEDS_PERSON }
+                    approval = NEEDS_PERSON, window = NEEDS_PERSON, rehearsal = NEEDS_PERSON }
   return problem.exit or by_code[problem.code] or FAILED
 end
 

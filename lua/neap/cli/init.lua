@@ -3,8 +3,8 @@ local VERSION = "0.1.0"
 
 --- In the order in which a person meets them.
 local VERBS = {
-  "list", "show", "check", "coverage", "plan", "approve", "run", "resume", "stop", "rollback", "abandon", "runs", "log",
-  "env", "doctor", "host", "doc", "types", "completion", "test",
+  "list", "show", "check", "coverage", "plan", "approve", "rehearse", "run", "resume", "stop", "rollback", "abandon",
+  "runs", "log", "env", "doctor", "host", "doc", "types", "completion", "test",
 }
 
 local OK, WRONG_USE = 0, 2

@@ -4,6 +4,7 @@ local failure = require "neap.cli.failure"
 local fault   = require "native.error"
 local fs      = require "native.fs"
 local json    = require "native.json"
+local rehearsals = require "neap.cli.rehearsals"
 local safe    = require "neap.cli.view.json".safe
 local secret  = require "native.secret"
 local state   = require "neap.state"
@@ -105,6 +106,7 @@ function plan.run(options)
   local model = failure.before_change(require "neap.engine.plan".make, request)
   model.given, model.guard = request.arguments, request.environment.policy.guard
   model.approvals = request.environment.policy.approvals ~= nil
+  model.rehearsed = rehearsals.standing(request.environment, model.procedure, request.files)
   model.saved, model.typical = save(model), typical(model)
   if console.json then
     console:answer_json(safe(model))

@@ -1,12 +1,6 @@
 --- `neap run`: carries a procedure out for an environment.
-local attend  = require "neap.cli.attend"
-local choice  = require "neap.cli.choice"
-local client  = require "neap.cli.client"
-local confirm = require "neap.cli.confirm"
-local failure = require "neap.cli.failure"
-local fs      = require "native.fs"
-local outside = require "neap.cli.outside"
-local state   = require "neap.state"
+local begin  = require "neap.cli.begin"
+local choice = require "neap.cli.choice"
 
 local run = {
   summary = "run a procedure for an environment",
@@ -17,39 +11,8 @@ local run = {
   },
 }
 
-function run.arguments(parser)
-  choice.add_options(parser)
-  parser:option("--plan", "stop at the first target that differs from what this plan saw"):argname "ID"
-  parser:flag("--foreground", "keep the run in this process, and end with it")
-  outside.add_options(parser)
-  confirm.add_option(parser)
-end
+run.arguments = begin.add_options
 
-local function saved_plan(id, folder, procedure)
-  local json = require "native.json"
-  local line = fs.exists(folder .. "/journal.db")
-    and require "neap.cli.history".reading(folder, function(journal) return journal.store:plan(id) end)
-  if not line then failure.wrong_use(("no plan '%s' for this environment"):format(id), "neap plan " .. procedure) end
-  local plan = json.decode(line)
-  if plan.procedure ~= procedure then
-    failure.wrong_use(("plan %s is one of %s"):format(id, plan.procedure), "neap plan " .. procedure)
-  end
-  plan.phases = nil -- for approvers
-  return plan
-end
-
-function run.run(options)
-  local request = choice.request(options, "run")
-  local env = request.environment
-  request.state = state.folder(env.name)
-  request.plan = options.plan and saved_plan(options.plan, request.state, request.name) or nil
-  request.outside_window = outside.reason(options)
-  confirm.start(options, env.name, env.policy, "run")
-  local attending = attend.new { console = options.console, environment = env.name }
-  local outcome = failure.leased(request.state, env.name, function()
-    return attending:during(client.calling("run", options), request)
-  end)
-  return attending:report(outcome)
-end
+function run.run(options) return begin.start("run", options, choice.request(options, "run")) end
 
 return run

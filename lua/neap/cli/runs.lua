@@ -33,6 +33,7 @@ local function entry(run)
     ended = run.ended or (not model.alive and model.last and model.last.time) or nil,
     outcome = run.outcome, alive = model.alive, step = model.step, number = model.number, in_doubt = #model.in_doubt,
     standing = standing.summary(model), point_of_no_return = model.point ~= nil,
+    rehearsal = run.rehearsal,
   }
 end
 

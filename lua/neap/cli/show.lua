@@ -1,6 +1,7 @@
 --- `neap show`: what a procedure asks for, what it does, and where it cannot be turned back any more.
-local choice    = require "neap.cli.choice"
-local view      = require "neap.cli.view.show"
+local choice     = require "neap.cli.choice"
+local rehearsals = require "neap.cli.rehearsals"
+local view       = require "neap.cli.view.show"
 
 local show = {
   summary = "show a procedure: parameters, phases, points of no return",
@@ -34,6 +35,7 @@ local function model(options)
   end
   return {
     name = found.name, path = found.path, title = loaded.title, parameters = loaded.parameters, phases = phases,
+    rehearsed = env and rehearsals.standing(env, found.name, found.files) or nil,
     guides = loaded.guides, environments = choice.environment_names(found.group),
   }
 end

@@ -66,10 +66,13 @@ end
 
 local function numbers_after(model) return model.numbers[model.after] or model.after end
 
---- In a few words: "done", "stopped at 4.3", "waits at 4.7", "rolling back".
+local OF_REHEARSAL = { passed = "rehearsed", failed = "rehearsal failed" }
+
+--- In a few words: "done", "rehearsed", "stopped at 4.3", "waits at 4.7", "rolling back".
 --- @param model table
 --- @return string
 function standing.summary(model)
+  if model.run.outcome and OF_REHEARSAL[model.run.rehearsal] then return OF_REHEARSAL[model.run.rehearsal] end
   if model.run.outcome == "rolled back" then return rolled_back(model.state) end
   if model.run.outcome then return model.run.outcome end
   local at = model.number or model.step or model.after and numbers_after(model) or "the start"

@@ -33,7 +33,7 @@ local function refusal(self, step, why)
   if self:policy("point_of_no_return", "ask") == "pass" then return nil end
   if not self:is_attended() then return "the policy wants a person to say so, and nobody is here" end
   local choice, answer = self:ask { kind = "point of no return", path = step.title, options = { "pass", "stop" },
-    text = ("%s cannot be taken back: %s"):format(step.title, why or "") }
+    text = ("%s cannot be taken back: %s"):format(step.title, why or ""), shown = { rehearsal = true } }
   self.agreed = choice == "pass" and step.title or nil
   return choice ~= "pass" and ("%s said no"):format(answer.who or "a person") or nil
 end
@@ -187,7 +187,7 @@ function compare(self, other_point)
   local list = up_to(first, turned.at)
   compare_ends(self, list, found)
   table.sort(found, by_show)
-  local text = #found == 0 and "both ways forward came to the same" or ("%d differences"):format(#found)
+  local text = #found == 0 and "both ways forward came to the same" or ("the two ways forward differ in %d"):format(#found)
   if other_point then
     text = ("the second way forward came to a point of no return that the first did not meet: %s"):format(other_point)
   elseif not changed then

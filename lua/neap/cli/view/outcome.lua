@@ -1,5 +1,6 @@
 --- How a run, resume or rollback ended: what happened, what is changed now, and what to type next.
-local fault = require "native.error"
+local fault     = require "native.error"
+local rehearsal = require "neap.cli.view.rehearsal"
 
 local view = {}
 
@@ -237,7 +238,12 @@ end
 --- @param page neap.page
 --- @return string
 function view.text(outcome, page)
-  return table.concat((text_of[outcome.status] or text_of.stopped)(outcome, page), "\n")
+  local lines = (text_of[outcome.status] or text_of.stopped)(outcome, page)
+  if outcome.proof then
+    lines[#lines + 1] = ""
+    table.move(rehearsal.lines(outcome.proof, page), 1, 100000, #lines + 1, lines)
+  end
+  return table.concat(lines, "\n")
 end
 
 return view

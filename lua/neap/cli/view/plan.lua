@@ -1,5 +1,6 @@
 --- The plan: what a run would change, what could be taken back, and where it could not be turned back any more.
-local change = require "neap.cli.view.change"
+local change    = require "neap.cli.view.change"
+local rehearsal = require "neap.cli.view.rehearsal"
 
 local plan = {}
 
@@ -231,6 +232,10 @@ local function add_typical(lines, model, page)
   lines[#lines + 1] = ("Typical %s (last %s)."):format(page.about(seconds), page.count(model.typical.runs, "run"))
 end
 
+local function add_rehearsed(lines, model, page)
+  if model.rehearsed then append(lines, rehearsal.standing(model.rehearsed, model.procedure, page)) end
+end
+
 local function next_commands(model, page)
   local parts = { "neap run", model.procedure, "--env", model.environment }
   local names = {}
@@ -264,6 +269,7 @@ function plan.text(model, page, options)
   lines[#lines + 1] = ""
   append(lines, figures(model, page))
   add_typical(lines, model, page)
+  add_rehearsed(lines, model, page)
   append(lines, next_commands(model, page))
   return table.concat(lines, "\n")
 end
@@ -294,6 +300,7 @@ function plan.summary(model, page)
   append(lines, table.move(set, 2, #set, 1, {}))
   append(lines, figures(model, page))
   add_typical(lines, model, page)
+  add_rehearsed(lines, model, page)
   append(lines, next_commands(model, page))
   return table.concat(lines, "\n")
 end

@@ -48,6 +48,7 @@ local MEANINGS = {
   manual = { done = "it is done", stop = "pause the run here" },
   code = { take = "go on with the new code", leave = "keep the run's own" },
   ["point of no return"] = { stop = "pause the run here" },
+  ["point in a rehearsal"] = { stop = "end the rehearsal here, and take all back" },
   window = { ["go on"] = "outside the window, with a reason", stop = "pause the run here" },
 }
 
@@ -76,7 +77,8 @@ function view.text(question, page)
   end
   if question.shown ~= nil then add_shown(lines, question.shown, page, question.kind) end
   if question.timeout then lines[#lines + 1] = "  within " .. page.duration(question.timeout) end
-  local meanings = MEANINGS[question.kind] or {}
+  local in_rehearsal = type(question.shown) == "table" and question.shown.rehearsal
+  local meanings = MEANINGS[in_rehearsal and "point in a rehearsal" or question.kind] or {}
   for _, option in ipairs(question.options or {}) do
     if meanings[option] then
       lines[#lines + 1] = ("  %s  %s"):format(page:left(page:clean(option), 12), page:paint("dim", meanings[option]))

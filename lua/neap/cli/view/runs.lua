@@ -13,7 +13,7 @@ end
 local function person(actor) return tostring(actor or "?"):match "^[^@ ]+" or "?" end
 
 local function row(run, page)
-  local colour = run.outcome and COLOURS[run.outcome] or "alarm"
+  local colour = run.rehearsal ~= "failed" and run.outcome and COLOURS[run.outcome] or "alarm"
   return { tostring(run.run), time.minute(run.started), page:clean(run.environment), page:clean(run.procedure),
            page:clean(person(run.actor)), took(run, page), page:paint(colour, page:clean(run.standing)) }
 end

@@ -1,4 +1,6 @@
 --- The texts of `neap show`.
+local rehearsal = require "neap.cli.view.rehearsal"
+
 local view = {}
 
 local function is_required(parameter) return parameter.default == nil and not parameter.optional end
@@ -75,7 +77,7 @@ local function example(model, verb)
   return table.concat(parts, " ")
 end
 
---- @param model { name: string, title: string, path: string, parameters: table[], phases: table[], environments: string[], guides: neap.guide[] }
+--- @param model { name: string, title: string, path: string, parameters: table[], phases: table[], environments: string[], guides: neap.guide[], rehearsed?: table }
 --- @param page neap.page
 --- @return string
 function view.text(model, page)
@@ -88,6 +90,9 @@ function view.text(model, page)
   add_points(lines, model, page)
   local environments = #model.environments > 0 and table.concat(model.environments, ", ") or "none yet"
   lines[#lines + 1] = ("Environments: %s"):format(page:clean(environments))
+  for _, line in ipairs(model.rehearsed and rehearsal.standing(model.rehearsed, model.name, page) or {}) do
+    lines[#lines + 1] = line
+  end
   lines[#lines + 1] = ""
   lines[#lines + 1] = page:paint("bold", "EXAMPLES")
   lines[#lines + 1] = page:clean(example(model, "plan"))
