@@ -93,7 +93,8 @@ step "Write both" {
     equal(on:neap "rehearse shop/release --env lab -p release=88 --json", 0)
     local last
     for line in on.output:gmatch "[^\n]+" do last = json.decode(line) end
-    equal({ last.type, last.rehearsal, last.proof.counts.proven, last.proof.counts.irreversible }, { "outcome", "passed", 2, 1 })
+    equal({ last.type, last.rehearsal }, { "outcome", "passed" })
+    equal({ last.proof.counts.proven, last.proof.counts.irreversible }, { 2, 1 })
   end)
 
   it("is checked: a policy that names no environment", function()

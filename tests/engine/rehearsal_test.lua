@@ -43,6 +43,17 @@ local EVENT = [[
   step "One" { run = function() world.set("a", 1) end }
   step "Two" { run = function() world.event("e", 1, { undo = 1 }) end }]]
 
+local modes -- the world in which files have modes
+
+effect.resource "rehearsal.mode" {
+  late = false,
+  get = function(target)
+    if modes.values[target] == nil then require("native.error").raise { kind = "missing", message = "not there" } end
+    return modes.values["mode of " .. target] or "0644"
+  end,
+  put = function(target, mode) modes.values["mode of " .. target] = mode end,
+}
+
 describe("a rehearsal", function()
   it("goes forward, back, and forward again, and finds every state as it was", function()
     local w, outcome = rehearse(TWO, { a = 0, b = 0, conf = 1 })
@@ -117,17 +128,9 @@ describe("a rehearsal", function()
   end)
 
   it("does not hold against a state that an earlier change of another kind had made", function()
-    local w
-    effect.resource "rehearsal.mode" {
-      late = false,
-      get = function(target)
-        if w.values[target] == nil then require("native.error").raise { kind = "missing", message = "not there" } end
-        return w.values["mode of " .. target] or "0644"
-      end,
-      put = function(target, mode) w.values["mode of " .. target] = mode end,
-    }
     words.fakes.mode = function(target, mode) effect.change("rehearsal.mode", target, function() return mode end) end
-    w = world.new([[step "One" { run = function() world.set("f", "text") mode("f", "0600") end }]], {})
+    local w = world.new([[step "One" { run = function() world.set("f", "text") mode("f", "0600") end }]], {})
+    modes = w
     local outcome = w:start { rehearsal = true }
     words.fakes.mode = nil
     equal({ outcome.status, outcome.rehearsal }, { "done", "passed" })

@@ -2,17 +2,14 @@
 local proof = {}
 
 --- @class neap.proof
---- @field effects { seq: integer, path: string, show: string, kind: string, coverage: neap.proof_coverage, why: string? }[]
---- @field counts table<neap.proof_coverage, integer>
+--- @field effects { seq: integer, path: string, show: string, kind: string, coverage: string, why: string? }[]
+--- @field counts table<string, integer>  by coverage
 --- @field stages table<string, table>  notes of the rehearsal, by stage
 --- @field verdict "passed"|"failed"|"open"
 
---- proven: taken back, and its state read as before; undone: taken back, of which no state tells; astray: taken back, and
---- its state was not as before; declared: has an undo, which was not tried; none: has none; kept: a rollback leaves it;
---- irreversible: a rollback cannot go behind it.
---- @alias neap.proof_coverage "proven"|"undone"|"astray"|"declared"|"none"|"kept"|"irreversible"
-
---- In the order in which a reader wants them.
+--- What coverage is, in the order in which a reader wants it. proven: taken back, and its state read as before; undone: taken
+--- back, of which no state tells; astray: taken back, and its state was not as before; declared: has an undo, which was not
+--- tried; none: has none; kept: a rollback leaves it; irreversible: a rollback cannot go behind it.
 proof.COVERAGE = { "proven", "undone", "astray", "declared", "none", "kept", "irreversible" }
 
 local function title_of(path) return path:match "^[^/]*" end

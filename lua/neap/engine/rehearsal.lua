@@ -187,7 +187,8 @@ function compare(self, other_point)
   local list = up_to(first, turned.at)
   compare_ends(self, list, found)
   table.sort(found, by_show)
-  local text = #found == 0 and "both ways forward came to the same" or ("the two ways forward differ in %d"):format(#found)
+  local text = "both ways forward came to the same"
+  if #found > 0 then text = ("the two ways forward differ in %d"):format(#found) end
   if other_point then
     text = ("the second way forward came to a point of no return that the first did not meet: %s"):format(other_point)
   elseif not changed then

@@ -30,8 +30,8 @@ end
 --- States that were not the same, each with what was found of it.
 local function add_differences(lines, found, page)
   for _, one in ipairs(found.stages.compared and found.stages.compared.differ or {}) do
-    lines[#lines + 1] = ("    %s  %s  %s"):format(page:clean(one.show), page:paint("dim", page:clean(title_of(one.path))),
-      page:paint("red", page:clean(one.what)))
+    local step = page:paint("dim", page:clean(title_of(one.path)))
+    lines[#lines + 1] = ("    %s  %s  %s"):format(page:clean(one.show), step, page:paint("red", page:clean(one.what)))
   end
 end
 
@@ -84,8 +84,8 @@ function view.standing(standing, procedure, page)
     :format(standing.within))) }
   for _, flaw in ipairs(standing.flaws) do lines[#lines + 1] = "  " .. page:clean(flaw) end
   local place = standing.places[1]
-  lines[#lines + 1] = page:paint("dim", page:clean(place and ("  first: neap rehearse %s --env %s"):format(procedure, place)
-    or "  there is no environment in which it could be"))
+  local first = place and ("  first: neap rehearse %s --env %s"):format(procedure, place)
+  lines[#lines + 1] = page:paint("dim", page:clean(first or "  there is no environment in which it could be"))
   return lines
 end
 
