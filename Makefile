@@ -44,7 +44,7 @@ SOURCES  := $(filter-out $(foreach m,$(LOADED),$(call sources,$m)),$(wildcard sr
 OBJECTS  := $(SOURCES:src/%.c=$(OUT)/o/%.o) $(OUT)/o/lua_files.o
 MODULES  := $(patsubst src/%.c,$(OUT)/lib/neap/%.so,$(wildcard $(LOADED:%=src/%.c)))
 
-.PHONY: all help deps demo test sim lab-test check bench soak fault clean lint
+.PHONY: all help deps demo test sim lab-test check bench soak fault clean lint doc deb
 all: $(NEAP) $(MODULES) ## build build/neap
 
 help: ## list the targets
@@ -111,6 +111,12 @@ soak: ## all sets of the lab at full length: every fail point on real servers; t
 
 bench: all ## speed beside other tools, as ratios; QUICK=1 fewer samples, BENCH_PEERS=1 installs peers
 	tests/bench/bench.py
+
+doc: all ## the manual as man pages and pages of a site, in build/doc
+	vendor/dist/manual.sh $(NEAP) $(BUILD)/doc
+
+deb: doc ## a Debian package and a tarball, in build/dist
+	vendor/dist/package.sh $(BUILD) $(BUILD)/dist
 
 sim: all ## the simulator: N=schedules, or SEED=n to show one
 	tests/sim/run.sh

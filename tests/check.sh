@@ -1,7 +1,7 @@
 #!/bin/bash
 # Runs every suite, one after the other, and adds up what they print. A suite ends with "N passed, N failed"; one that
 # does not, or whose exit status is not 0, has failed. Output and the last line go to build/check/.
-#   tests/check.sh [SUITE…]             suites: lint unit sim model sanitizers kills kube, and the lab's sets; default all
+#   tests/check.sh [SUITE…]             suites: lint unit package sim model sanitizers kills kube, and the lab's sets; default all
 set -u
 cd "$(dirname "$(readlink -f "$0")")/.." || exit
 out=build/check
@@ -42,6 +42,8 @@ lint() {
 	check_one "lines of at most 120 columns" short_lines
 	count "$good" "$bad"
 }
+
+package() { tests/package.sh; }
 
 unit() { make --no-print-directory test; }
 
@@ -120,11 +122,11 @@ leave() {
 trap leave EXIT
 trap 'exit 130' INT TERM
 mapfile -t sets < <(cd tests/lab/sets && ls)
-[ $# -gt 0 ] || set -- lint unit sim model sanitizers kills "${sets[@]}" kube
+[ $# -gt 0 ] || set -- lint unit package sim model sanitizers kills "${sets[@]}" kube
 [[ " $* " != *" kube "* ]] || begin_kube
 for name in "$@"; do
 	case $name in
-	lint | unit | sim | model | sanitizers | kills | kube) suite "$name" ;;
+	lint | unit | package | sim | model | sanitizers | kills | kube) suite "$name" ;;
 	*)
 		is_set "$name" || {
 			sed -n '4s/^# *//p' "$0" >&2

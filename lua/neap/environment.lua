@@ -20,13 +20,14 @@ local HOST_KEYS = { "name", "ssh", "address", "user", "port", "become" }
 local REPOSITORY_KEYS = { "git", "remote", "branch", "on", "become" }
 local GROUP_KEYS = { "from", "hosts", "match", "command", "expect", "user", "port", "become" }
 local SOURCES = { static = "hosts", ssh_config = "match", command = "command" }
-local POLICY_KEYS = { "allow_exec", "approvals", "cloudformation", "colour", "freeze", "guard", "lease", "on_conflict",
+local POLICY_KEYS = { "allow_exec", "approvals", "cloudformation", "colour", "freeze", "guard", "on_conflict",
                       "on_failure", "opaque", "point_of_no_return", "rehearsed", "rehearsed_within", "window" }
 local CHOICES = {
   on_failure         = { "stop", "rollback" },
   on_conflict        = { "stop", "keep", "overwrite" },
   guard              = { "none", "production" },
   point_of_no_return = { "ask", "pass" },
+  opaque             = { "allow", "forbid" },
 }
 local REFERENCE = "%$%(([%w_.%-]+)%)"
 

@@ -194,3 +194,18 @@ describe("an error that says no", function()
     equal(w:state():in_place()[1].how, "settled")
   end)
 end)
+
+describe("an environment that forbids what is opaque", function()
+  local OPAQUE = [[
+    effect.action "own.call" { run = function() world.set("b", 1) end }
+    step "Set" { run = function() world.set("a", 1) end }
+    step "Call" { run = function() effect.perform("own.call", "x", 1, { keep = "it harms nobody" }) end }]]
+
+  it("refuses an action that nothing can be asked about, before it is made; a plan does, too", function()
+    local w = world.new(OPAQUE, { a = 0, b = 0 }, { policy = { opaque = "forbid" } })
+    equal(raises(w.plan, w).code, "opaque")
+    local outcome = w:start()
+    equal({ outcome.status, outcome.failure.code, outcome.step.title }, { "stopped", "opaque", "Call" })
+    equal(w.log, { "a=1" })
+  end)
+end)

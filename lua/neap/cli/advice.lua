@@ -1,5 +1,7 @@
 --- What `neap check` advises on beside errors: places where a run could do less than it promises elsewhere. A line
 --- `-- neap: allow(RULE) reason` on the place or right above it silences one.
+local kinds = require "neap.engine.kinds"
+
 local advice = {}
 
 local RULES = {
@@ -63,11 +65,12 @@ local function advise_on_text(path, text, add)
 end
 
 local function advise_on_kind(kind, add)
-  if kind.class == "action" and not kind.done and not kind.take then
+  if not kinds.is_opaque(kind) then return end
+  if kind.class == "action" then
     add("no-probe", kind.where, ("action %q has neither done nor take: after a crash a person must say whether it "
       .. "happened"):format(kind.name))
   end
-  if kind.class == "resource" and not kind.take and kind.late ~= false then
+  if kind.class == "resource" then
     add("opaque", kind.where, ("resource %q has no take: after a crash its call's time is waited out, then it is "
       .. "compared"):format(kind.name))
   end

@@ -1,6 +1,7 @@
 --- `neap complete -- WORD…`: what could stand in the last word's place; asked by the shells' completion, a line each, with
 --- what it is behind a tab. `:file` alone says that it is a file's name, which the shell knows better.
 local repository = require "neap.repository"
+local verbs      = require "neap.cli.verbs"
 
 local complete = {}
 
@@ -218,7 +219,7 @@ local function is_among(list, value)
   return false
 end
 
-local function candidates(verbs, words)
+local function candidates(words)
   local word = words[#words]
   if #words == 1 then
     local found = {}
@@ -240,11 +241,10 @@ local function candidates(verbs, words)
 end
 
 --- Prints the candidates that begin with the last word. What cannot be known is nothing.
---- @param verbs string[]
 --- @param words string[]  those behind `neap`, up to the one that is being typed
 --- @return integer status
-function complete.main(verbs, words)
-  local ok, found = pcall(candidates, verbs, words)
+function complete.main(words)
+  local ok, found = pcall(candidates, words)
   if not ok then found = {} end -- a procedure that cannot be read, a journal of somebody else's
   local lines, page = {}, require "neap.cli.view.page".new { utf8 = true }
   for _, one in ipairs(found) do

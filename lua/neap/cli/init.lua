@@ -1,11 +1,7 @@
 --- The command line: from arguments to a verb, from errors to an exit status.
 local VERSION = "0.1.0"
 
---- In the order in which a person meets them.
-local VERBS = {
-  "list", "show", "check", "coverage", "plan", "approve", "rehearse", "run", "resume", "stop", "rollback", "abandon",
-  "runs", "log", "env", "doctor", "host", "doc", "types", "completion", "test",
-}
+local VERBS = require "neap.cli.verbs"
 
 local OK, WRONG_USE = 0, 2
 
@@ -133,7 +129,7 @@ return function(argv)
   if first == "--help" or first == "-h" or first == "help" then return print_overview(argv, "answer", OK) end
   if first == nil then return print_overview(argv, "tell", WRONG_USE) end
   if first == "complete" then
-    return require("neap.cli.complete").main(VERBS, { table.unpack(argv, argv[2] == "--" and 3 or 2) })
+    return require("neap.cli.complete").main({ table.unpack(argv, argv[2] == "--" and 3 or 2) })
   end
   if first == "worker" then return require("neap.cli.worker").main() end
   if is_verb(first) then return run_verb(first, { table.unpack(argv, 2) }) end

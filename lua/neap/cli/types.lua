@@ -90,7 +90,7 @@ end
 
 local function write(path, text)
   if fs.exists(path) and fs.read(path) == text then return end
-  fs.write(path, text)
+  fs.write(path, text, { mode = "0644" })
 end
 
 function types.run(options)

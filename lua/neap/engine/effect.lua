@@ -106,8 +106,18 @@ local function check_options(options, level, known)
   return options or {}
 end
 
+--- What a crash would leave to guess is not made where the policy forbids it.
+local function refuse_opaque(branch, kind)
+  if branch.run:policy("opaque", "allow") ~= "forbid" or not kinds.is_opaque(kind) then return end
+  fault.raise { kind = "denied", code = "opaque",
+    message = ("%s is opaque: after a crash nothing could be asked whether it happened, and policy.opaque forbids that")
+      :format(kind.name),
+    hint = "give the kind a take, or an action a done; or let a person do it in a manual step" }
+end
+
 --- What a rollback does with an effect: "undo", "keep" or "irreversible", and why.
 local function disposition_of(branch, kind, options)
+  refuse_opaque(branch, kind)
   if options.irreversible then return "irreversible", options.irreversible end
   local keep = options.keep or branch.step.keep
   if keep then return "keep", keep end

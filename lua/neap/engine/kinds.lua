@@ -87,6 +87,15 @@ function kinds.find(run, name)
   return kind
 end
 
+--- Whether nothing shuts out a late call of it: an action with no probe, a resource that can only be waited out.
+--- @param kind table
+--- @return boolean
+function kinds.is_opaque(kind)
+  if kind.take then return false end
+  if kind.class == "action" then return not kind.done end
+  return kind.late ~= false
+end
+
 --- What names a state within a plan.
 --- @return string
 function kinds.state_key(kind, target) return data.digest(kind.name, kind.key and kind.key(target) or target) end

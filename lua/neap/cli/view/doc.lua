@@ -135,6 +135,19 @@ local function add_markdown(lines, entry)
   end
 end
 
+--- What the verbs say of themselves as a chapter in Markdown.
+--- @param list { name: string, summary: string, help: string }[]
+--- @return string
+function view.commands(list)
+  local lines = { "# The command line", "" }
+  for _, verb in ipairs(list) do lines[#lines + 1] = ("- `neap %s`: %s"):format(verb.name, verb.summary) end
+  for _, verb in ipairs(list) do
+    table.move({ "", ("## neap %s"):format(verb.name), "", "```", (verb.help:gsub("\n*$", "")), "```" }, 1, 6,
+      #lines + 1, lines)
+  end
+  return table.concat(lines, "\n") .. "\n"
+end
+
 --- The reference of all words as a chapter in Markdown.
 --- @param all neap.reference.word[]
 --- @return string
