@@ -1,47 +1,107 @@
---- The manual names tests for what it promises: each of them is there, and each promise has one or says that it has none.
-local fs = require "native.fs"
+--- The manual's examples: Lua that loads and calls what is there, YAML that is an environment's, commands that neap takes.
+local arguments = require "neap.cli.arguments"
+local reference = require "neap.reference"
+local tree      = require "tests.tree"
+local yaml      = require "native.yaml"
 
-local FOLDER = "lua/neap/manual/"
-
---- The cases that a chapter names: { file, case, promise }, and the promises in order.
-local function read(name)
-  local cases, promises = {}, {}
-  for line in (fs.read(FOLDER .. name) .. "\n"):gmatch "([^\n]*)\n" do
-    local heading = line:match "^## (.*)"
-    if heading then promises[#promises + 1] = { title = heading, tests = 0 } end
-    local promise = promises[#promises]
-    if promise and line:find("No test holds this yet", 1, true) then promise.none = true end
-    local file, case = line:match "^%- `(tests/[%w_/.]+)`: (.+)$"
-    if file then
-      cases[#cases + 1] = { file = file, case = case }
-      promise.tests = promise.tests + 1
-    elseif line:find "^%- `tests/" then
-      error(name .. " names a test in another form: " .. line)
-    end
-  end
-  return cases, promises
+local function chapters()
+  local paths = tree.files("lua/neap/manual", "%.md$")
+  paths[#paths + 1] = "README.md"
+  return paths
 end
 
-local function is_there(one)
-  return fs.exists(one.file) and fs.read(one.file):find(('it("%s"'):format(one.case), 1, true) ~= nil
-end
-
-describe("the manual", function()
-  for _, name in ipairs { "promises.md", "breaking.md" } do
-    it("names tests that are there in " .. name, function()
-      local missing = {}
-      for _, one in ipairs((read(name))) do
-        if not is_there(one) then missing[#missing + 1] = one.file .. ": " .. one.case end
+--- Calls see(place, language, text) for each block of code.
+local function each_block(see)
+  for _, path in ipairs(chapters()) do
+    local language, block, from
+    for number, line in ipairs(tree.lines(path)) do
+      local fence = line:match "^```(.*)$"
+      if fence and not block then
+        language, block, from = fence, {}, number
+      elseif fence then
+        see(("%s:%d"):format(path, from), language, table.concat(block, "\n") .. "\n")
+        block = nil
+      elseif block then
+        block[#block + 1] = line
       end
-      equal(missing, {})
-    end)
-  end
-
-  it("has for each promise a test, or says that there is none yet", function()
-    local _, promises = read "promises.md"
-    equal(#promises, 12)
-    for _, promise in ipairs(promises) do
-      if (promise.tests > 0) == (promise.none == true) then error("not so for: " .. promise.title) end
     end
+  end
+end
+
+--- Functions of words that a text calls and that are not there.
+local function strangers(text)
+  local found = {}
+  for word, name in text:gsub("%-%-[^\n]*", ""):gmatch "%f[%w_.:]([%a_]+)%.([%a_]+)[ (]+[{(%w\"']" do
+    local known = reference.word(word)
+    if known and not known.declaration and word ~= "host" and not reference.find(word .. "." .. name) then
+      found[#found + 1] = word .. "." .. name
+    end
+  end
+  return found
+end
+
+--- The commands of a block: lines that begin with neap, behind a prompt or variables.
+local function commands_of(text)
+  local commands = {}
+  for line in text:gmatch "[^\n]+" do
+    line = line:gsub("^%$ ", ""):gsub("^[%u_]+=%S+ ", "")
+    local words = line:match "^neap%s+(.*)$"
+    if words and not words:find "^[^ ]+ [^ ]*> " then commands[#commands + 1] = words end
+  end
+  return commands
+end
+
+--- Words of a command as a shell would cut them, up to what is explained behind it.
+local function words_of(command)
+  local words = {}
+  command = command:gsub("   .*$", ""):gsub("%s+#.*$", ""):gsub("%s*[|<>].*$", "")
+  for word in command:gmatch "%S+" do words[#words + 1] = (word:gsub("['\"]", "")) end
+  return words
+end
+
+describe("an example of the manual", function()
+  it("in Lua is Lua", function()
+    local count = 0
+    each_block(function(place, language, text)
+      if language ~= "lua" then return end
+      count = count + 1
+      assert(load(text:gsub("…", "--[[ and more ]]"), "=" .. place, "t", {}))
+    end)
+    truthy(count >= 15)
+  end)
+
+  it("in Lua calls functions that are there", function()
+    local wrong = {}
+    each_block(function(place, language, text)
+      if language ~= "lua" then return end
+      for _, name in ipairs(strangers(text)) do wrong[#wrong + 1] = ("%s: no %s"):format(place, name) end
+    end)
+    equal(wrong, {})
+  end)
+
+  it("in YAML is YAML", function()
+    each_block(function(place, language, text)
+      if language ~= "yaml" then return end
+      local ok, failure = pcall(yaml.parse, text, { name = place, typed = false })
+      if not ok then error(place .. ": " .. tostring(failure)) end
+    end)
+  end)
+
+  it("for the command line is taken by neap's own parser", function()
+    local verbs, wrong = {}, {}
+    for _, name in ipairs(require "neap.cli.verbs") do verbs[name] = true end
+    each_block(function(place, _, text)
+      for _, command in ipairs(commands_of(text)) do
+        local words = words_of(command)
+        local verb = verbs[words[1]] and require("neap.cli." .. words[1])
+        if not verb then
+          wrong[#wrong + 1] = ("%s: no verb in 'neap %s'"):format(place, command)
+        elseif verb.arguments then
+          local ok, failure = pcall(arguments.parse, words[1], verb, { table.unpack(words, 2) })
+          if not ok then wrong[#wrong + 1] = ("%s: %s: %s"):format(place, command, tostring(failure.message or failure)) end
+        end
+      end
+    end)
+    equal(wrong, {})
   end)
 end)
