@@ -98,7 +98,8 @@ describe("an example of the manual", function()
           wrong[#wrong + 1] = ("%s: no verb in 'neap %s'"):format(place, command)
         elseif verb.arguments then
           local ok, failure = pcall(arguments.parse, words[1], verb, { table.unpack(words, 2) })
-          if not ok then wrong[#wrong + 1] = ("%s: %s: %s"):format(place, command, tostring(failure.message or failure)) end
+          local said = ok or failure.message or failure
+          if not ok then wrong[#wrong + 1] = ("%s: %s: %s"):format(place, command, tostring(said)) end
         end
       end
     end)

@@ -33,10 +33,9 @@ install -m 644 "$build"/lib/neap/*.so "$tree/usr/lib/neap/"
 strip "$tree/usr/bin/neap"
 strip --strip-unneeded "$tree"/usr/lib/neap/*.so
 for page in "$build"/doc/man/*; do
-	section=${page##*.}
-	install -d "$tree/usr/share/man/man$section"
-	gzip -n9 <"$page" >"$tree/usr/share/man/man$section/$(basename "$page").gz"
+	install -D -m 644 -t "$tree/usr/share/man/man${page##*.}" "$page"
 done
+gzip -n9 "$tree"/usr/share/man/man*/*
 install -d "$tree/usr/share/neap" "$tree/usr/share/doc/neap/html"
 "$build/neap" types "$tree/usr/share/neap/types" >/dev/null
 cp "$build"/doc/site/* "$tree/usr/share/doc/neap/html/"
