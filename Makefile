@@ -29,9 +29,11 @@ INCLUDES := -I/usr/include/lua5.4 -I$(SSH2)/include
 LIBS      = $(foreach l,$(STATIC),-l:lib$(l).a) $(SSH2)/lib/libssh2.a -lcrypto -lm -ldl -lpthread
 WARN     := -std=gnu11 -Wall -Wextra -Werror
 # What brings a heavy library along is a module of its own beside neap, opened at its first use.
-LOADED   := dns http mysql pg
+LOADED   := dns editline http mysql pg
 CFLAGS_dns   = $(shell pkg-config --cflags libcares)
 LIBS_dns     = $(shell pkg-config --libs libcares)
+CFLAGS_editline = $(shell pkg-config --cflags libedit)
+LIBS_editline = $(shell pkg-config --libs libedit)
 CFLAGS_http  = $(shell pkg-config --cflags libcurl)
 LIBS_http    = $(shell pkg-config --libs libcurl)
 CFLAGS_pg    = $(shell pkg-config --cflags libpq)

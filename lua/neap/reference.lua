@@ -120,14 +120,20 @@ local function parse(comment)
   return table.concat(text, "\n"), parameters, returns
 end
 
-local function entry_at(path, number, name)
-  local lines = reference.lines(path)
-  local comment = reference.comment_above(lines, number)
-  local text, parameters, returns = parse(comment)
+--- What is said above a line on what begins there, of any file.
+--- @param lines string[]
+--- @param number integer
+--- @param name string
+--- @param path string  of the file
+--- @return neap.reference.entry
+function reference.entry(lines, number, name, path)
+  local text, parameters, returns = parse(reference.comment_above(lines, number))
   local _, _, _, reads = reference.declared(lines[number])
   return { name = name, text = text, parameters = parameters, returns = returns, reads = reads or false, file = path,
     line = number }
 end
+
+local function entry_at(path, number, name) return reference.entry(reference.lines(path), number, name, path) end
 
 -- ---- where a function is defined ----
 
@@ -329,21 +335,23 @@ function reference.classes()
   return all_classes
 end
 
---- The fields of a class that options or results are, in the order of its comment.
+--- The fields of a class that options or results are, in the order of its comment, then those it inherits.
 --- @param class string  "neap.sql.script_options"
 --- @return neap.reference.parameter[]?
 function reference.fields(class)
   local lines = reference.classes()[class]
   if not lines then return nil end
-  local fields = {}
+  local fields, parent = {}, nil
   for _, line in ipairs(lines) do
     local rest = line:match "^@field%s+(.*)$"
+    parent = parent or line:match "^@class [^:]*:%s*([%w_.]+)"
     if rest then
       fields[#fields + 1] = parameter_of(rest)
     elseif not line:find "^@" then
       add_line(fields, line:gsub("^%s+", ""))
     end
   end
+  for _, one in ipairs(parent and reference.fields(parent) or {}) do fields[#fields + 1] = one end
   return fields
 end
 

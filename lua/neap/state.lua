@@ -15,6 +15,10 @@ local function private_root()
   return home .. "/neap"
 end
 
+--- The file of the lines that this login has typed at the REPL: nobody else's, whatever folder a journal lies in.
+--- @return string path
+function state.typed_lines() return private_root() .. "/typed-lines" end
+
 --- @param mode string  octal, as fs.stat gives it
 local function others_may_write(mode) return tonumber(mode, 8) & 2 ~= 0 end
 

@@ -79,6 +79,7 @@ function stage:console(options)
   local function keep(where)
     return function(_, text)
       self[where] = self[where] .. (text:gsub("\n*$", "\n"))
+      self.shown = self.shown .. (text:gsub("\n*$", "\n"))
       return true
     end
   end
@@ -89,6 +90,7 @@ function stage:console(options)
     answer_json = function(_, value) return keep "output"(nil, json.encode(value)) end,
     ask = function(_, prompt)
       local answer = table.remove(self.answers, 1)
+      if type(answer) == "function" then answer = answer() end
       keep "told"(nil, prompt .. tostring(answer))
       return answer
     end,
@@ -105,15 +107,18 @@ function stage:neap(line)
   local argv = {}
   for word in line:gmatch "%S+" do argv[#argv + 1] = word end
   if STAYS[argv[1]] and not line:find "--help" then argv[#argv + 1] = "--foreground" end
-  self.output, self.told = "", ""
+  self.output, self.told, self.shown = "", "", ""
   return require "neap.cli"(argv)
 end
 
 --- All that a command prints, as a person sees it, the scratch folder's name aside.
+--- @param line string
+--- @param in_order? boolean  the answer where it was printed, not at the end
 --- @return string
-function stage:screen(line)
+function stage:screen(line, in_order)
   local status = self:neap(line)
-  local text = ("$ neap %s\n%s%s(exit status %d)\n"):format(line, self.told, self.output, status)
+  local shown = in_order and self.shown or self.told .. self.output
+  local text = ("$ neap %s\n%s(exit status %d)\n"):format(line, shown, status)
   return (text:gsub(self.root:gsub("%p", "%%%0"), "/runbooks"))
 end
 

@@ -79,7 +79,7 @@ describe("the console at a failure, over a worker's socket,", function()
     first:expect "\nit is read"
     first:expect "neap lab 1/1%.2> "
     first:type "file.write(env.hosts['local'], env.folder .. '/ready-one', 'yes')"
-    first:expect "apply on lab%? %[y/N%] "
+    first:expect "apply on lab%? %[y/N/all%] "
     equal(fs.exists(world.data .. "/ready-one"), false)
     first:type "n"
     matches(first:expect "neap lab 1/1%.2> ", "! not applied")
@@ -93,7 +93,7 @@ describe("the console at a failure, over a worker's socket,", function()
     second:type "s"
     second:expect "neap lab 1/1%.2> "
     second:type "file.write(env.hosts['local'], env.folder .. '/ready-one', 'yes')"
-    second:expect "apply on lab%? %[y/N%] "
+    second:expect "apply on lab%? %[y/N/all%] "
     second:type "y"
     second:expect "neap lab 1/1%.2> "
     equal(fs.read(world.data .. "/ready-one"), "yes")
@@ -111,7 +111,7 @@ describe("the console at a failure, over a worker's socket,", function()
     first:type "s"
     first:expect "neap lab 1/1%.2> "
     first:type "file.write(env.hosts['local'], env.folder .. '/ready-one', 'yes')"
-    first:expect "apply on lab%? %[y/N%] "
+    first:expect "apply on lab%? %[y/N/all%] "
     first.stream:close()
     local second
     for _ = 1, 100 do -- until the worker has let go

@@ -117,9 +117,11 @@ function read.shell(asker, question)
   end
 end
 
+local AGREED = { y = "yes", yes = "yes", a = "all", all = "all" }
+
 read["shell change"] = function(asker)
-  local typed = asker.console:ask(("apply on %s? [y/N] "):format(asker.environment:match "[^/]*$"))
-  return { choice = typed and typed:lower():find "^%s*ye?s?%s*$" and "yes" or "no" }
+  local typed = asker.console:ask(("apply on %s? [y/N/all] "):format(asker.environment:match "[^/]*$"))
+  return { choice = typed and AGREED[typed:lower():match "^%s*(.-)%s*$"] or "no" }
 end
 
 -- ---- all others ----

@@ -22,6 +22,16 @@ local function open(command, path)
   return os.execute(("%s '%s'"):format(command, path:gsub("'", "'\\''"))) == true
 end
 
+--- Opens a file in the person's editor, and waits until that has ended. Raises where there is none, and where it failed.
+--- @param path string
+function edit.open(path)
+  local command = editor()
+  if not command then
+    fault.raise { kind = "missing", where = "", message = "no editor is set", hint = "export EDITOR=vi" }
+  end
+  if not open(command, path) then fault.raise { kind = "remote", where = "", message = "the editor failed" } end
+end
+
 local function said(asker, prompt)
   local typed = asker.console:ask(prompt)
   return typed and typed:match "^%s*(.-)%s*$" or ""

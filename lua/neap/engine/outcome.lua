@@ -36,7 +36,7 @@ function outcome.of(self, status, failure)
   local at = self.failed_at or self.at -- a rollback after a failure stands elsewhere by now
   return data.shown {
     status = status, exit = exit_of(self, status, failure), failure = failure, run = self.number,
-    environment = self.environment.name, procedure = self.procedure.name, arguments = self.procedure.arguments,
+    environment = self.environment.name, procedure = self.state.first.procedure, arguments = self.procedure.arguments,
     step = at and { title = at.title, number = at.number, where = at.where, hint = at.hint } or nil,
     question = fault.is(failure) and failure.question or nil, changed = changed, in_doubt = in_doubt,
     point_of_no_return = self.state:point_of_no_return(), by_person = self.state:by_person(), seconds = self:elapsed(),

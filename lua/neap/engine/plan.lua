@@ -165,12 +165,19 @@ local function effects_by_key(model)
   return effects
 end
 
+local function within(phase, number)
+  for _, step in ipairs(phase.steps) do
+    if step.number == number then return { step } end
+  end
+  return {}
+end
+
 local function walk(self)
   local phases = {}
   for _, phase in ipairs(self.procedure.phases) do
     local planned_phase = { title = phase.title, number = phase.number, steps = {} }
     table.insert(phases, planned_phase)
-    for _, step in ipairs(phase.steps) do
+    for _, step in ipairs(self.only and within(phase, self.only) or phase.steps) do
       local planned, from = new_step(step), #self.planned
       self:emit { type = "progress", path = step.title, text = "planning" }
       plan_step(self, step, planned)
@@ -179,18 +186,40 @@ local function walk(self)
       end
       table.insert(planned_phase.steps, planned)
     end
+    if self.only and #planned_phase.steps == 0 then table.remove(phases) end
   end
   return phases
 end
 
+--- What a session has to have for a plan, beside what it has.
+local function begin(self)
+  self.planning, self.state, self.uid = true, fold.new(), "plan"
+  self.overlay, self.touched, self.opaque, self.planned, self.shadows = {}, {}, {}, {}, {}
+end
+
+--- Plans a function that a person has typed, in their session. Changes nothing.
+--- @param self table  the session
+--- @param fn function
+--- @return { effects: table[], ended?: string }  ended: why no more can be known
+function plan.line(self, fn)
+  local planning = setmetatable({ occurrences = {}, plan_results = {}, reads = 0 }, { __index = self })
+  begin(planning)
+  local step = { title = "repl", number = "an earlier change of the line", kind = "step" }
+  local ok, failure = pcall(attempt.run, planning, step, step.title, {}, function() fn() end)
+  if not ok and not fault.is(failure, "unknown") then error(failure, 0) end
+  local effects = {}
+  for i, one in ipairs(planning.planned) do effects[i] = data.shown(effect_line(one)) end
+  return { effects = effects, ended = not ok and failure.message or nil }
+end
+
 --- Plans a procedure for an environment. Changes nothing.
---- @param given table   as run.start takes it; state is not needed
+--- @param given table   as run.start takes it; state is not needed; only: the number of the one step to plan
 --- @return neap.plan
 function plan.make(given)
   local started = task.now()
   local self = session.prepare(given)
-  self.planning, self.state, self.uid = true, fold.new(), "plan"
-  self.overlay, self.touched, self.opaque, self.planned, self.shadows = {}, {}, {}, {}, {}
+  begin(self)
+  self.only = given.only
   local ok, phases = pcall(walk, self)
   task.shield(self.leave, self)
   if not ok then

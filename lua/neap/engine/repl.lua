@@ -2,6 +2,7 @@
 --- changes is shown and asked about before, and stands in the journal like any other.
 local approval = require "neap.engine.approval"
 local attempt  = require "neap.engine.attempt"
+local branches = require "neap.engine.branch"
 local data     = require "neap.engine.data"
 local fault    = require "native.error"
 local sandbox  = require "neap.engine.sandbox"
@@ -34,19 +35,34 @@ function repl.compile(text, globals)
   return nil, (message:gsub("^load line:%d+: ", "")), message:find("<eof>", 1, true) ~= nil
 end
 
---- What a line sees: what the procedure's steps see, its arguments as `arg`, and what earlier lines have set.
+--- What a line sees: what the procedure's steps see, its arguments as `arg`, what earlier lines have set, and `extra`.
 --- @param self table  the session
---- @return table
-function repl.globals(self)
+--- @param extra? table<string, any>
+--- @return table globals
+--- @return { own: table, set: table<string, true>, used: table<string, true>, extra: table<string, true> } noted  what lines
+---   have set; and the names of it, and of extra, that were set and read since who looks emptied these
+function repl.globals(self, extra)
+  local noted = { own = {}, set = {}, used = {}, extra = {} }
   local function index(_, name)
+    if noted.own[name] ~= nil then
+      noted.used[name] = true
+      return noted.own[name]
+    end
     if name == "arg" then return sandbox.frozen(self.procedure.arguments) end
+    if extra and extra[name] ~= nil then
+      noted.extra[name] = true
+      return extra[name]
+    end
     return self.procedure.globals[name]
   end
-  return setmetatable({}, { __index = index, __metatable = false })
+  local function set(_, name, value) noted.own[name], noted.set[name] = value, true end
+  return setmetatable({}, { __index = index, __newindex = set, __metatable = false }), noted
 end
 
 --- A value as the journal and a client can have it.
-local function showable(value)
+--- @param value any
+--- @return any
+function repl.showable(value)
   if type(value) == "function" or type(value) == "thread" then return type(value) end
   if value ~= value or value == math.huge or value == -math.huge then return tostring(value) end
   local ok, plain = pcall(data.plain, value)
@@ -58,7 +74,7 @@ end
 --- The values that a line gave, each in a box, for one may be nil.
 local function evaluate(fn)
   local values, list = table.pack(fn()), {}
-  for i = 1, values.n do list[i] = { value = showable(values[i]) } end
+  for i = 1, values.n do list[i] = { value = repl.showable(values[i]) } end
   return list
 end
 
@@ -70,17 +86,19 @@ local function refuse_unapproved(self)
     message = ("%s asks for approvals, and a line has none: it may read alone"):format(self.environment.name) }
 end
 
---- Asks before a change of a line; one at a time, for a line may have tasks.
+--- Asks before a change of a line; one at a time, for a line may have tasks. "all" answers for the rest of the line.
 local function ask_about(self, change)
   refuse_unapproved(self)
   while self.asking_of_line do task.sleep(0.05) end
+  if self.line_agreed then return self:emit { type = "agreed", shown = change } end
   self.asking_of_line = true
-  local ok, answer = pcall(self.answerer, data.shown { kind = "shell change", options = { "yes", "no" }, shown = change,
-    text = "apply?", environment = self.environment.name })
+  local ok, answer = pcall(self.answerer, data.shown { kind = "shell change", options = { "yes", "no", "all" },
+    shown = change, text = "apply?", environment = self.environment.name })
   self.asking_of_line = nil
   if not ok then error(answer, 0) end
   if not answer then fault.raise { kind = "paused", where = "", message = "nobody said whether to apply it" } end
-  if answer.choice ~= "yes" then
+  self.line_agreed = answer.choice == "all"
+  if answer.choice == "no" then
     fault.raise { kind = "denied", code = "declined", where = "", message = "not applied" }
   end
 end
@@ -119,6 +137,27 @@ local function ends_run(self, failure)
   return self.pausing ~= nil or fault.is(failure) and (ENDS_RUN[failure.kind] or failure.in_doubt ~= nil)
 end
 
+--- A failure as who typed the line reads it.
+local function said_of(failure)
+  local plain = data.failure(failure)
+  plain.message = plain.message:gsub("^load line:%d+: ", "")
+  return plain
+end
+
+--- Carries out what was typed as an attempt at `path`. Raises only what ends the run.
+local function carry_out(self, definition, path, fields, fn, ...)
+  self.line_agreed = false
+  self.line = task.spawn(attempt.run, self, definition, path, { fields = fields }, fn, ...)
+  local waited, ok, result = pcall(wait_for, self.line)
+  self.line = nil
+  if not waited then error(ok, 0) end
+  if ok then return { path = path, values = result } end
+  local broken = fault.is(result) and (result.kind == "journal" or result.kind == "fenced")
+  if not broken and not (fault.is(result) and result.in_doubt) then close(self, path, result) end
+  if ends_run(self, result) then error(result, 0) end
+  return { path = path, failure = said_of(result) }
+end
+
 --- Runs one line as the next step `repl/N`. Raises only what ends the run.
 --- @param self table  the session
 --- @param fn function  of repl.compile
@@ -129,17 +168,38 @@ function repl.run(self, fn, text, who)
   local path = "repl/" .. next_number(self)
   local definition = { title = path, kind = "step", where = "", disposition = "effects",
     confirm = function(change) ask_about(self, change) end }
-  self.line = task.spawn(attempt.run, self, definition, path, { fields = { line = text, who = who } }, evaluate, fn)
+  return carry_out(self, definition, path, { line = text, who = who }, evaluate, fn)
+end
+
+--- Carries out one step of the procedure, each of its changes shown and asked about as a line's are.
+--- @param self table  the session
+--- @param step table  definition
+--- @param body fun(step: table): any
+--- @return { path: string, values?: { value: any }[], failure?: table }
+function repl.step(self, step, body)
+  local asking = setmetatable({ confirm = function(change) ask_about(self, change) end }, { __index = step })
+  local said = carry_out(self, asking, step.title, {}, body, asking)
+  said.values = said.values ~= nil and { { value = repl.showable(said.values) } } or nil
+  return said
+end
+
+--- Runs a line that may read alone: `withhold(change)` is told of what it would change first, and that is refused.
+--- @param self table  the session, which has no lease
+--- @param fn function
+--- @param withhold fun(change: table)
+--- @return { values?: { value: any }[], failure?: table }
+function repl.look(self, fn, withhold)
+  local definition = { title = "repl", confirm = function(change)
+    withhold(data.shown(change))
+    fault.raise { kind = "denied", code = "read-only", where = "",
+      message = ("not done: lines may only read on %s until :write"):format(self.environment.name) }
+  end }
+  local branch = branches.new(self, definition, { path = "repl", attempt = 1 })
+  self.line = task.spawn(task.with_context, branch, evaluate, fn)
   local waited, ok, result = pcall(wait_for, self.line)
   self.line = nil
   if not waited then error(ok, 0) end
-  if ok then return { path = path, values = result } end
-  local broken = fault.is(result) and (result.kind == "journal" or result.kind == "fenced")
-  if not broken and not (fault.is(result) and result.in_doubt) then close(self, path, result) end
-  if ends_run(self, result) then error(result, 0) end
-  local plain = data.failure(result)
-  plain.message = plain.message:gsub("^load line:%d+: ", "")
-  return { path = path, failure = plain }
+  return ok and { values = result } or { failure = said_of(result) }
 end
 
 --- After a crash: lines that have no end.

@@ -186,9 +186,27 @@ function rollback.down_to(self, name)
   return seq
 end
 
---- Takes back what a step, and all after it, has done, and turns forward again: the step is as if it had not been begun.
---- The note is written with that turn. Raises what rollback.down_to raises, before anything is undone; what stops the way
---- back is raised as kind "paused".
+--- Takes back what was done from a record on, and turns forward again: the steps are as if they had not been begun. The
+--- note is written with that turn. Raises where a point of no return lies between, before anything is undone; what stops
+--- the way back is raised as kind "paused", and the run is then on its way back.
+--- @param self table
+--- @param down_to integer  seq
+--- @param what string  for the message
+--- @param note table  a record
+function rollback.from(self, down_to, what, note)
+  check_return(self, down_to)
+  self.writer:write { type = "turn", direction = "back", to = down_to, why = note.text, who = note.who }
+  local ok, failure = pcall(walk_back, self, { down_to = down_to, on_conflict = self:policy("on_conflict", "stop") })
+  if not ok and attempt.interrupts(failure) then error(failure, 0) end
+  if not ok then
+    fault.raise { kind = "paused", where = "",
+      message = ("%s could not be taken back: %s"):format(what, data.failure(failure).message) }
+  end
+  self.writer:append { type = "turn", direction = "forward", why = note.text, who = note.who }
+  self.writer:write(note) -- in one commit: no resume finds the way back without what it was for
+end
+
+--- The same for a step, and all after it.
 --- @param self table
 --- @param step table?  definition; nil: there is nothing to take back
 --- @param note table  a record
@@ -197,16 +215,7 @@ function rollback.step(self, step, note)
     self.writer:write(note)
     return
   end
-  local down_to = rollback.down_to(self, step.title)
-  self.writer:write { type = "turn", direction = "back", to = down_to, why = note.text, who = note.who }
-  local ok, failure = pcall(walk_back, self, { down_to = down_to, on_conflict = self:policy("on_conflict", "stop") })
-  if not ok and attempt.interrupts(failure) then error(failure, 0) end
-  if not ok then
-    fault.raise { kind = "paused", where = "",
-      message = ("%s could not be taken back: %s"):format(step.title, data.failure(failure).message) }
-  end
-  self.writer:append { type = "turn", direction = "forward", why = note.text, who = note.who }
-  self.writer:write(note) -- in one commit: no resume finds the way back without what it was for
+  rollback.from(self, rollback.down_to(self, step.title), step.title, note)
 end
 
 local function settle_and_go_back(self, given)

@@ -341,6 +341,12 @@ local function go_on_back(self, given)
   return not goes_on and judged(self, result) or nil
 end
 
+--- Lines that were typed are not typed again: with nothing in doubt their run is done, and what they changed stays.
+local function close_lines(self)
+  self:close "done"
+  return outcome.of(self, "done")
+end
+
 --- Goes on with a run that stopped: asks the targets about what is in doubt first.
 --- @param given neap.resume_request
 --- @return table outcome
@@ -355,6 +361,7 @@ function run.resume(given)
       local result = go_on_back(self, given)
       if result then return result end
     end
+    if self.state.first.kind == "repl" then return close_lines(self) end
     ok, failure = pcall(prepare_to_go_on, self, given)
     if not ok then return outcome.of(self, "stopped", failure) end
     return forward(self)

@@ -171,15 +171,17 @@ local function frozen_environment(env)
   }
 end
 
---- Begins a new run: the lease and the first records.
+--- Begins a new run: the lease and the first records. `kind` "repl": its steps are lines that a person types.
+--- @param given { state: string|table, actor?: string, plan?: table, kind?: "repl" }
 function session:begin(given)
-  self.pins = data.plain(given.plan and given.plan.pins or {})
+  self.pins = data.plain(given.plan and given.plan.pins or self.pins)
   self.uid = crypto.hex(crypto.random(8))
   take_lease(self, given, nil, function()
     return {
       { type = "run", uid = self.uid, environment = self.environment.name,
-        environment_data = frozen_environment(self.environment),
-        procedure = self.procedure.name, path = self.path, arguments = self.procedure.arguments, files = self.files,
+        environment_data = frozen_environment(self.environment), kind = given.kind,
+        procedure = given.kind or self.procedure.name, path = self.path, arguments = self.procedure.arguments,
+        files = self.files,
         snapshot = session.snapshot_digest(self.files), code = session.code_digest(self.files),
         rehearsal = given.rehearsal, plan = given.plan and given.plan.id, actor = given.actor,
         pins = self.pins },
@@ -310,20 +312,26 @@ end
 --- @param fields? table
 function session:close(outcome, fields)
   local left = call.release(self)
-  local record = { type = "close", outcome = outcome, head = self.writer.head, procedure = self.procedure.name,
+  local record = { type = "close", outcome = outcome, head = self.writer.head, procedure = self.state.first.procedure,
     took = estimate.took(self.state),
     rehearsal = rehearsed.verdict(self.state, outcome), left = #left > 0 and left or nil }
   for key, value in pairs(fields or {}) do record[key] = value end
   self.writer:write(record)
 end
 
+--- Lets go of journal and lock, and keeps the connections.
+function session:give_back()
+  if self.reading then self.reading:close() end
+  if self.journal then self.journal:close() end
+  if self.lock then self.lock:close() end
+  self.reading, self.journal, self.lock = nil, nil, nil
+end
+
 --- Lets go of connections, journal and lock. The run itself is not touched.
 function session:leave()
   for _, connection in pairs(self.connections) do pcall(connection.close, connection) end
   self.connections = {}
-  if self.reading then self.reading:close() end
-  if self.journal then self.journal:close() end
-  if self.lock then self.lock:close() end
+  self:give_back()
 end
 
 --- Calls fn(session) and lets go of everything afterwards, also when it raises or is cancelled.

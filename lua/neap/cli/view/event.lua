@@ -56,7 +56,8 @@ function on.turn(self, record)
   self.back = record.direction == "back" or nil
   if record.direction ~= "back" then return turned and { sign = "note", text = "going forward again" } or nil end
   local to = self.begun[record.to]
-  return { sign = "note", text = to and ("rolling back to %s %s"):format(to.number, to.path) or "rolling back" }
+  local name = to and (to.number and to.number .. " " or "") .. to.path
+  return { sign = "note", text = name and "rolling back to " .. name or "rolling back" }
 end
 
 function on.step(self, record)

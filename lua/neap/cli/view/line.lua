@@ -1,6 +1,6 @@
 --- Lines typed at a run: the prompt, what a line would change, what it gave.
 local change = require "neap.cli.view.change"
-local json   = require "native.json"
+local value  = require "neap.cli.view.value"
 
 local view = {}
 
@@ -36,85 +36,7 @@ function view.change(shown, page)
   return table.concat(change.lines(one, page, {}), "\n")
 end
 
--- ---- values ----
-
-local function is_scalar(value) return type(value) ~= "table" end
-
-local function scalar(value, page) return page:clean(tostring(value)) end
-
-local function all(list, holds)
-  for _, value in pairs(list) do
-    if not holds(value) then return false end
-  end
-  return true
-end
-
-local function is_list(value) return #value > 0 and math.type(next(value)) == "integer" end
-
-local function names_of(map)
-  local names = {}
-  for name in pairs(map) do names[#names + 1] = name end
-  table.sort(names, function(a, b) return tostring(a) < tostring(b) end)
-  return names
-end
-
-local function is_row(value) return type(value) == "table" and not is_list(value) and all(value, is_scalar) end
-
-local function add_text(lines, text, page, margin)
-  for _, line in ipairs(page:lines((text:gsub("\n$", "")))) do lines[#lines + 1] = margin .. line end
-end
-
-local function add_rows(lines, list, page)
-  local seen, names, rows = {}, {}, {}
-  for _, row in ipairs(list) do
-    for _, name in ipairs(names_of(row)) do
-      if not seen[name] then names[#names + 1] = name end
-      seen[name] = true
-    end
-  end
-  for i, row in ipairs(list) do
-    rows[i] = {}
-    for j, name in ipairs(names) do rows[i][j] = row[name] ~= nil and scalar(row[name], page) or "" end
-  end
-  local headings = {}
-  for i, name in ipairs(names) do headings[i] = scalar(name, page) end
-  for _, line in ipairs(page:table(headings, rows)) do lines[#lines + 1] = line end
-  lines[#lines + 1] = page.count(#list, "row")
-end
-
-local function add_map(lines, map, page)
-  local width = 0
-  for name in pairs(map) do width = math.max(width, page:columns(scalar(name, page))) end
-  for _, name in ipairs(names_of(map)) do
-    local value = map[name]
-    if type(value) == "string" and value:find "\n" then
-      lines[#lines + 1] = scalar(name, page)
-      add_text(lines, value, page, "  | ")
-    else
-      lines[#lines + 1] = ("%s  %s"):format(page:left(scalar(name, page), width), scalar(value, page))
-    end
-  end
-end
-
-local function add_value(lines, value, page)
-  if value == nil then
-    lines[#lines + 1] = "nil"
-  elseif type(value) == "string" then
-    add_text(lines, value == "" and '""' or value, page, "")
-  elseif is_scalar(value) then
-    lines[#lines + 1] = scalar(value, page)
-  elseif next(value) == nil then
-    lines[#lines + 1] = "{}"
-  elseif is_list(value) and all(value, is_scalar) then
-    for _, item in ipairs(value) do add_text(lines, tostring(item), page, "") end
-  elseif is_list(value) and all(value, is_row) then
-    add_rows(lines, value, page)
-  elseif is_row(value) then
-    add_map(lines, value, page)
-  else
-    add_text(lines, json.encode_pretty(require "neap.cli.view.json".safe(value)), page, "")
-  end
-end
+-- ---- what a line gave ----
 
 local function add_failure(lines, failure, page)
   for _, line in ipairs(page:lines(failure.message)) do
@@ -127,11 +49,14 @@ end
 --- What a line gave; nil where that is nothing.
 --- @param event { values?: { value: any }[], failure?: table }
 --- @param page neap.page
+--- @param options? { expanded?: boolean, json?: boolean }
 --- @return string?
-function view.text(event, page)
+function view.text(event, page, options)
   local lines = {}
   if event.failure then add_failure(lines, event.failure, page) end
-  for _, box in ipairs(event.values or {}) do add_value(lines, box.value, page) end
+  for _, box in ipairs(event.values or {}) do
+    for _, line in ipairs(value.lines(box.value, page, options)) do lines[#lines + 1] = line end
+  end
   return #lines > 0 and table.concat(lines, "\n") or nil
 end
 

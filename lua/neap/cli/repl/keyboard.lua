@@ -1,0 +1,95 @@
+--- Where lines come from: a person at the terminal, edited by libedit or plainly, or a text.
+local fault   = require "native.error"
+local task    = require "native.task"
+
+local keyboard = {}
+
+-- ---- edited ----
+
+local Edited = {}
+Edited.__index = Edited
+
+--- For the editor what takes no column stands between two \1.
+local function marked(prompt) return (prompt:gsub("(\27%[[%d;]*m)", "\1%1\1")) end
+
+--- @return "line"|"end"|"stopped" what
+--- @return string? line
+function Edited:read(prompt)
+  local what, left = self.editor:read(marked(prompt))
+  while what == "complete" do what, left = self.editor:complete(self.complete(left)) end
+  if what ~= "line" then self.console:draw(what == "stopped" and "^C\n" or "\n") end
+  return what, left and (left:gsub("\r?\n$", ""))
+end
+
+function Edited:stop() self.editor:stop() end
+
+function Edited:remember(line)
+  if line:find "%S" then self.editor:remember(line) end
+end
+
+function Edited:close() self.editor:close() end
+
+--- A person at a terminal that lines can be edited on.
+--- @param console neap.console
+--- @param complete fun(left: string): string, string?  what Tab puts at the cursor, and the list of what is possible
+--- @param remembered string[]
+--- @return table keyboard
+function keyboard.edited(console, complete, remembered)
+  local self = setmetatable({ console = console, complete = complete, editor = require "native.editline".open() },
+    Edited)
+  for _, line in ipairs(remembered) do self:remember(line) end
+  return self
+end
+
+-- ---- plain ----
+
+local Plain = {}
+Plain.__index = Plain
+
+function Plain:read(prompt)
+  self.reading = task.spawn(self.console.ask, self.console, prompt)
+  local ok, line = self.reading:wait()
+  self.reading = nil
+  if ok then return line and "line" or "end", line end
+  if fault.is(line, "cancelled") then
+    self.console:draw "\n"
+    return "stopped"
+  end
+  error(line, 0)
+end
+
+function Plain:stop()
+  if self.reading then self.reading:cancel() end
+end
+
+function Plain:remember() end
+
+function Plain:close() end
+
+--- A person at a terminal on which lines are typed as it has them.
+--- @param console neap.console
+--- @return table keyboard
+function keyboard.plain(console) return setmetatable({ console = console }, Plain) end
+
+-- ---- texts ----
+
+local Script = {}
+Script.__index = Script
+
+function Script:read()
+  local line = self.next()
+  return line and "line" or "end", line
+end
+
+function Script:stop() end
+
+function Script:remember() end
+
+function Script:close() end
+
+--- Lines that nobody types.
+--- @param next fun(): string?
+--- @return table keyboard
+function keyboard.script(next) return setmetatable({ next = next, is_script = true }, Script) end
+
+return keyboard

@@ -1,0 +1,43 @@
+--- @meta native.editline
+
+--- Lines that a person types and edits at the terminal: arrow keys, history (^R searches it), ~/.editrc. The loop goes
+--- on meanwhile.
+--- @class native.editline
+local editline = {}
+
+--- @class native.editline.editor
+local editor = {}
+
+--- On the standard input, which is a terminal, and the error output. To be closed: only then is the terminal as it was.
+--- @return native.editline.editor
+function editline.open() end
+
+--- Reads a line. What stands between two \1 in the prompt takes no column.
+--- @param prompt string
+--- @return "line"|"end"|"stopped"|"complete" event  end: of input; stopped: by stop(); complete: Tab, complete() is next
+--- @return string? left   the line, with its end; of "complete" what stands left of the cursor
+--- @return string? right  of "complete" what stands right of the cursor
+function editor:read(prompt) end
+
+--- Puts the text at the cursor, shows the list below the line, and reads on.
+--- @param text string
+--- @param list? string  lines
+--- @return "line"|"end"|"stopped"|"complete" event  as of read
+--- @return string? left
+--- @return string? right
+function editor:complete(text, list) end
+
+--- Prints lines above the one that is edited. Secrets are replaced by their marks.
+--- @param text string  with its last line end
+function editor:print(text) end
+
+--- Ends the read that waits.
+function editor:stop() end
+
+--- Adds a line to the history. Not while one is read.
+--- @param line string
+function editor:remember(line) end
+
+function editor:close() end
+
+return editline

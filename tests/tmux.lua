@@ -1,0 +1,76 @@
+--- A terminal with neap in it, 80 columns wide, by tmux: what a person types goes in, what they see comes out.
+local fs      = require "native.fs"
+local process = require "native.process"
+local task    = require "native.task"
+
+local tmux = {}
+tmux.__index = tmux
+
+local PATIENCE = 30 -- seconds
+
+--- Output of a tmux command on this pane's own server.
+local function call(self, ...)
+  local stream <close> = process.spawn({ "tmux", "-S", self.socket, "-f", "/dev/null", ... },
+    { env = self.env, clear_env = true, reads = true })
+  local parts = {}
+  for piece in function() return stream:read() end do parts[#parts + 1] = piece end
+  return table.concat(parts)
+end
+
+--- @param options? { env?: table<string, string>, rows?: integer, cwd?: string }
+--- @return table pane  with a shell whose prompt is "$ "
+function tmux.new(options)
+  options = options or {}
+  local folder = fs.mkdtemp "/tmp/neap-tmux-"
+  local self = setmetatable({ folder = folder, socket = folder .. "/s", seen = 0 }, tmux)
+  self.env = { PATH = process.environ "PATH", HOME = folder, LC_ALL = "C.UTF-8", TERM = "screen", SHELL = "/bin/sh",
+    NEAP_LUA = process.environ "NEAP_LUA", TZ = "UTC", PS1 = "$ ", NEAP_PATH = process.environ "NEAP_PATH" }
+  for name, value in pairs(options.env or {}) do self.env[name] = value end
+  call(self, "new-session", "-d", "-x", "80", "-y", tostring(options.rows or 50), "-c", options.cwd or folder,
+    "exec sh -i")
+  call(self, "set", "-g", "status", "off")
+  return self
+end
+
+--- Types text as it is.
+function tmux:type(text) call(self, "send-keys", "-l", text) end
+
+--- Presses keys by tmux's names for them: "Enter", "C-c", "Tab".
+function tmux:keys(...) call(self, "send-keys", ...) end
+
+--- Types a line to whatever reads.
+function tmux:command(line)
+  self:type(line)
+  self:keys "Enter"
+end
+
+--- Starts neap, and says when it has ended.
+function tmux:neap(line)
+  self:command(("%s %s; echo neap ended with $?"):format(process.executable(), line))
+end
+
+--- What the pane shows, with what has scrolled away; colours: with the sequences that make them.
+--- @param colours? boolean
+--- @return string
+function tmux:screen(colours)
+  return (call(self, "capture-pane", "-p", "-S", "-", colours and "-e" or "-J"):gsub("\n*$", ""))
+end
+
+--- Waits until the text is shown.
+--- @param text string
+function tmux:expect(text)
+  local until_then = task.now() + PATIENCE
+  while true do
+    local screen = "\n" .. self:screen()
+    if screen:find(text, 1, true) then return screen end
+    if task.now() > until_then then error(("no %q on the screen:\n%s"):format(text, screen), 2) end
+    task.sleep(0.05)
+  end
+end
+
+function tmux:close()
+  call(self, "kill-server")
+  fs.remove_tree(self.folder)
+end
+
+return tmux
