@@ -5,6 +5,8 @@ local procedure = require "neap.engine.procedure"
 
 local save = {}
 
+local QUIET = "local function %s() end -- it showed values where this was typed"
+
 -- ---- which lines ----
 
 --- What was taken back is not saved.
@@ -136,7 +138,7 @@ end
 local function body_of(lines, numbers)
   local body, names = {}, locals_of(lines, numbers)
   if names[1] then body[1] = "local " .. table.concat(names, ", ") end
-  if uses_print(lines, numbers) then body[#body + 1] = "local function print() end -- shown where it was typed" end
+  if uses_print(lines, numbers) then body[#body + 1] = QUIET:format "print" end
   for _, number in ipairs(numbers) do body[#body + 1] = statement(lines[number].text) end
   for i, text in ipairs(body) do body[i] = "    " .. text:gsub("\n(%s*%S)", "\n    %1") end
   return table.concat(body, "\n")
