@@ -1,4 +1,5 @@
 /* native.crypto: digests, random bytes and text forms of bytes, on libcrypto. */
+#include "crypto.h"
 #include "error.h"
 #include "secret.h"
 
@@ -10,7 +11,6 @@
 #include <stdbool.h>
 #include <string.h>
 
-#define HASHER "crypto.hasher"
 #define RANDOM_MAX 65536
 
 static void push_hex(lua_State *L, const unsigned char *bytes, size_t length)
@@ -133,7 +133,7 @@ static int crypto_hmac_sha1(lua_State *L)
 
 static EVP_MD_CTX *check_hasher(lua_State *L)
 {
-	EVP_MD_CTX **hasher = luaL_checkudata(L, 1, HASHER);
+	EVP_MD_CTX **hasher = luaL_checkudata(L, 1, CRYPTO_HASHER);
 
 	luaL_argcheck(L, *hasher, 1, "hasher is closed");
 	return *hasher;
@@ -145,7 +145,7 @@ static int crypto_hasher(lua_State *L)
 	EVP_MD_CTX **hasher = lua_newuserdatauv(L, sizeof(*hasher), 0);
 
 	*hasher = NULL;
-	luaL_setmetatable(L, HASHER);
+	luaL_setmetatable(L, CRYPTO_HASHER);
 	*hasher = EVP_MD_CTX_new();
 	if (!*hasher || !EVP_DigestInit_ex(*hasher, EVP_sha256(), NULL))
 		return luaL_error(L, "SHA-256 is not to be had from libcrypto");
@@ -182,7 +182,7 @@ static int hasher_hex(lua_State *L)
 
 static int hasher_free(lua_State *L)
 {
-	EVP_MD_CTX **hasher = luaL_checkudata(L, 1, HASHER);
+	EVP_MD_CTX **hasher = luaL_checkudata(L, 1, CRYPTO_HASHER);
 
 	EVP_MD_CTX_free(*hasher);
 	*hasher = NULL;
@@ -283,12 +283,14 @@ int luaopen_crypto(lua_State *L)
 	};
 	static const luaL_Reg methods[] = {
 		{"update", hasher_update},
+		{"update_file", crypto_update_file},
 		{"hex", hasher_hex},
 		{"__gc", hasher_free},
 		{NULL, NULL},
 	};
 
-	luaL_newmetatable(L, HASHER);
+	crypto_open_files(L);
+	luaL_newmetatable(L, CRYPTO_HASHER);
 	luaL_setfuncs(L, methods, 0);
 	lua_pushvalue(L, -1);
 	lua_setfield(L, -2, "__index");

@@ -283,7 +283,8 @@ def large_object(folder):
         store.make_large(size)
         missed = 0
         for title, peers in (("up", store.up_large(NEAP, program)), ("down", store.down_large(NEAP, program))):
-            found = side_by_side(peers, samples(3, 2), folder / "log", before=store.empty, after=store.check_large)
+            found = side_by_side(peers, samples(2, 1), folder / "log", before=store.empty, after=store.check_large,
+                                 warm_up=0)
             missed += show(f"A file of {size >> 20} MiB {title}, S3 (versitygw)", found, peers)
         return missed
     return within_store(folder, "large_object", both)

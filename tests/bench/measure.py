@@ -7,7 +7,7 @@ import subprocess
 import time
 from dataclasses import dataclass, field
 
-LIMIT = 120  # seconds for one run of one command
+LIMIT = 600  # seconds for one run of one command
 
 
 class Failed(Exception):
@@ -69,15 +69,15 @@ def run_once(peer, log, times):
         os.close(null)
 
 
-def side_by_side(peers, rounds, log, times=1, before=lambda: None, after=lambda: None):
-    """Samples of each peer by name. before and after are called round each run, untimed. The first round warms up."""
+def side_by_side(peers, rounds, log, times=1, before=lambda: None, after=lambda: None, warm_up=1):
+    """Samples of each peer by name. before and after are called round each run, untimed. The first rounds warm up."""
     samples = {peer.name: [] for peer in peers}
-    for number in range(rounds + 1):
+    for number in range(1 - warm_up, rounds + 1):
         for peer in peers:
             before()
             sample = run_once(peer, log, times)
             after()
-            if number:
+            if number > 0:
                 samples[peer.name].append(sample)
     return samples
 

@@ -1,4 +1,7 @@
-local crypto = require "native.crypto"
+local crypto  = require "native.crypto"
+local fs      = require "native.fs"
+local process = require "native.process"
+local task    = require "native.task"
 
 local empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 local abc   = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
@@ -90,6 +93,61 @@ describe("base64", function()
       equal(failure.kind, "protocol")
       equal(failure.message, "not base64")
     end
+  end)
+end)
+
+describe("a hasher of files", function()
+  local path, bytes
+
+  before_each(function()
+    path, bytes = scratch() .. "/file", crypto.random(65536):rep(20) .. "end"
+    fs.write(path, bytes)
+  end)
+
+  it("takes pieces of a file among other bytes", function()
+    local hasher = crypto.hasher()
+    equal(hasher:update_file(path, 0, #bytes):hex(), crypto.sha256(bytes))
+    equal(hasher:update("x"):update_file(path, 65530, 300001):hex(),
+      crypto.sha256(bytes .. "x" .. bytes:sub(65531, 65530 + 300001)))
+    equal(crypto.hasher():update_file(path, 7, 0):hex(), crypto.sha256 "")
+  end)
+
+  it("lets others go on, and each other", function()
+    local turns, ended, digests = 0, false, {}
+    local ticking = task.spawn(function()
+      while not ended do
+        turns = turns + 1
+        task.sleep(0)
+      end
+    end)
+    local workers = {}
+    for i = 1, 8 do
+      workers[i] = task.spawn(function() digests[i] = crypto.hasher():update_file(path, i, #bytes - i):hex() end)
+    end
+    for _, one in ipairs(workers) do one:wait() end
+    ended = true
+    ticking:wait()
+    truthy(turns > 1)
+    for i, digest in ipairs(digests) do equal(digest, crypto.sha256(bytes:sub(i + 1))) end
+  end)
+
+  it("says what is not there, is no file, or too short, and leaves the digest as it was", function()
+    local hasher = crypto.hasher():update "a"
+    equal(raises(hasher.update_file, hasher, path .. "x", 0, 1).kind, "missing")
+    equal(raises(hasher.update_file, hasher, "/dev", 0, 1).kind, "denied")
+    local failure = raises(hasher.update_file, hasher, path, 10, #bytes)
+    equal(failure.kind, "conflict")
+    matches(failure.message, "has 1310723 bytes, fewer")
+    equal(hasher:hex(), crypto.sha256 "a")
+  end)
+
+  it("may be left in the middle", function()
+    process.run({ "truncate", "-s", "4G", path }, { reads = true })
+    local one = task.spawn(function() crypto.hasher():update_file(path, 0, 4 << 30) end)
+    task.sleep(0.01)
+    one:cancel()
+    equal(select(2, one:wait()).kind, "cancelled")
+    equal(raises(function() crypto.hasher():update_file(path, 0, 4 << 30, { timeout = 0.01 }) end).kind, "timeout")
   end)
 end)
 

@@ -1,6 +1,7 @@
 --- Objects into files. Small ones are changes of the file like any other; large ones come piece by piece beside their
 --- place, go on after an interruption, and appear when they are whole.
 local account = require "neap.targets.aws.account"
+local crypto  = require "native.crypto"
 local effect  = require "neap.engine.effect"
 local fault   = require "native.error"
 local file    = require "neap.targets.file"
@@ -25,10 +26,7 @@ local function size_of(path)
   return found and found.type == "file" and found.size or nil
 end
 
-local function sha256(path)
-  return "sha256:" .. process.run({ "sha256sum", "--", path }, { reads = true,
-    timeout = TIMEOUT }).out:match "^\\?(%x+)"
-end
+local function sha256(path) return "sha256:" .. crypto.hasher():update_file(path, 0, size_of(path)):hex() end
 
 local function take_up(target, path)
   local part = temporary(target, "part")

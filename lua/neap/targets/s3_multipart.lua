@@ -99,31 +99,35 @@ end
 
 -- ---- parts ----
 
-local PIECE = 'dd "if=$1" bs=1M "skip=$2" "count=$3" iflag=skip_bytes,count_bytes status=none | "$4"'
-
---- What a program (sha256sum, md5sum) says of a piece of a file. In a process of its own, so that other parts go on.
-local function sum_of(program, path, offset, length)
-  local argv = { "sh", "-c", PIECE, "sh", path, tostring(offset), tostring(length), program }
-  return process.run(argv, { reads = true, timeout = TIMEOUT }).out:match "^%x+"
-end
-
 local function size_of_parts(size)
   local least = (size + MOST_PARTS - 1) // MOST_PARTS
   return math.max(multipart.PART, (least + 0xfffff) & ~0xfffff)
+end
+
+local MD5 = 'dd "if=$1" bs=1M "skip=$2" "count=$3" iflag=skip_bytes,count_bytes status=none | md5sum'
+
+local function md5_of(path, offset, length)
+  local argv = { "sh", "-c", MD5, "sh", path, tostring(offset), tostring(length) }
+  return process.run(argv, { reads = true, timeout = TIMEOUT }).out:match "^%x+"
 end
 
 --- Whether a part is there already. Servers that list no checksums have MD5 as the tag of a part.
 local function is_there(there, path, offset, length, checksum)
   if not there or there.Size ~= length then return false end
   if there.ChecksumSHA256 then return there.ChecksumSHA256 == checksum end
-  return there.ETag:gsub('"', "") == sum_of("md5sum", path, offset, length)
+  return there.ETag:gsub('"', "") == md5_of(path, offset, length)
+end
+
+--- Where a part begins in its file, and its length.
+local function place_of_part(entry, number)
+  local each = size_of_parts(entry.size)
+  local offset = (number - 1) * each
+  return offset, math.min(each, entry.size - offset)
 end
 
 local function send_part(target, entry, path, id, number, there)
-  local each = size_of_parts(entry.size)
-  local offset = (number - 1) * each
-  local length = math.min(each, entry.size - offset)
-  local digest = sum_of("sha256sum", path, offset, length)
+  local offset, length = place_of_part(entry, number)
+  local digest = crypto.hasher():update_file(path, offset, length):hex()
   local checksum = request.base64(digest)
   if is_there(there, path, offset, length, checksum) then
     return { PartNumber = number, ETag = there.ETag, ChecksumSHA256 = checksum }
@@ -147,6 +151,22 @@ local function complete(target, entry, id, parts)
     entry.key) }
 end
 
+--- Sends the parts, and reads each once more behind its sending: what was sent is the file that was looked at only if all
+--- of it is still the same.
+local function send_parts(target, entry, path, id, there)
+  local numbers, parts, whole, behind, following = {}, {}, crypto.hasher(), 0, false
+  for number = 1, (entry.size - 1) // size_of_parts(entry.size) + 1 do numbers[number] = number end
+  parallel.each(numbers, AT_A_TIME, function(number)
+    parts[number] = send_part(target, entry, path, id, number, there[number])
+    while parts[behind + 1] and not following do
+      following = true
+      whole:update_file(path, place_of_part(entry, behind + 1))
+      behind, following = behind + 1, false
+    end
+  end)
+  return parts, "sha256:" .. whole:hex()
+end
+
 --- Uploads a file in parts, those that are there already left out.
 --- @param target table
 --- @param entry table
@@ -159,12 +179,8 @@ function multipart.send(target, entry, path, place)
   end
   local there = id and parts_of(target, entry.key, id)
   if not there then id, there = create(target, entry), {} end
-  local numbers, parts = {}, {}
-  for number = 1, (entry.size - 1) // size_of_parts(entry.size) + 1 do numbers[number] = number end
-  parallel.each(numbers, AT_A_TIME, function(number)
-    parts[number] = send_part(target, entry, path, id, number, there[number])
-  end)
-  if "sha256:" .. sum_of("sha256sum", path, 0, entry.size) ~= entry.digest then
+  local parts, digest = send_parts(target, entry, path, id, there)
+  if digest ~= entry.digest then
     fault.raise { kind = "conflict", host = entry.host,
       message = ("%s on %s is not what it was when it was looked at"):format(entry.path, entry.host) }
   end

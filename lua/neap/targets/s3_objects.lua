@@ -282,7 +282,11 @@ objects.file = effect.read("s3.file", function(target)
     fault.raise { kind = "conflict", host = target.host, message = target.path .. " is no file" }
   end
   if target.host == "local" and found.size <= multipart.PART then
-    return { size = found.size, digest = "sha256:" .. crypto.sha256(fs.read(target.path, { max = multipart.PART })) }
+    return { size = found.size, digest = state.digest(fs.read(target.path, { max = multipart.PART })) }
+  end
+  if target.host == "local" then
+    local hasher = crypto.hasher():update_file(target.path, 0, found.size)
+    return { size = found.size, digest = "sha256:" .. hasher:hex() }
   end
   local out = hosts.exec(target.host, { "sha256sum", "--", target.path }, { reads = true, timeout = TIMEOUT }).out
   local digest = out:match "^\\?(%x+)"

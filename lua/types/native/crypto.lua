@@ -33,6 +33,15 @@ function crypto.hasher() end
 --- @return native.crypto.hasher hasher  the same
 function hasher:update(bytes) end
 
+--- Takes a piece of a file, read in a thread while other tasks go on. Raises "missing", "denied"; "conflict" where the
+--- file has fewer bytes.
+--- @param path string
+--- @param offset integer
+--- @param length integer
+--- @param options? { timeout?: number }  seconds; 3600
+--- @return native.crypto.hasher hasher  the same
+function hasher:update_file(path, offset, length, options) end
+
 --- The digest of all bytes so far, as 64 hexadecimal digits; more may follow.
 --- @return string
 function hasher:hex() end
