@@ -107,6 +107,16 @@ describe("a rehearsal", function()
     equal(coverage(w), { start = "undone", mail = "kept", backup = "kept" })
   end)
 
+  it("goes through steps whose own undo stands for effects that have none", function()
+    local w, outcome = rehearse([[
+      step "Stop" {
+        run  = function() world.event("site", "stop") end,
+        undo = function() world.event("site", "start") end,
+      }]], {})
+    equal({ outcome.status, outcome.rehearsal, coverage(w).site }, { "done", "passed", "undone" })
+    equal(w.log, { "site(stop)", "site(start)", "site(stop)" })
+  end)
+
   it("finds an own undo that does not put everything back", function()
     local w, outcome = rehearse([[
       step "One" {

@@ -27,6 +27,20 @@ describe("rollback", function()
     equal(w.log, { "a=1", "a=7", "mail(back)" })
   end)
 
+  it("lets a step's own undo stand for effects that have none, once the step is done", function()
+    local w = world.new([[
+      step "Stop" {
+        run  = function() world.event("site", "stop") if world.read "broken" then fail "half way" end end,
+        undo = function() world.event("site", "start") end,
+      }
+      step "Fail" { run = function() fail("no") end }]], {})
+    equal(w:start().point_of_no_return, nil)
+    equal({ w:rollback().status, w.log }, { "rolled back", { "site(stop)", "site(start)" } })
+    w.values.broken = true
+    local outcome = w:start()
+    matches(outcome.point_of_no_return.why, "its step is not at its end")
+  end)
+
   it("pauses at what somebody else changed, and keeps or overwrites it when told", function()
     local function broken()
       local w = world.new([[

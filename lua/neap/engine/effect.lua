@@ -115,7 +115,8 @@ local function refuse_opaque(branch, kind)
     hint = "give the kind a take, or an action a done; or let a person do it in a manual step" }
 end
 
---- What a rollback does with an effect: "undo", "keep" or "irreversible", and why.
+--- What a rollback does with an effect: "undo", "keep", "irreversible", or "own": it has no undo, and its step has one that
+--- stands for it once the step is done; and why.
 local function disposition_of(branch, kind, options)
   refuse_opaque(branch, kind)
   if options.irreversible then return "irreversible", options.irreversible end
@@ -123,6 +124,7 @@ local function disposition_of(branch, kind, options)
   if keep then return "keep", keep end
   if kind.class == "resource" then return "undo" end
   if kind.undo and (options.undo ~= nil or not kind.undo_needs_data) then return "undo" end
+  if branch.step.disposition == "own" then return "own" end
   return "irreversible", branch.step.irreversible or "it has no undo"
 end
 

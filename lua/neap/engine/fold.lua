@@ -24,7 +24,7 @@ function fold.new(source)
     finished = {}, -- path -> seq << 32 | seq of the end, of steps that are done and leave nothing to say
     standing = {}, -- seq -> seq of the end, of effects that are in place and whose step is finished
     kept = {}, -- seqs of effects that a rollback left
-    irreversible = {}, -- seqs of irreversible effects, in order
+    irreversible = {}, -- seqs of effects that have no undo, in order
     places = {}, -- JSON of a place that a kind made -> seq of an intent that names it
     pins = {}, trusted = {},
     taken_back = {}, -- paths of which something was undone since the run turned back
@@ -153,7 +153,8 @@ function on.intent(state, record)
   state.effects[record.seq] = effect
   local place = place_of(record)
   if place then state.places[place] = record.seq end
-  if record.disposition == "irreversible" then table.insert(state.irreversible, record.seq) end
+  local has_no_undo = record.disposition == "irreversible" or record.disposition == "own"
+  if has_no_undo then table.insert(state.irreversible, record.seq) end
   local step = attempt_of(state, record.path)
   if step and step.recorded and not record.undoes then table.insert(step.recorded, effect) end
 end
@@ -468,13 +469,18 @@ function fold:by_person()
   return list
 end
 
---- The last irreversible effect that is in place.
+--- Whether the undo of the step, which is done, stands for that of an effect that has none.
+local function has_own_undo(self, effect)
+  local step = effect.disposition == "own" and self.steps[title_of(effect.path)]
+  return step and step.undo == "own" and step.status == "done" and step.how ~= "person"
+end
+
+--- The last effect in place that a rollback cannot go behind.
 local function irreversible_effect(self)
   for i = #self.irreversible, 1, -1 do
     local seq = self.irreversible[i]
-    if self.standing[seq] then return self.source.outline(seq) end
-    local effect = self.effects[seq]
-    if effect and in_place(effect) then return effect end
+    local effect = self.standing[seq] and self.source.outline(seq) or self.effects[seq]
+    if effect and (self.standing[seq] or in_place(effect)) and not has_own_undo(self, effect) then return effect end
   end
 end
 
@@ -482,7 +488,8 @@ end
 --- @return { seq: integer, path: string, why: string }?
 function fold:point_of_no_return()
   local last = irreversible_effect(self)
-  last = last and { seq = last.seq, path = last.path, why = last.why }
+  last = last and { seq = last.seq, path = last.path,
+    why = last.why or "it has no undo, and its step is not at its end" }
   for _, step in pairs(self.steps) do
     if step.undo == "irreversible" and step.status == "done" and (not last or step.end_seq > last.seq) then
       last = { seq = step.end_seq, path = step.path, why = step.why }

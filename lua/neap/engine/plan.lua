@@ -31,7 +31,7 @@ local unknown  = require "neap.engine.unknown"
 
 local plan = {}
 
-local UNDO = { undo = "undo", keep = "keep", irreversible = "NO UNDO", none = nil }
+local UNDO = { undo = "undo", own = "undo", keep = "keep", irreversible = "NO UNDO", none = nil }
 
 local function effect_line(planned)
   return {

@@ -64,7 +64,7 @@ end
 
 --- Told of an effect that nothing can take back, before it is made.
 local function before_effect(self, step, why)
-  if not stages(self).compared then arrive(self, step, why) end
+  if self.state.turn == "forward" and not stages(self).compared then arrive(self, step, why) end
 end
 
 --- Whether a person has said, for this rehearsal, that the point is crossed.

@@ -175,6 +175,7 @@ function worker.serve(start, given, announce)
   function given.attend(session) hub = open_hub(session, announce) end
   -- while the lock is still ours: the socket of who takes the run up next must not be taken away
   function given.detach()
+    task.shield(is_attended, hub) -- who started us hears how it ended, however soon that is
     hub.server:close()
     hub.acceptor:cancel()
   end

@@ -4,7 +4,7 @@ local rehearsal = require "neap.cli.view.rehearsal"
 
 local view = {}
 
-local MARKS = { undo = "undo", keep = "keep", irreversible = "NO UNDO" }
+local MARKS = { undo = "undo", own = "undo", keep = "keep", irreversible = "NO UNDO" }
 
 local function step_text(step, page)
   if not step then return "" end

@@ -76,7 +76,8 @@ function view.resume(model, page)
   return table.concat(lines, "\n")
 end
 
-local WILL = { undo = "put back", keep = "kept", irreversible = "CANNOT BE UNDONE" }
+local WILL = { undo = "put back", own = "put back by its step's undo", keep = "kept",
+               irreversible = "CANNOT BE UNDONE" }
 
 --- @param model table
 --- @param page neap.page
