@@ -9,7 +9,8 @@ files["lua/types/procedure.lua"].ignore = { "111", "131" } -- its globals are wh
 files["tests"].ignore = { "211", "512" } -- a lock that is held, a loop that is left at once
 files["tests"].globals = { "os.getenv" } -- a test says what the environment holds
 files["tests"].read_globals = {
-  "after_each", "before_each", "changing", "describe", "equal", "it", "matches", "raises", "scratch", "skip", "truthy",
+  "after_each", "before_each", "changing", "describe", "equal", "it", "matches", "raises", "scratch", "skip", "trial",
+  "truthy",
 }
 local words = {
   "await", "aws", "cloudformation", "dns", "dynamodb", "each", "ec2", "effect", "elb", "env", "events", "fail", "file",
@@ -21,3 +22,4 @@ local words = {
 files["procedures"].read_globals = words
 files["tests/bench/procedures"].read_globals = words
 files["tests/cli/completion"].read_globals = words
+files["tests/cli/trial"].read_globals = words

@@ -57,6 +57,11 @@ function words.scratch()
   return path
 end
 
+--- A procedure with targets in memory: see neap.cli.trial.
+function words.trial(name, options)
+  return require "neap.cli.trial".new(name, options, words.scratch())
+end
+
 local function collect(path, report)
   local cases, prefix, before, after = {}, {}, {}, {}
   local env = setmetatable({}, { __index = _G })
@@ -149,10 +154,30 @@ local function files_of(paths)
   return files
 end
 
+local HELP = [[
+neap test: run test files
+
+Examples:
+  neap test                                   those of all procedures here
+  neap test procedures/site/switch_test.lua   one file; a folder means all in it that end in _test.lua
+
+`neap doc testing` says what tests of procedures can do.]]
+
+--- Without a name the tests that lie beside the procedures.
+local function paths_of(given)
+  if #given > 0 then return given end
+  local paths = {}
+  for i, root in ipairs(require "neap.repository".roots()) do paths[i] = root .. "/procedures" end
+  if #paths == 0 then require "neap.cli.failure".wrong_use("there is no folder procedures here", "neap test FILE") end
+  return paths
+end
+
 --- Runs the test files (and those in the folders) that are named; prints what fails and `N passed, N failed`.
---- @param paths string[]
+--- @param given string[]
 --- @return integer status  0, or 9 when a test failed
-function test.main(paths)
+function test.main(given)
+  if given[1] == "--help" or given[1] == "-h" then return print(HELP) or 0 end
+  local paths = paths_of(given)
   table.insert(package.searchers, function(name)
     return loadfile(name:gsub("%.", "/") .. ".lua", "t") or "\n\tno such file below this folder"
   end)

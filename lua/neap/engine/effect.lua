@@ -34,13 +34,15 @@ end
 function effect.read(name, fn)
   return function(target, ...)
     local branch = branches.current()
-    if not branch or branch.inside or not branch.path then return fn(target, ...) end
+    local fakes = branch and branch.run.fakes
+    local asked = fakes and function(...) return fakes:read(name, ...) end or fn
+    if not branch or branch.inside or not branch.path then return asked(target, ...) end
     if branch.run.planning then
       planned.refuse_unknown(branch.run, target, ...)
       branch.run.reads = branch.run.reads + 1
-      return call.inside(branch, { inside = true }, fn, target, ...)
+      return call.inside(branch, { inside = true }, asked, target, ...)
     end
-    return recorded_read(branch, name, fn, target, ...)
+    return recorded_read(branch, name, asked, target, ...)
   end
 end
 

@@ -68,7 +68,11 @@ kinds.resource = declare "resource"
 --- says(data) -> line, result = "identifier", timeout, late, version, meet, prepare, release.
 kinds.action = declare "action"
 
-local function known(run, name) return run and run.kinds and run.kinds[name] or own[name] end
+--- A test's run has fakes, which act in a kind's place.
+local function known(run, name)
+  local kind = run and run.kinds and run.kinds[name] or own[name]
+  return kind and run and run.fakes and run.fakes:kind(kind) or kind
+end
 
 --- The declaration of a kind as a run knows it; raises where there is none. Of a run that is taken up again no word may have
 --- been used yet.

@@ -59,6 +59,7 @@ local function new(given)
   self.on_event = given.on_event or function() end
   self.answerer, self.prompt, self.signals = given.ask, given.prompt, given.signals
   self.attended = given.attended
+  self.fakes = given.fakes -- a test's, which stand in for all targets
   self.attend, self.detach = given.attend, given.detach
   self.keys = keys_of(given)
   self.output = function(host, bytes, side) self:emit { type = "output", host = host, text = bytes, side = side } end

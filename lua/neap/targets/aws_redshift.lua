@@ -189,6 +189,7 @@ end
 --- @param options? table  keep, irreversible, timeout; profile, region, endpoint
 function redshift.attach(name, role, options) change_roles(name, role, true, options) end
 
+--- Takes roles away from a cluster, and waits until they are gone.
 --- @param name string
 --- @param role string  its ARN
 --- @param options? table  as of redshift.attach

@@ -284,7 +284,8 @@ function hosts.exec(value, command, options)
   options = options or {}
   local become = hosts.become(value, options.become)
   local text, settings = shell.text(command, { become = become, env = options.env, cwd = options.cwd })
-  local result = hosts.guard(value, function()
+  local fakes = hosts.run().fakes
+  local result = fakes and fakes:command(hosts.name(value), command) or hosts.guard(value, function()
     local stream <close> = hosts.open(value, text, options.reads)
     return stream:collect { input = shell.input(settings, options.input or ""), on_output = options.on_output,
       timeout = options.timeout or (options.reads and READ_TIMEOUT or CHANGE_TIMEOUT) }
@@ -362,6 +363,7 @@ end
 --- @param become? string|false
 function hosts.files(value, become)
   local connection, run = connection_of(value)
+  if run.fakes then return run.fakes:files(connection.name) end
   return setmetatable({ connection = connection, run = run, become = hosts.become(value, become) }, FILES)
 end
 

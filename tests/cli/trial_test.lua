@@ -1,0 +1,54 @@
+--- Tests of procedures, as their authors write them: by `neap test` in a repository of procedures.
+local console = require "tests.lab.console"
+local fs      = require "native.fs"
+
+local NEAP = fs.realpath "build/neap"
+
+local function test(words) return console.shell(("cd tests/cli/trial && %s test %s"):format(NEAP, words)) end
+
+local function one(text)
+  local path = scratch() .. "/one_test.lua"
+  fs.write(path, text)
+  return test(path)
+end
+
+describe("neap test", function()
+  it("runs the tests beside the procedures: forward, back, crashes and refusals in memory", function()
+    local output, status = test ""
+    equal(status, 0)
+    matches(output, "4 passed, 0 failed")
+  end)
+
+  it("finds an action that nobody can be asked about, and says how to see it again", function()
+    local output, status = one [[it("careless", function()
+      trial("site/careless", { env = "lab" }):crash_everywhere()
+    end)]]
+    equal(status, 9)
+    matches(output, "it is not known whether web happened: this kind of effect leaves nothing to ask for")
+    local at = output:match "replay: trial:crash%((%d+)%)"
+    matches(one(([[it("careless", function() trial("site/careless", { env = "lab" }):crash(%s) end)]]):format(at)),
+      "it is not known")
+  end)
+
+  it("finds what a rollback leaves behind", function()
+    local output = one [[it("careless", function() trial("site/careless", { env = "lab" }):fail_everywhere() end)]]
+    matches(output, "1 passed, 0 failed") -- it is taken back: its undo is there
+    output = one [[it("leaves", function() trial("site/leaves", { env = "lab" }):fail_everywhere() end)]]
+    matches(output, "after the refused run of web true and a rollback these are otherwise: file.content web /etc/motd")
+  end)
+
+  it("says which answer a read or a command lacks", function()
+    local output = one [[it("silent", function()
+      local switch = trial("site/switch", { env = "lab", arguments = { old = "a", new = "b" }, given = function(self)
+        self:file("proxy1", "/etc/nginx/nginx.conf", "a")
+        self:file("proxy2", "/etc/nginx/nginx.conf", "a")
+      end })
+      error(switch:run().failure.message, 0)
+    end)]]
+    matches(output, "the trial has no answer to host.read of .*curl")
+  end)
+
+  it("refuses an option that is none, with the near name", function()
+    matches(one [[it("wrong", function() trial("site/switch", { enf = "lab" }) end)]], "no option named \"enf\".-'env'")
+  end)
+end)
