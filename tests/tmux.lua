@@ -68,8 +68,11 @@ function tmux:expect(text)
   end
 end
 
+--- Takes the terminal away from what runs in it.
+function tmux:kill() call(self, "kill-server") end
+
 function tmux:close()
-  call(self, "kill-server")
+  self:kill()
   fs.remove_tree(self.folder)
 end
 

@@ -67,9 +67,9 @@ end
 function repl_run.take_up(given)
   local self = session.reopen(given)
   local ok, failure = pcall(function()
-    if self.state.first.kind ~= "repl" or self.state.turn == "back" then
-      fault.raise { kind = "conflict", where = "",
-        message = ("run %d is none that lines go on with"):format(self.number) }
+    if self.state.turn == "back" then
+      fault.raise { kind = "conflict", where = "", message = ("run %d is on its way back"):format(self.number),
+        hint = ("neap resume %d: goes to its end"):format(self.number) }
     end
     recover.settle_all(self)
     repl.close_all(self)

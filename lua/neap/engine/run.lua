@@ -334,10 +334,11 @@ local function planned_effects(self)
   return line and json.decode(line).effects or nil
 end
 
---- Goes on with a way back. nil: it is at its end, and the rehearsal that it belongs to goes on forward.
+--- Goes on with a way back. nil: it is at its end, and the rehearsal, or the typed lines, that it belongs to go on.
 local function go_on_back(self, given)
   local result = rollback.back(self, { down_to = self.state.to, on_conflict = given.on_conflict })
-  local goes_on = self.state.first.rehearsal and result.status == "stopped" and not result.failure
+  local first = self.state.first
+  local goes_on = (first.rehearsal or first.kind == "repl") and result.status == "stopped" and not result.failure
   return not goes_on and judged(self, result) or nil
 end
 

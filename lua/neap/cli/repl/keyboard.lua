@@ -1,6 +1,6 @@
 --- Where lines come from: a person at the terminal, edited by libedit or plainly, or a text.
-local fault   = require "native.error"
-local task    = require "native.task"
+local fault    = require "native.error"
+local task     = require "native.task"
 
 local keyboard = {}
 
@@ -12,11 +12,15 @@ Edited.__index = Edited
 --- For the editor what takes no column stands between two \1.
 local function marked(prompt) return (prompt:gsub("(\27%[[%d;]*m)", "\1%1\1")) end
 
---- @return "line"|"end"|"stopped" what
+--- The end of input: by Ctrl-D, or because the terminal has gone.
+local function how_it_ended(console) return console:has_gone() and "lost" or "end" end
+
+--- @return "line"|"end"|"lost"|"stopped" what
 --- @return string? line
 function Edited:read(prompt)
   local what, left = self.editor:read(marked(prompt))
   while what == "complete" do what, left = self.editor:complete(self.complete(left)) end
+  if what == "end" then what = how_it_ended(self.console) end
   if what ~= "line" then self.console:draw(what == "stopped" and "^C\n" or "\n") end
   return what, left and (left:gsub("\r?\n$", ""))
 end
@@ -50,7 +54,7 @@ function Plain:read(prompt)
   self.reading = task.spawn(self.console.ask, self.console, prompt)
   local ok, line = self.reading:wait()
   self.reading = nil
-  if ok then return line and "line" or "end", line end
+  if ok then return line and "line" or how_it_ended(self.console), line end
   if fault.is(line, "cancelled") then
     self.console:draw "\n"
     return "stopped"

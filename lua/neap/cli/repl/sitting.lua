@@ -298,7 +298,8 @@ local function read_lines(self)
   while not self.ending do
     if not self.unfinished then self:reload() end
     local what, text = self.keyboard:read(prompt_of(self))
-    if what == "end" then break end
+    if what == "lost" then self.ending = "HUP" end
+    if what == "end" or what == "lost" then break end
     if what == "stopped" then
       self.unfinished = nil
     else

@@ -78,6 +78,10 @@ function console:tell(text) return print_to(ERR, text) end
 --- Writes to the error output without a line end: what is redrawn.
 function console:draw(text) return terminal.write(ERR, text) end
 
+--- Whether the terminal that was asked at is there no more.
+--- @return boolean
+function console:has_gone() return self.may_ask and not terminal.is_terminal(0) end
+
 --- Asks for a line; nil at the end of input.
 --- @param prompt string
 --- @param options? { secret?: boolean }

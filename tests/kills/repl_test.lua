@@ -1,0 +1,198 @@
+--- kill -9 within lines typed at `neap repl`, at each commit of the journal and before and after each call: a real
+--- process, real files and commands of this machine, which are asked what was done. Needs the build with fail points.
+local fs         = require "native.fs"
+local group      = require "neap.engine.group"
+local repository = require "tests.kills.repository"
+local tmux       = require "tests.tmux"
+
+local LINES = {
+  ":write a hotfix", "lib = require 'demo.lib'", "here = env.hosts['local']",
+  "lib.set(here, env.folder .. '/a', 'new')", "lib.line(here, env.folder .. '/count', 'one')", ":undo",
+  "lib.set(here, env.folder .. '/x', 'made')",
+}
+
+--- What the targets hold behind each of the lines.
+local AFTER = {
+  { a = "old" }, { a = "new" }, { a = "new", count = "one\n" }, { a = "new", count = "one\nnot one\n" },
+  { a = "new", count = "one\nnot one\n", x = "made" },
+}
+
+local function session(world, fault, lines)
+  local words = { "repl", "--env", "demo/lab", "--yes" }
+  for _, line in ipairs(lines or LINES) do
+    words[#words + 1] = "-e"
+    words[#words + 1] = line
+  end
+  return world:neap(fault, table.unpack(words))
+end
+
+local function faults(passed)
+  local list = {}
+  for point, count in pairs(passed) do
+    local site, when = point:match "^(%S+) (%S+)$"
+    for ordinal = 1, count do list[#list + 1] = ("%s:%d:%s=kill"):format(site, ordinal, when) end
+  end
+  table.sort(list)
+  return list
+end
+
+--- Kills a session at each point, in two rows side by side; then calls check(world, fault).
+local function each_kill(check)
+  local first = repository.new(scratch())
+  local passed = first:points(function() equal(session(first, nil).status, 0) end)
+  equal(first:world(), AFTER[#AFTER])
+  local list, place, killed = faults(passed), scratch(), 0
+  truthy(#list > 30)
+  local failures = group.each(list, { at_a_time = 2, max_failures = 5 }, function(fault, index)
+    local world = repository.new(("%s/%d"):format(place, index))
+    if session(world, fault).signal == "KILL" then
+      killed = killed + 1
+      local ok, problem = pcall(check, world)
+      if not ok then error(("%s: %s"):format(fault, tostring(problem)), 0) end
+    end
+    fs.remove_tree(world.folder)
+  end)
+  if failures[1] then error(tostring(failures[1].failure), 0) end
+  truthy(killed >= #list - 4)
+end
+
+--- Takes the run up, where there is one that is open. Returns whether.
+local function take_up(world, verb)
+  local result = world:neap(nil, verb, "1", "--env", "demo/lab", "--yes", "--foreground")
+  if result.status == 0 then return true end
+  local text = result.out .. result.err
+  if text:find "no run" or text:find "closed" then return false end
+  error(("%s: exit %s\n%s"):format(verb, tostring(result.status), text), 0)
+end
+
+local function is_behind_a_line(world)
+  local ok, problem
+  for _, state in ipairs(AFTER) do
+    ok, problem = pcall(equal, world:world(), state)
+    if ok then return end
+  end
+  error(problem, 0)
+end
+
+describe("lines in which neap is killed", function()
+  it("have happened or not after a resume, each once, and the environment is free", function()
+    each_kill(function(world)
+      take_up(world, "resume")
+      is_behind_a_line(world)
+      equal(world:witnesses_left(), 0)
+      equal(session(world, nil, { ":write", "1" }).status, 0)
+    end)
+  end)
+
+  it("are taken back whole by a rollback", function()
+    each_kill(function(world)
+      if not take_up(world, "rollback") then return end
+      local now = world:world()
+      equal({ now.a, now.x }, { "old" })
+      truthy(now.count == nil or now.count == "one\nnot one\n")
+      equal(world:witnesses_left(), 0)
+    end)
+  end)
+
+  it("are taken up by the next session, which settles the one in hand and undoes them", function()
+    local world = repository.new(scratch())
+    local result = session(world, "call:6:after=kill", { LINES[1], LINES[2], LINES[3], LINES[4], LINES[5] })
+    equal(result.signal, "KILL")
+    result = session(world, nil, { ":write", ":undo 9" })
+    equal(result.status, 0)
+    matches(result.err, "run 1, repl, .* is open.*taken up")
+    local now = world:world()
+    equal(now.a, "old")
+    truthy(now.count == nil or now.count == "one\nnot one\n")
+    equal(world:witnesses_left(), 0)
+  end)
+end)
+
+describe("a session at a terminal", function()
+  local world, pane
+
+  before_each(function()
+    world = repository.new(scratch())
+    local env = world:environment()
+    env.TERM, env.PS1 = "screen", "$ "
+    pane = tmux.new { env = env }
+  end)
+
+  after_each(function() pane:close() end)
+
+  local function start(fault)
+    pane:command(("%s%s repl --env demo/lab; echo neap ended with $?"):format(fault and "NEAP_FAULT=" .. fault .. " " or "",
+      fs.realpath(repository.NEAP)))
+    pane:expect "neap lab> "
+  end
+
+  local function write()
+    pane:command ":write"
+    pane:expect "Why, for the journal: "
+    pane:keys "Enter"
+    pane:expect "neap lab!> "
+  end
+
+  it("dies in the middle of a change, which the next one asks the target about", function()
+    start "call:2:after=kill"
+    write()
+    pane:command "env.hosts['local']:run({ 'sh', '-c', 'echo one >>' .. env.folder .. '/count' })"
+    pane:expect "apply on lab? [y/N/all] "
+    pane:command "y"
+    pane:expect "neap ended with 137"
+    pane:command(("%s resume 1 --env demo/lab; echo settled with $?"):format(fs.realpath(repository.NEAP)))
+    pane:expect "settled with 0"
+    equal(world:world(), { a = "old", count = "one\n" })
+  end)
+
+  it("ends a call by Ctrl-C, and goes on; a line that is typed is dropped by it", function()
+    start()
+    pane:command "env.hosts['local']:read { 'sleep', '50' }"
+    pane:command ""
+    require "native.task".sleep(0.5)
+    pane:keys "C-c"
+    pane:expect "! cancelled"
+    pane:type "1 + "
+    pane:keys "C-c"
+    pane:expect "^C"
+    pane:command "2 + 2"
+    pane:expect "\n4\n"
+    pane:keys "C-d"
+    pane:expect "neap ended with 0"
+  end)
+
+  it("settles a change that Ctrl-C cuts short, and does not end its run", function()
+    start()
+    write()
+    pane:command "env.hosts['local']:run({ 'sh', '-c', 'sleep 1; echo late >>' .. env.folder .. '/count' })"
+    pane:expect "apply on lab? [y/N/all] "
+    pane:command "y"
+    require "native.task".sleep(0.4)
+    pane:keys "C-c"
+    pane:expect "! "
+    pane:expect "neap lab!> "
+    pane:command ":read"
+    pane:expect "run 1 is closed"
+    local settled = world:world().count
+    require "native.task".sleep(1.5)
+    equal(world:world().count, settled)
+  end)
+
+  it("leaves its run open where the terminal is lost", function()
+    start()
+    write()
+    pane:command "file.write(env.hosts['local'], env.folder .. '/x', 'made')"
+    pane:expect "apply on lab? [y/N/all] "
+    pane:command "y"
+    pane:expect "file.content  done"
+    pane:expect "neap lab!> "
+    pane:kill()
+    local result
+    for _ = 1, 100 do
+      result = world:neap(nil, "rollback", "1", "--env", "demo/lab", "--yes", "--foreground")
+      if result.status == 0 then break end
+      require "native.task".sleep(0.1)
+    end
+    equal({ result.status, world:world() }, { 0, { a = "old" } })
+  end)
+end)
