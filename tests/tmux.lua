@@ -56,13 +56,21 @@ function tmux:screen(colours)
   return (call(self, "capture-pane", "-p", "-S", "-", colours and "-e" or "-J"):gsub("\n*$", ""))
 end
 
---- Waits until the text is shown.
+local function count_of(screen, text) return select(2, screen:gsub(text:gsub("%p", "%%%0"), "")) end
+
+--- Waits until the text is shown, once more than when it was waited for before.
 --- @param text string
+--- @return string screen
 function tmux:expect(text)
   local until_then = task.now() + PATIENCE
+  self.shown = self.shown or {}
   while true do
     local screen = "\n" .. self:screen()
-    if screen:find(text, 1, true) then return screen end
+    local count = count_of(screen, text)
+    if count > (self.shown[text] or 0) then
+      self.shown[text] = count
+      return screen
+    end
     if task.now() > until_then then error(("no %q on the screen:\n%s"):format(text, screen), 2) end
     task.sleep(0.05)
   end

@@ -121,8 +121,8 @@ describe("a session at a terminal", function()
   after_each(function() pane:close() end)
 
   local function start(fault)
-    pane:command(("%s%s repl --env demo/lab; echo neap ended with $?"):format(fault and "NEAP_FAULT=" .. fault .. " " or "",
-      fs.realpath(repository.NEAP)))
+    local variable = fault and "NEAP_FAULT=" .. fault .. " " or ""
+    pane:command(("%s%s repl --env demo/lab; echo neap ended with $?"):format(variable, fs.realpath(repository.NEAP)))
     pane:expect "neap lab> "
   end
 

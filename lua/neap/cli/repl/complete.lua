@@ -139,7 +139,7 @@ end
 local function library_names(sits)
   local names = {}
   for path in pairs(sits.session.files) do
-    local name = path:match "^procedures/([^.].*)%.lua$"
+    local name = path:match "^procedures/([^.]*)%.lua$"
     if name then names[#names + 1] = (name:gsub("/", ".")) end
   end
   return names

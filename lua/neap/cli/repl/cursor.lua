@@ -50,6 +50,13 @@ local function expression_before(text, at)
   return before:sub(from)
 end
 
+--- Adds the call that a string is the only argument of, without parentheses.
+local function with_bare_call(text, open, at)
+  if expression_before(text, at):find "^[%a_]" then open[#open + 1] = { bracket = "(", at = at } end
+  return open
+end
+
+--- The brackets, with what stands before them and in them.
 local function described(text, open)
   for i, one in ipairs(open) do
     one.before = expression_before(text, one.at)
@@ -73,12 +80,16 @@ function cursor.at(text)
       at = past
     elseif is_long then
       if not long then
-        return { quote = "[[", text = text:sub(at + 2), open = described(text, open), comment = false }
+        return { quote = "[[", text = text:sub(at + 2), open = described(text, with_bare_call(text, open, at)),
+          comment = false }
       end
       at = long
     elseif c == '"' or c == "'" then
       local past = after_string(text, at)
-      if not past then return { quote = c, text = text:sub(at + 1), open = described(text, open), comment = false } end
+      if not past then
+        return { quote = c, text = text:sub(at + 1), open = described(text, with_bare_call(text, open, at)),
+          comment = false }
+      end
       at = past
     else
       if c:find "[%[({%])}]" then step_bracket(open, c, at) end

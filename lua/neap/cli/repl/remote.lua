@@ -37,7 +37,7 @@ local function word(sits, name) return sits.session.procedure.globals[name] end
 function remote.files(sits, host, folder)
   return kept(sits, "files " .. host.name .. folder, function()
     local paths = {}
-    for _, entry in ipairs(word(sits, "file").list(host, folder)) do
+    for _, entry in ipairs(word(sits, "file").list(host, folder:match "^(.+)/$" or "/")) do
       paths[#paths + 1] = folder .. entry.name .. (entry.type == "directory" and "/" or "")
     end
     return paths

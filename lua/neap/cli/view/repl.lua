@@ -105,8 +105,9 @@ end
 --- @param page neap.page
 --- @return string
 function view.begun(number, environment, page)
-  return ("run %d is open on %s: each change is shown, asked about and journaled; :undo, :read"):format(number,
+  local text = ("run %d is open on %s: changes are shown, asked about and journaled"):format(number,
     page:clean(environment))
+  return table.concat(page:wrap(text, page.width, 2), "\n")
 end
 
 --- A run of an earlier sitting that goes on.

@@ -1,0 +1,145 @@
+--- `neap repl` at a real terminal, 80 columns wide: screens as a person sees them. Times, durations and folders of the
+--- machine are replaced; all else is compared letter by letter.
+local fs     = require "native.fs"
+local golden = require "tests.cli.golden"
+local task   = require "native.task"
+local tmux   = require "tests.tmux"
+
+local FILES = {
+  ["procedures/shop/environments/prod.yml"] = "values: { folder: FOLDER }\npolicy: { guard: production }\n",
+  ["procedures/shop/lib.lua"] = [[
+local lib = {}
+--- Says hello.
+function lib.hello(whom) return "hello " .. whom end
+return lib
+]],
+  ["data/motd"] = "welcome\n",
+}
+
+describe("a screen of neap repl", function()
+  local root, pane
+
+  before_each(function()
+    root = fs.realpath(scratch())
+    for path, text in pairs(FILES) do
+      fs.mkdir(root .. "/" .. path:match "^(.*)/", "0755")
+      fs.write(root .. "/" .. path, (text:gsub("FOLDER", root .. "/data")), { mode = "0644" })
+    end
+    pane = tmux.new { env = { NEAP_PATH = root, XDG_STATE_HOME = root .. "/state" } }
+    pane:neap "repl --env shop/prod"
+    pane:expect "\nneap prod> "
+  end)
+
+  after_each(function() pane:close() end)
+
+  local function screen(colours)
+    local text = pane:screen(colours):gsub("[^\n]*\n", "$ neap repl --env shop/prod\n", 1)
+    text = text:gsub(root:gsub("%p", "%%%0"), "/runbooks"):gsub("%d%d:%d%d:%d%d", "HH:MM:SS"):gsub("%d+%.%ds", "N.Ns")
+    return (text:gsub(" +undo\n", "  undo\n"):gsub("[ \t]+\n", "\n"))
+  end
+
+  local function begin()
+    pane:command ":write"
+    pane:expect "name to start: "
+    pane:command "prod"
+    pane:expect "Why, for the journal: "
+    pane:command "CHG-8812"
+    pane:expect "neap prod!> "
+  end
+
+  local function ask(line)
+    pane:command(line)
+    pane:expect "apply on prod? [y/N/all] "
+  end
+
+  it("shows a change as a plan would, asks, makes it and takes it back", function()
+    pane:command "here, motd = env.hosts['local'], env.folder .. '/motd'"
+    pane:expect "\nneap prod> "
+    pane:command "file.write(here, motd, 'back at four\\n')"
+    pane:expect "until :write"
+    pane:expect "\nneap prod> "
+    begin()
+    ask "file.write(here, motd, 'back at four\\n')"
+    pane:command "n"
+    pane:expect "! not applied"
+    pane:expect "\nneap prod!> "
+    ask "file.write(here, motd, 'back at four\\n')"
+    pane:command "y"
+    pane:expect "file.content  done"
+    pane:expect "\nneap prod!> "
+    pane:command ":undo"
+    pane:expect "taken back"
+    pane:expect "\nneap prod!> "
+    pane:keys "C-d"
+    pane:expect "neap ended with 0"
+    golden("repl-screen-change", screen())
+    equal(fs.read(root .. "/data/motd"), "welcome\n")
+  end)
+
+  it("shows what a target said against it", function()
+    pane:command "env.hosts['local']:read { 'cat', '/nowhere/at/all' }"
+    pane:expect "No such file"
+    pane:command "file.list(env.hosts['local'], '/nowhere')"
+    pane:expect "neap prod> "
+    task.sleep(0.3)
+    golden("repl-screen-error", screen())
+  end)
+
+  it("ends a call by Ctrl-C, and the line that is typed, not the session", function()
+    pane:command "env.hosts['local']:read { 'sleep', '60' }"
+    task.sleep(0.5)
+    pane:keys "C-c"
+    pane:expect "! cancelled"
+    pane:type "half a li"
+    task.sleep(0.2)
+    pane:keys "C-c"
+    pane:expect "^C"
+    pane:command "'still here'"
+    pane:expect "\nstill here"
+    golden("repl-screen-interrupt", screen())
+  end)
+
+  it("completes names and lists what is possible", function()
+    pane:type "fi"
+    pane:keys "Tab"
+    pane:expect "neap prod> file"
+    pane:type ".re"
+    pane:keys "Tab"
+    pane:expect "read  "
+    pane:keys "C-u"
+    pane:type "file.read(env.hosts['local'], '"
+    pane:type(root .. "/da")
+    pane:keys "Tab"
+    pane:expect "/data/"
+    pane:keys "Tab"
+    pane:expect "/data/motd"
+    pane:type "')"
+    pane:keys "Enter"
+    pane:expect "\nwelcome"
+    golden("repl-screen-tab", screen())
+  end)
+
+  it("warns in words, and then in colour, before a guarded environment is changed", function()
+    begin()
+    task.sleep(0.2)
+    golden("repl-screen-colours", screen(true))
+  end)
+
+  it("finds earlier lines again in the next session, but none that holds a secret", function()
+    pane:command "'first line'"
+    pane:expect "\nfirst line"
+    pane:command "x = { password = 'an-unusual-word-8842' }"
+    pane:command " 'with a space before'"
+    pane:expect "\nwith a space"
+    pane:keys "C-d"
+    pane:expect "neap ended with 0"
+    local file = root .. "/state/neap/typed-lines"
+    equal({ fs.read(file), fs.stat(file).mode }, { "'first line'\n", "0600" })
+    pane:neap "repl --env shop/prod"
+    pane:expect "neap ended with 0\n"
+    task.sleep(0.5)
+    pane:keys("Up", "Enter")
+    task.sleep(0.5)
+    truthy(select(2, pane:screen():gsub("\nfirst line", "")) == 2)
+  end)
+end)
