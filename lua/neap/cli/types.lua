@@ -13,7 +13,9 @@ function types.arguments(parser)
   parser:argument("folder", "where to write them; without it beside the other data of this user"):args "?"
 end
 
-local function default_folder()
+--- Where they are written when nothing is said.
+--- @return string
+function types.default_folder()
   local data = os.getenv "XDG_DATA_HOME"
   if not data or data == "" then data = (os.getenv "HOME" or "") .. "/.local/share" end
   return data .. "/neap/types"
@@ -94,7 +96,7 @@ local function write(path, text)
 end
 
 function types.run(options)
-  local folder = options.folder or default_folder()
+  local folder = options.folder or types.default_folder()
   fs.mkdir(folder, "0755")
   write(folder .. "/procedure.lua", embedded.text "types/procedure.lua")
   write(folder .. "/words.lua", text_of_words())
