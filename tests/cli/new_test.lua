@@ -8,8 +8,8 @@ describe("a newcomer", function()
   local folder
 
   local function neap(words)
-    return console.shell(("cd %s && HOME=%s XDG_STATE_HOME=%s/state %s %s </dev/null"):format(folder, folder, folder, NEAP,
-      words))
+    local text = "cd %s && HOME=%s XDG_STATE_HOME=%s/state %s %s </dev/null"
+    return console.shell(text:format(folder, folder, folder, NEAP, words))
   end
 
   local function ok(words)
