@@ -40,6 +40,10 @@ words.fakes.shop = {
     return effect.change("shop.file", { host = host, path = path }, function() return text end, options)
   end,
   edit = function(host, path, fn) return effect.change("shop.file", { host = host, path = path }, fn) end,
+  empty = effect.read("shop.empty", function()
+    current.polls = (current.polls or 0) - 1
+    return current.polls < 0
+  end),
   mail = function(whom, text, options) return effect.perform("shop.mail", whom, text, options) end,
 }
 

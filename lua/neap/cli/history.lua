@@ -26,6 +26,18 @@ function history.of(environment, folder)
   end)
 end
 
+--- The chain of hashes of a run, whole or not; what is wrong with it is an answer here, not an error.
+--- @param run table  as history gives it
+--- @return { whole: boolean, records?: integer, head?: string, problem?: string }
+function history.chain(run)
+  return history.reading(run.folder, function(journal)
+    local ok, count, head = pcall(journal.verify, journal, run.run)
+    if ok then return { whole = true, records = count, head = head } end
+    if not fault.is(count) then error(count, 0) end
+    return { whole = false, problem = count.message }
+  end)
+end
+
 --- The runs of every environment, newest first. A journal that may not be read is left out.
 --- @return table[]
 function history.all()

@@ -76,16 +76,6 @@ local function export(options)
   return 0
 end
 
---- The chain of hashes, whole or not; what is wrong with it is an answer here, not an error.
-local function verify(run)
-  return history.reading(run.folder, function(journal)
-    local ok, count, head = pcall(journal.verify, journal, run.run)
-    if ok then return { whole = true, records = count, head = head } end
-    if not require "native.error".is(count) then error(count, 0) end
-    return { whole = false, problem = count.message }
-  end)
-end
-
 --- Raises where the run has no step of that number or title, with the nearest.
 local function check_step(model, wanted)
   local names = {}
@@ -115,7 +105,7 @@ function log.run(options)
     require "neap.cli.failure".wrong_use("log needs a run, or --verify or --export for all", "neap runs")
   end
   local run = choice.run(options.run, options)
-  local chain = verify(run)
+  local chain = history.chain(run)
   local model = standing.of(run)
   if options.step then check_step(model, options.step) end
   model.chain, model.summary = chain, standing.summary(model)

@@ -1,5 +1,6 @@
 --- The text of `neap log`: head, a bar for each phase of time, and a line for each thing that happened.
 local change = require "neap.cli.view.change"
+local change_text = require "neap.cli.view.change_text"
 local event  = require "neap.cli.view.event"
 local time   = require "neap.cli.view.time"
 
@@ -106,16 +107,9 @@ local function row_of(line, page)
   return ("%s  %s %s %s  %s"):format(time.of_day(line.time), number, sign, what, result_of(line, page)):gsub("%s+$", "")
 end
 
-local function text_of(state)
-  if state == nil then return "" end
-  if type(state) == "table" and type(state.content) == "string" then return state.content end
-  if type(state) == "table" then return require "native.json".encode(require "neap.cli.view.json".safe(state)) end
-  return tostring(state)
-end
-
 local function add_patch(lines, intent, page)
   if intent.before == nil and intent.after == nil then return end
-  for _, line in ipairs(change.diff_lines(text_of(intent.before), text_of(intent.after), page)) do
+  for _, line in ipairs(change.diff_lines(change_text.text(intent.before), change_text.text(intent.after), page)) do
     lines[#lines + 1] = (" "):rep(16) .. line
   end
 end

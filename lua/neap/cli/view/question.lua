@@ -1,15 +1,8 @@
 --- A question to a person: what is asked, what there is to see, and what may be answered.
 local change = require "neap.cli.view.change"
-local json   = require "native.json"
+local change_text = require "neap.cli.view.change_text"
 
 local view = {}
-
-local function text_of(state)
-  if state == nil then return nil end
-  if type(state) == "table" and type(state.content) == "string" then return state.content end
-  if type(state) ~= "table" then return tostring(state) end
-  return json.encode_pretty(require "neap.cli.view.json".safe(state))
-end
 
 local function add_difference(lines, page, title, before, after)
   lines[#lines + 1] = page:paint("dim", title)
@@ -17,7 +10,7 @@ local function add_difference(lines, page, title, before, after)
     local function presence(state) return state == nil and "absent" or "there" end
     lines[#lines + 1] = ("    %s -> %s"):format(presence(before), presence(after))
   end
-  for _, line in ipairs(change.diff_lines(text_of(before) or "", text_of(after) or "", page)) do
+  for _, line in ipairs(change.diff_lines(change_text.text(before), change_text.text(after), page)) do
     lines[#lines + 1] = "    " .. line
   end
 end
