@@ -46,16 +46,21 @@ local function commands_of(text)
   for line in text:gmatch "[^\n]+" do
     line = line:gsub("^%$ ", ""):gsub("^[%u_]+=%S+ ", "")
     local words = line:match "^neap%s+(.*)$"
-    if words and not words:find "^[^ ]+ [^ ]*> " then commands[#commands + 1] = words end
+    if words and not words:find "> " and not words:find "^%*" then commands[#commands + 1] = words end
   end
   return commands
 end
 
 --- Words of a command as a shell would cut them, up to what is explained behind it.
 local function words_of(command)
-  local words = {}
+  local words, at = {}, 1
   command = command:gsub("   .*$", ""):gsub("%s+#.*$", ""):gsub("%s*[|<>].*$", "")
-  for word in command:gmatch "%S+" do words[#words + 1] = (word:gsub("['\"]", "")) end
+  while at <= #command do
+    local quote, text, behind = command:match("^(['\"])(.-)%1()", at)
+    if not quote then text, behind = command:match("^(%S+)()", at) end
+    if text then words[#words + 1] = text end
+    at = behind or at + 1
+  end
   return words
 end
 

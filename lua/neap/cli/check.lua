@@ -16,6 +16,7 @@ local FOUND_PROBLEMS = 9
 
 function check.arguments(parser)
   parser:argument("procedure", "only this one"):args "?"
+  parser:option("--format", "text, or github: beside the lines of a pull request"):choices { "text", "github" }
 end
 
 --- A failure as `file:line: message`, whether it was raised by the world or is a mistake in the file.
@@ -173,7 +174,8 @@ function check.run(options)
     or repository.procedures()
   local found = model(entries)
   found.without_environment = without_environment(entries)
-  if console.json then console:answer_json(found) else console:answer(view.text(found, console.out)) end
+  local show = options.format == "github" and view.github or view.text
+  if console.json then console:answer_json(found) else console:answer(show(found, console.out)) end
   return #found.problems > 0 and FOUND_PROBLEMS or 0
 end
 

@@ -25,6 +25,7 @@ function plan.arguments(parser)
   choice.add_options(parser)
   parser:flag("-s --summary", "one line a phase")
   parser:flag("--full", "also what is as wanted, and long differences whole")
+  parser:flag("--markdown", "as Markdown, for a comment on a pull request")
   parser:flag("--exit-code", "exit status 3 when there is something to change")
 end
 
@@ -110,6 +111,9 @@ function plan.run(options)
   model.saved, model.typical = save(model), typical(model)
   if console.json then
     console:answer_json(safe(model))
+  elseif options.markdown then
+    local page = require "neap.cli.view.page".new { width = 100, utf8 = true }
+    console:answer(require "neap.cli.view.plan_markdown".text(model, page))
   else
     console:show(options.summary and view.summary(model, console.out) or view.text(model, console.out, options))
   end

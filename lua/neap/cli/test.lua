@@ -160,8 +160,26 @@ neap test: run test files
 Examples:
   neap test                                   those of all procedures here
   neap test procedures/site/switch_test.lua   one file; a folder means all in it that end in _test.lua
+  neap test --format=junit >tests.xml         as CI reads it; or tap
 
 `neap doc testing` says what tests of procedures can do.]]
+
+--- The form to print in, and the paths.
+local function arguments_of(given)
+  local failure, forms = require "neap.cli.failure", require "neap.cli.view.cases".forms
+  local form, paths = "text", {}
+  for _, word in ipairs(given) do
+    form = word:match "^%-%-format=(.*)$" or form
+    if word:find "^%-" and not word:find "^%-%-format=" then
+      failure.wrong_use(("test has no option %s"):format(word), "neap test --help")
+    end
+    if not word:find "^%-" then paths[#paths + 1] = word end
+  end
+  if not forms[form] then
+    failure.wrong_use(("no form '%s'.%s"):format(form, require "neap.near".hint(form, forms)), "neap test --help")
+  end
+  return forms[form](), paths
+end
 
 --- Without a name the tests that lie beside the procedures.
 local function paths_of(given)
@@ -177,7 +195,8 @@ end
 --- @return integer status  0, or 9 when a test failed
 function test.main(given)
   if given[1] == "--help" or given[1] == "-h" then return print(HELP) or 0 end
-  local paths = paths_of(given)
+  local form, paths = arguments_of(given)
+  paths = paths_of(paths)
   table.insert(package.searchers, function(name)
     return loadfile(name:gsub("%.", "/") .. ".lua", "t") or "\n\tno such file below this folder"
   end)
@@ -187,7 +206,7 @@ function test.main(given)
   local counts = { ok = 0, FAIL = 0, skip = 0 }
   local function report(result, name, detail)
     counts[result] = counts[result] + 1
-    if result ~= "ok" then print(("%-4s  %s\n      %s"):format(result, name, (detail:gsub("\n", "\n      ")))) end
+    form.case(result, name, detail)
   end
   for _, path in ipairs(files_of(paths)) do
     local started, before = task.now(), counts.ok
@@ -199,13 +218,12 @@ function test.main(given)
       elseif failure then
         report("FAIL", path .. ": " .. case.name, describe_failure(failure))
       else
-        report("ok")
+        report("ok", path .. ": " .. case.name)
       end
     end
-    print(("%-50s %3d ok  %6.2f s"):format(path, counts.ok - before, task.now() - started))
+    form.file(path, counts.ok - before, task.now() - started)
   end
-  print(("%d passed, %d failed"):format(counts.ok, counts.FAIL) ..
-    (counts.skip > 0 and (", %d skipped"):format(counts.skip) or ""))
+  form.over(counts)
   return counts.FAIL == 0 and 0 or 9
 end
 

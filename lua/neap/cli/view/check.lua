@@ -36,4 +36,26 @@ function view.text(model, page)
   return table.concat(lines, "\n")
 end
 
+--- In a command of GitHub's workflows a line end would begin another one.
+local function github_text(text, page) return (page:clean(text):gsub("%%", "%%25")) end
+
+local function github_line(level, one, page)
+  local file, line = one.where:match "^(.-):(%d+)"
+  local place = file and ("file=%s,line=%s"):format(github_text(file, page):gsub("[,:]", "_"), line) or ""
+  local said = one.hint and one.message .. " (" .. one.hint .. ")" or one.message
+  return ("::%s %s::%s"):format(level, place, github_text(said, page))
+end
+
+--- The same as commands of GitHub's workflows, which show them beside the lines.
+--- @param model table
+--- @param page neap.page
+--- @return string
+function view.github(model, page)
+  local lines = {}
+  for _, problem in ipairs(model.problems) do lines[#lines + 1] = github_line("error", problem, page) end
+  for _, warning in ipairs(model.warnings) do lines[#lines + 1] = github_line("warning", warning, page) end
+  lines[#lines + 1] = ("%d of %d pairs can run"):format(model.good, model.pairs)
+  return table.concat(lines, "\n")
+end
+
 return view

@@ -178,7 +178,9 @@ local function listed(counts, names)
   return table.concat(parts, ", ")
 end
 
-local function figures(model, page)
+--- How many steps and effects there are, of which kinds.
+--- @return string[] lines
+function plan.figures(model, page)
   local sums = tally(model)
   local steps = listed(sums, { { "wanted", "as wanted" }, { "changing", "change" }, { "waits", "wait" },
                                { "humans", "human" }, { "unknown", "known later" } })
@@ -267,7 +269,7 @@ function plan.text(model, page, options)
   for _, phase in ipairs(model.phases) do add_phase(lines, phase, model, page, options) end
   add_undo(lines, model, page)
   lines[#lines + 1] = ""
-  append(lines, figures(model, page))
+  append(lines, plan.figures(model, page))
   add_typical(lines, model, page)
   add_rehearsed(lines, model, page)
   append(lines, next_commands(model, page))
@@ -298,7 +300,7 @@ function plan.summary(model, page)
   local lines = { header(model, page) }
   local set = page:table({ "", "", "" }, rows)
   append(lines, table.move(set, 2, #set, 1, {}))
-  append(lines, figures(model, page))
+  append(lines, plan.figures(model, page))
   add_typical(lines, model, page)
   add_rehearsed(lines, model, page)
   append(lines, next_commands(model, page))
