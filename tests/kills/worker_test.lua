@@ -43,6 +43,31 @@ local function outcome(world)
   return runs[1].outcome, runs[1]
 end
 
+describe("neap log -f", function()
+  it("prints what a run does while it does it, and ends with it", function()
+    local world = slow_world()
+    local run = world:start("run", "demo/it", "--env", "lab", "--yes")
+    wait_for(function() return lines_of(world) >= 1 end)
+    local before = lines_of(world)
+    local followed = world:neap(nil, "log", "1", "-f")
+    equal(followed.status, 0)
+    truthy(before < 40) -- it had not ended when it was begun to be followed
+    matches(followed.out, "Line 40\n")
+    matches(followed.out, "done\n$")
+    run:close()
+  end)
+
+  it("of a run that nobody carries out says where it stands", function()
+    local world = slow_world()
+    fs.write(world.folder .. "/procedures/demo/it.lua", SLOW .. 'step "Stop" { run = function() fail "no" end }\n')
+    equal(world:neap(nil, "run", "demo/it", "--env", "lab", "--yes", "--no-input").status, 5)
+    local followed = world:neap(nil, "log", "1", "-f", "--json")
+    equal(followed.status, 0)
+    matches(followed.err, "stopped at 1.41")
+    matches(followed.out, '"type":"step"')
+  end)
+end)
+
 describe("a run in a worker", function()
   it("goes on when its terminal is lost, a hundred times, and ends once", function()
     local world = slow_world()

@@ -6,7 +6,7 @@ local view     = require "neap.cli.view.log"
 
 local log = {
   summary = "show what a run did",
-  examples = { "neap log 142", "neap log 142 -p", "neap log 142 --step 4.3", "neap log 142 --json",
+  examples = { "neap log 142", "neap log 142 -p", "neap log 142 -f", "neap log 142 --step 4.3", "neap log 142 --json",
                "neap log 142 --verify", "journalctl -t neap | neap log --verify --anchors -",
                "neap log --export --env encode/lab" },
 }
@@ -18,6 +18,7 @@ function log.arguments(parser)
   parser:option("--env", "the environment, where several have a run of that number"):argname "ENV"
   parser:option("--step", "only this step: its number or title"):argname "STEP"
   parser:flag("-p --patch", "with the differences that were made")
+  parser:flag("-f --follow", "go on as it goes on, until it is closed or nobody carries it out")
   parser:flag("--all", "also reads, waits and what was as wanted")
   parser:flag("--verify", "only verify that the journal is whole")
   parser:option("--anchors", "verify against the heads that this log holds, too (- reads it from the input)")
@@ -105,6 +106,7 @@ function log.run(options)
     require "neap.cli.failure".wrong_use("log needs a run, or --verify or --export for all", "neap runs")
   end
   local run = choice.run(options.run, options)
+  if options.follow then return require "neap.cli.follow"(run, console) or 0 end
   local chain = history.chain(run)
   local model = standing.of(run)
   if options.step then check_step(model, options.step) end

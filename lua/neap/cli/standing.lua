@@ -5,8 +5,10 @@ local history = require "neap.cli.history"
 
 local standing = {}
 
---- A living process holds the lock of the environment's folder.
-local function is_alive(folder)
+--- Whether somebody carries a run out there: a living process holds the lock of the environment's folder.
+--- @param folder string
+--- @return boolean
+function standing.is_alive(folder)
   if not fs.exists(folder .. "/lock") then return false end
   local ok, lock = pcall(fs.lock, folder .. "/lock")
   if not ok then return false end -- not ours to take: then not ours to judge either
@@ -53,7 +55,7 @@ function standing.of(run)
       after = not title and last_step(state) or nil,
       failure = step and step.failure, in_doubt = state:in_doubt(), in_place = state:in_place(),
       back = state.turn == "back", question = state.question, point = state:point_of_no_return(),
-      alive = not run.outcome and is_alive(run.folder), owner = state.owner, last = state.last,
+      alive = not run.outcome and standing.is_alive(run.folder), owner = state.owner, last = state.last,
       policy = state.first and state.first.environment_data and state.first.environment_data.policy or {},
     }
   end)
