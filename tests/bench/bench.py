@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cluster import Cluster
 from measure import LIMIT, Failed, Peer, reported, show, show_growth, side_by_side
+from prompt import Typed, at_prompts
 from servers import SSHD, Servers
 from store import SMALL, SMALL_BYTES, Store
 
@@ -83,6 +84,19 @@ def start_up(folder):
             for name, limit in (("ansible", 0.01), ("pyinfra", None)) if program(name)]
     found.update(side_by_side(slow, samples(5, 2), folder / "log"))
     return show("G1  Start-up", found, peers + slow)
+
+
+def prompt(folder):
+    environments = folder / "typed/procedures/bench/environments"
+    environments.mkdir(parents=True)
+    (environments / "here.yml").write_text("values: { folder: /srv }\n")
+    environment = {"NEAP_PATH": str(folder / "typed"), "XDG_STATE_HOME": str(folder / "typed/state")}
+    peers = [Typed("neap repl", [NEAP, "repl", "--env", "bench/here"], b"here>", b"ngi", b"nx", environment),
+             Typed("python3 -i", [PYTHON, "-iq"], b">>> ", b"impo", b"rt")]
+    ready, tab = at_prompts(peers, samples(20, 5))
+    show("Until Tab has completed a word, for the first time", tab, peers)
+    peers[1].at_most = 1
+    return show("Until the prompt is there", ready, peers)
 
 
 def written(folder, name, text, **values):
@@ -323,6 +337,7 @@ def measure_all(folder):
             print(f"\n{goal.__name__} could not be measured: {problem}")
 
     measure(start_up, folder)
+    measure(prompt, folder)
     measure(journal_pair, folder)
     measure(yaml_edit, folder)
     measure(apply_manifests, folder)

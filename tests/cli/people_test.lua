@@ -115,15 +115,16 @@ describe("neap, before a person,", function()
   end)
 
   it("runs lines of Lua at a failure", function()
-    on.answers = { "s", "?", ":x", "env.name", "{ a = 1, b = 'upper\\nlower' }",
-      "{ { host = 'web1', up = true }, { host = 'web2' } }", "{ deep = { er = 1 } }", "nothing.there",
+    on.answers = { "s", "?", ":y", "?json.read", "env.name", "{ a = 1, b = 'upper\\nlower' }",
+      "{ { host = 'web1', up = true }, { host = 'web2' } }", ":x",
+      "{ { host = 'web1', up = true }, { host = 'web2' } }", ":x", "{ deep = { er = 1 } }", "nothing.there",
       "shop.edit('web1', '/etc/motd', function(text)", "return text .. 'back soon\\n'", "end)", "n",
       "shop.write('web1', '/etc/issue', 'closed')", "y", "shop.mail('people@shop', 'soon')", "yes", ":q", "q" }
     golden("failure-shell", on:screen "run shop/switch --env lab")
     on:neap "log 1"
     matches(on.output, "repl/1 by alice@jump1: env.name\n")
-    matches(on.output, "! repl/5  FAILED 0.0s attempt to index a nil value")
-    matches(on.output, "repl/7 by alice@jump1: shop.write%('web1', '/etc/issue', 'closed'%)\n"
+    matches(on.output, "! repl/6  FAILED 0.0s attempt to index a nil value")
+    matches(on.output, "repl/8 by alice@jump1: shop.write%('web1', '/etc/issue', 'closed'%)\n"
       .. "%S+ +%+ web1 /etc/issue  shop.file  done")
     on.answers = { "s", "shop.write('web1', '/etc/issue', 'open')", "y" }
     equal(on:neap "resume 1", 8)

@@ -1,6 +1,5 @@
 --- Reads a person's answer to a question: the choice, and what belongs to it.
 local failure = require "neap.cli.failure"
-local line    = require "neap.cli.view.line"
 local stand   = require "neap.cli.view.stand"
 
 local answer = {}
@@ -9,6 +8,7 @@ local answer = {}
 --- @field console neap.console
 --- @field environment string  its full name, of which the last part is typed at a point of no return
 --- @field model fun(): table  the run as cli/standing gives it, for what can be looked at
+--- @field shell? neap.shell  what stays from one typed line to the next
 
 local read = {}
 
@@ -106,16 +106,7 @@ end
 
 -- ---- lines ----
 
-function read.shell(asker, question)
-  local console = asker.console
-  while true do
-    local typed = console:ask(line.prompt(question, asker.environment))
-    if not typed or typed:find "^%s*:q%s*$" then return { choice = "leave" } end
-    local is_text = utf8.len(typed)
-    if is_text and not typed:find "^%s*[:?]" then return { choice = "line", line = typed } end
-    console:tell(is_text and line.help() or "A line is UTF-8; this one is not.")
-  end
-end
+function read.shell(asker, question) return require "neap.cli.repl.shell".read(asker, question) end
 
 local AGREED = { y = "yes", yes = "yes", a = "all", all = "all" }
 

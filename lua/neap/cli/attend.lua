@@ -26,7 +26,7 @@ function attend.new(options)
   local console = options.console
   return setmetatable({
     console = console, environment = options.environment, view = progress.new(console.err), drawn = 0,
-    intents = {}, kept = {}, lines = {}, started = task.now(),
+    intents = {}, kept = {}, lines = {}, shell = { shown_as = {} }, started = task.now(),
   }, attend)
 end
 
@@ -57,7 +57,9 @@ local function is_known(self, record)
 end
 
 local function text_of(self, record)
-  if record.type == "line" then return require "neap.cli.view.line".text(record, self.console.err) end
+  if record.type == "line" then
+    return require "neap.cli.view.line".text(record, self.console.err, self.shell.shown_as)
+  end
   return self.view:line(record)
 end
 
@@ -161,7 +163,8 @@ function attend:ask(question)
   local above = self.console.live and erase(self) or ""
   local text = require "neap.cli.view.question".text(question, self.console.err)
   if text or above ~= "" then self.console:draw(above .. (text and text .. "\n" or "")) end
-  local asker = { console = self.console, environment = self.environment, model = function() return model_of(self) end }
+  local asker = { console = self.console, environment = self.environment, shell = self.shell,
+    model = function() return model_of(self) end }
   self.asked, self.withdrawn = question.seq, false
   local answer = read_beside(self, question.timeout, require "neap.cli.answer".read, asker, question)
   if self.withdrawn then return { withdrawn = true } end

@@ -52,8 +52,13 @@ Plain.__index = Plain
 
 function Plain:read(prompt)
   self.reading = task.spawn(self.console.ask, self.console, prompt)
-  local ok, line = self.reading:wait()
+  local reading = self.reading
+  local waited, ok, line = pcall(reading.wait, reading)
   self.reading = nil
+  if not waited then
+    reading:cancel()
+    error(ok, 0)
+  end
   if ok then return line and "line" or how_it_ended(self.console), line end
   if fault.is(line, "cancelled") then
     self.console:draw "\n"

@@ -10,7 +10,8 @@ steps see: env, the words, and the arguments as arg. Reads happen at once; a
 change is shown and asked about, and is undone with the run. A name that is set
 without local stays for the next lines, until the run stops. An unfinished line
 goes on in the next one; an empty one drops it.
-  :q  back to the failure      ?  this]]
+  :q  back to the failure      ?  this      ?file.write  what a word does
+  :x  expanded rows, on and off             :json  values as JSON]]
 
 --- @return string
 function view.help() return HELP end
