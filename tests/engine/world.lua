@@ -186,6 +186,6 @@ function world:state()
   return require("neap.engine.fold").of(journal:records(1)), journal
 end
 
-world.branches = branches
+world.branches, world.request = branches, given
 
 return world

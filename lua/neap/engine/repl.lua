@@ -5,6 +5,7 @@ local attempt  = require "neap.engine.attempt"
 local branches = require "neap.engine.branch"
 local data     = require "neap.engine.data"
 local fault    = require "native.error"
+local fold     = require "neap.engine.fold"
 local sandbox  = require "neap.engine.sandbox"
 local secret   = require "native.secret"
 local task     = require "native.task"
@@ -200,6 +201,33 @@ function repl.look(self, fn, withhold)
   self.line = nil
   if not waited then error(ok, 0) end
   return ok and { values = result } or { failure = said_of(result) }
+end
+
+local function has_changed_since(list, opening)
+  for _, one in ipairs(list) do
+    if one.seq > opening.seq and one.path == opening.path and not one.bracket then return true end
+  end
+  return false
+end
+
+--- Brackets that lines have opened and not closed: what was changed in them is there, and not in force. A line that was
+--- cut short, or failed, leaves one.
+--- @param self table  the session
+--- @return { path: string, show: string }[]
+function repl.unclosed(self)
+  local opened, standing, list = {}, self.state:in_place(), {}
+  for _, one in ipairs(standing) do
+    local whole = not self.state.standing[one.seq] -- of a line that is done, each is closed
+    if whole and one.bracket == "open" then opened[fold.digest_of(one)] = one end
+    if whole and one.bracket == "close" then opened[one.opened_by] = nil end
+  end
+  for _, one in pairs(opened) do
+    if has_changed_since(standing, one) then
+      list[#list + 1] = { path = one.path, seq = one.seq, show = one.kind .. " " .. one.show }
+    end
+  end
+  table.sort(list, function(a, b) return a.seq < b.seq end)
+  return list
 end
 
 --- After a crash: lines that have no end.

@@ -112,10 +112,12 @@ end
 
 --- Closes the run, and reads on. What the lines changed stays.
 --- @param self table  a session that writes
---- @return table outcome
+--- @return table outcome  with unclosed, as repl.unclosed gives it
 function repl_run.close(self)
+  local unclosed = repl.unclosed(self)
   self:close "done"
   local ended = outcome.of(self, "done")
+  ended.unclosed = unclosed
   repl_run.put_down(self)
   return ended
 end

@@ -342,8 +342,15 @@ local function go_on_back(self, given)
   return not goes_on and judged(self, result) or nil
 end
 
---- Lines that were typed are not typed again: with nothing in doubt their run is done, and what they changed stays.
+--- Lines that were typed are not typed again: with nothing in doubt their run is done, and what they changed stays. It
+--- stays open where one was cut short before what it changed came into force.
 local function close_lines(self)
+  local left = repl.unclosed(self)[1]
+  if left then
+    return outcome.of(self, "stopped", fault.new { kind = "conflict", where = "",
+      message = ("%s was cut short before %s: what it changed is there, and not in force"):format(left.path, left.show),
+      hint = "a rollback puts it back; who brings it into force by hand abandons the run" })
+  end
   self:close "done"
   return outcome.of(self, "done")
 end

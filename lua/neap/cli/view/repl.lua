@@ -145,7 +145,12 @@ function view.ended(outcome, page)
     or ("%d changes stay"):format(kept)
   local named = ("%d --env %s"):format(outcome.run, outcome.environment)
   if outcome.status == "done" then
-    return ("run %d is closed: %s.  neap log %s"):format(outcome.run, stays, page:clean(named))
+    local lines = { ("run %d is closed: %s.  neap log %s"):format(outcome.run, stays, page:clean(named)) }
+    for _, one in ipairs(outcome.unclosed) do
+      lines[#lines + 1] = page:paint("alarm", ("  not in force: %s changed something, and failed before %s"):format(
+        page:clean(one.path), page:clean(one.show)))
+    end
+    return table.concat(lines, "\n")
   end
   local lines = { ("run %d stays open: %s so far."):format(outcome.run, stays) }
   if #outcome.in_doubt > 0 then

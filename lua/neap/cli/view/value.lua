@@ -54,7 +54,10 @@ local function headings_of(rows)
       seen[name] = true
     end
   end
-  table.sort(names, function(a, b) return tostring(a) < tostring(b) end)
+  table.sort(names, function(a, b)
+    if a == "name" or b == "name" then return a == "name" and b ~= "name" end -- whose row it is comes first
+    return tostring(a) < tostring(b)
+  end)
   return names
 end
 
