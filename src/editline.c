@@ -458,7 +458,7 @@ static int open_library(struct editor *e)
 	for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
 		el_set(e->el, EL_BIND, keys[i][0], keys[i][1], NULL);
 	el_source(e->el, NULL); /* ~/.editrc */
-	el_set(e->el, EL_ADDFN, "neap-complete", "completes names", complete);
+	el_wset(e->el, EL_ADDFN, L"neap-complete", L"completes names", complete); /* el_set would leak copies of them */
 	el_set(e->el, EL_BIND, "^I", "neap-complete", NULL);
 	return 0;
 }

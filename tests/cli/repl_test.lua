@@ -54,7 +54,8 @@ describe("neap repl", function()
       "{ { host = 'web1', up = true }, { host = 'web2' } }", ":x",
       "{ deep = { er = 1, list = { 'a', 'b' } }, rows = { { a = 1, b = 2 }, { a = 3 } }, text = 'two\\nlines' }",
       ":json",
-      "{ deep = { er = 1 } }", ":json", "y = (function()", "return 7", "end)()", "y", "x = (", "", "nothing.there",
+      "{ deep = { er = 1 } }", ":json", "y = (function()", "return 7", "end)()", "y", "x = (", "",
+      "nothing.there", "fiel.read()",
       "x = = 1", ":nothing", ":jsn", "print(1, { a = 2 })", ":time", "lib = require 'shop.lib'", "help(lib.greet)" })
   end)
 
@@ -152,6 +153,11 @@ describe("neap repl", function()
     matches(on.told, "run 3 stays open: 1 change stays so far.*neap rollback 3 %-%-env shop/lab")
     equal(status "rollback 3", 0)
     equal(on.values["/etc/issue"], "open")
+    on.failing["/etc/motd"], on.values["/etc/issue"] = true, "closed"
+    equal(status "run shop/stuck --env lab", 5)
+    equal(status "repl --env shop/lab -e :write", 7)
+    equal(status "repl --env shop/prod -e :write", 8)
+    equal(status "repl --env shop/lab -e :nothing", 1)
     equal(status "repl", 2)
   end)
 

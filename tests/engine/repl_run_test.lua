@@ -125,6 +125,14 @@ describe("a session of lines", function()
     self:leave()
   end)
 
+  it("is refused where rehearsals are asked for", function()
+    local w = new_world({}, { policy = { rehearsed_within = "30d" } })
+    local self = open(w)
+    local failure = raises(repl_run.begin, self, { state = w:request().state, actor = "tester" })
+    matches(failure.message, "asks for rehearsals, and lines have none")
+    self:leave()
+  end)
+
   it("whose process dies at any point is settled by a resume: each line has happened or not, once", function()
     local reached
     for point = 1, 200 do

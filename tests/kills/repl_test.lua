@@ -3,6 +3,7 @@
 local fs         = require "native.fs"
 local group      = require "neap.engine.group"
 local repository = require "tests.kills.repository"
+local task       = require "native.task"
 local tmux       = require "tests.tmux"
 
 local LINES = {
@@ -16,6 +17,13 @@ local AFTER = {
   { a = "old" }, { a = "new" }, { a = "new", count = "one\n" }, { a = "new", count = "one\nnot one\n" },
   { a = "new", count = "one\nnot one\n", x = "made" },
 }
+
+local FAILS = [[
+step "Fail" { run = function()
+  file.write("local", env.folder .. "/x", "1")
+  fail "it does"
+end }
+]]
 
 local function session(world, fault, lines)
   local words = { "repl", "--env", "demo/lab", "--yes" }
@@ -145,11 +153,30 @@ describe("a session at a terminal", function()
     equal(world:world(), { a = "old", count = "one\n" })
   end)
 
+  it("ends a question by Ctrl-C, and changes nothing", function()
+    start()
+    pane:command ":write"
+    pane:expect "Why, for the journal: "
+    pane:keys "C-c"
+    pane:expect "! cancelled"
+    pane:expect "neap lab> "
+    write()
+    pane:command "file.write(env.hosts['local'], env.folder .. '/x', 'made')"
+    pane:expect "apply on lab? [y/N/all] "
+    pane:keys "C-c"
+    pane:expect "! cancelled"
+    pane:expect "neap lab!> "
+    pane:keys "C-d"
+    pane:expect "nothing stays changed"
+    pane:expect "neap ended with 0"
+    equal(world:world(), { a = "old" })
+  end)
+
   it("ends a call by Ctrl-C, and goes on; a line that is typed is dropped by it", function()
     start()
     pane:command "env.hosts['local']:read { 'sleep', '50' }"
     pane:command ""
-    require "native.task".sleep(0.5)
+    task.sleep(0.5)
     pane:keys "C-c"
     pane:expect "! cancelled"
     pane:type "1 + "
@@ -167,15 +194,63 @@ describe("a session at a terminal", function()
     pane:command "env.hosts['local']:run({ 'sh', '-c', 'sleep 1; echo late >>' .. env.folder .. '/count' })"
     pane:expect "apply on lab? [y/N/all] "
     pane:command "y"
-    require "native.task".sleep(0.4)
+    task.sleep(0.4)
     pane:keys "C-c"
     pane:expect "! "
     pane:expect "neap lab!> "
     pane:command ":read"
     pane:expect "run 1 is closed"
     local settled = world:world().count
-    require "native.task".sleep(1.5)
+    task.sleep(1.5)
     equal(world:world().count, settled)
+  end)
+
+  it("stops on its way back after the effect in hand, at Ctrl-C, and a resume goes that way to its end", function()
+    start()
+    write()
+    for _, name in ipairs { "x", "y" } do
+      pane:command(("env.hosts['local']:run({ 'touch', env.folder .. '/%s' }, { undo = { 'sh', '-c', 'sleep 1; rm '"
+        .. " .. env.folder .. '/%s' } })"):format(name, name))
+      pane:expect "apply on lab? [y/N/all] "
+      pane:command "y"
+      pane:expect "command.run  done"
+      pane:expect "neap lab!> "
+    end
+    pane:command ":undo 2"
+    task.sleep(0.5)
+    pane:keys "C-c"
+    pane:expect "stopping after the effect in hand"
+    pane:expect "run 1 stays open: 1 change stays so far"
+    pane:expect "neap lab> "
+    equal(world:world(), { a = "old", x = "" })
+    pane:keys "C-d"
+    pane:expect "neap ended with 5"
+    equal(world:neap(nil, "resume", "1", "--env", "demo/lab", "--yes", "--foreground").status, 0)
+    equal(world:world(), { a = "old" })
+  end)
+
+  it("at a failure edits lines, completes them and finds them again", function()
+    fs.write(world.folder .. "/procedures/demo/fails.lua", FAILS, { mode = "0644" })
+    pane:command(("%s run demo/fails --env lab --yes; echo neap ended with $?"):format(fs.realpath(repository.NEAP)))
+    pane:expect "1 lab 1.1> "
+    pane:command "s"
+    pane:expect "neap lab 1/1.1> "
+    pane:type "env.fol"
+    pane:keys "Tab"
+    pane:expect "env.folder"
+    pane:keys "Enter"
+    pane:expect("\n" .. world.data)
+    pane:expect "neap lab 1/1.1> "
+    pane:keys("Up", "Enter")
+    pane:expect("\n" .. world.data)
+    pane:expect "neap lab 1/1.1> "
+    pane:command ":q"
+    pane:expect "1 lab 1.1> "
+    pane:command "b"
+    pane:expect "everything): "
+    pane:command "all"
+    pane:expect "neap ended with 4"
+    equal(world:world(), { a = "old" })
   end)
 
   it("leaves its run open where the terminal is lost", function()
@@ -191,7 +266,7 @@ describe("a session at a terminal", function()
     for _ = 1, 100 do
       result = world:neap(nil, "rollback", "1", "--env", "demo/lab", "--yes", "--foreground")
       if result.status == 0 then break end
-      require "native.task".sleep(0.1)
+      task.sleep(0.1)
     end
     equal({ result.status, world:world() }, { 0, { a = "old" } })
   end)

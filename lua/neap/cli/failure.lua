@@ -70,7 +70,10 @@ function failure.before_change(act, ...)
   error(result, 0)
 end
 
-local function status_of(problem)
+--- The exit status that an error ends neap with.
+--- @param problem table
+--- @return integer
+function failure.status(problem)
   local by_code = { leased = LEASED, usage = WRONG_USE, drift = NEEDS_PERSON, identity = NEEDS_PERSON,
                     approval = NEEDS_PERSON, window = NEEDS_PERSON, rehearsal = NEEDS_PERSON }
   return problem.exit or by_code[problem.code] or FAILED
@@ -105,7 +108,7 @@ function failure.report(raised, trace, console)
   local problem = fault.is(raised) and add_hint(raised) or from_text(tostring(raised), trace)
   console:tell(view.problem(problem, console.err))
   if problem.trace then console:tell(table.concat(console.err:lines(problem.trace), "\n")) end
-  return status_of(problem)
+  return failure.status(problem)
 end
 
 return failure

@@ -1,16 +1,17 @@
 --- The session of `neap repl`: it reads, until a person begins a run in it, whose steps are the lines that they type. It
 --- keeps its connections over the beginning and the end of such runs.
-local approval = require "neap.engine.approval"
-local fault    = require "native.error"
-local fold     = require "neap.engine.fold"
-local notify   = require "neap.engine.notify"
-local outcome  = require "neap.engine.outcome"
-local outlook  = require "neap.engine.outlook"
-local recover  = require "neap.engine.recover"
-local repl     = require "neap.engine.repl"
-local rollback = require "neap.engine.rollback"
-local session  = require "neap.engine.session"
-local task     = require "native.task"
+local approval  = require "neap.engine.approval"
+local fault     = require "native.error"
+local fold      = require "neap.engine.fold"
+local notify    = require "neap.engine.notify"
+local outcome   = require "neap.engine.outcome"
+local outlook   = require "neap.engine.outlook"
+local recover   = require "neap.engine.recover"
+local rehearsed = require "neap.engine.rehearsed"
+local repl      = require "neap.engine.repl"
+local rollback  = require "neap.engine.rollback"
+local session   = require "neap.engine.session"
+local task      = require "native.task"
 
 local repl_run = {}
 
@@ -37,16 +38,28 @@ function repl_run.is_writing(self) return self.number ~= nil end
 
 -- ---- writing ----
 
---- Begins a run: takes the lease. Raises where the environment asks for approvals, which lines have none of, outside its
---- window without a reason, and where another run has the lease or is open; nothing is changed then.
+local function refuse(environment, code, what, hint)
+  fault.raise { kind = "denied", code = code, where = "", hint = hint,
+    message = ("%s asks for %s, and lines have none: they may read alone"):format(environment.name, what) }
+end
+
+--- Nobody has approved of a line before it is typed, or tried it elsewhere.
+local function refuse_by_policy(environment)
+  local policy = environment.policy or {}
+  if approval.demand(policy) then
+    refuse(environment, "approval", "approvals", "write a procedure, and have its plan approved")
+  end
+  if rehearsed.demand(policy) then
+    refuse(environment, "rehearsal", "rehearsals", "write a procedure, and rehearse it")
+  end
+end
+
+--- Begins a run: takes the lease. Raises where the environment asks for approvals or rehearsals, outside its window without
+--- a reason, and where another run has the lease or is open; nothing is changed then.
 --- @param self table  a session that reads
 --- @param given { state: string|table, actor: string, why?: string, outside_window?: string }
 function repl_run.begin(self, given)
-  if approval.demand(self.environment.policy or {}) then
-    fault.raise { kind = "denied", code = "approval", where = "",
-      message = ("%s asks for approvals, and lines have none: they may read alone"):format(self.environment.name),
-      hint = "write a procedure, and have its plan approved" }
-  end
+  refuse_by_policy(self.environment)
   outlook.require(self, given.outside_window)
   local ok, failure = pcall(self.begin, self, { state = given.state, actor = given.actor, kind = "repl" })
   if not ok then

@@ -78,11 +78,11 @@ local function interrupting(sits, working)
   end
 end
 
-local function in_task(sits, fn, ...)
-  local working = task.spawn(fn, ...)
+local function undo_in_task(sits, count)
+  local working, before = task.spawn(repl_run.undo, sits.session, count, sits.given.actor), sits.working
   sits.working = interrupting(sits, working)
   local ok, result = working:wait()
-  sits.working, sits.session.pausing = nil, nil
+  sits.working, sits.session.pausing = before, nil
   if not ok then error(result, 0) end
   return result
 end
@@ -91,7 +91,7 @@ function act.undo(sits, count)
   need_run(sits)
   local number = count == "" and 1 or math.tointeger(tonumber(count))
   if not number or number < 1 then refuse(":undo takes how many lines, as in :undo 2") end
-  local ok, undone = pcall(in_task, sits, repl_run.undo, sits.session, number, sits.given.actor)
+  local ok, undone = pcall(undo_in_task, sits, number)
   if ok then
     require "neap.cli.repl.save".take_back(sits, undone)
     return sits:tell(view.undone(undone, sits.console.err))
@@ -106,7 +106,7 @@ end
 local function plan_line(sits, text)
   local fn, message = repl.compile(text, sits.globals)
   if not fn then refuse("%s", message) end
-  local planned = in_task(sits, plan.line, sits.session, fn)
+  local planned = plan.line(sits.session, fn)
   sits.console:answer(view.plan(planned.effects, planned.ended, sits.console.out))
 end
 
@@ -120,7 +120,7 @@ local function plan_procedure(sits, only)
   need_procedure(sits)
   local given = { only = only }
   for key, value in pairs(sits.given) do given[key] = value end
-  local model = in_task(sits, plan.make, given)
+  local model = plan.make(given)
   sits.console:show(require "neap.cli.view.plan".text(model, sits.console.out, { full = true }))
 end
 

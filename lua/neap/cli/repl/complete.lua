@@ -67,7 +67,10 @@ local KEYWORDS = { "and", "break", "do", "else", "elseif", "end", "false", "for"
 local LIBRARY = { "assert", "error", "ipairs", "load", "math", "pairs", "pcall", "require", "select", "string", "table",
                   "tonumber", "tostring", "type", "utf8", "env", "arg", "help", "print" }
 
-local function names_alone(sits)
+--- Names that stand alone: words, what lines have set, Lua's own.
+--- @param sits table  the sitting
+--- @return string[]
+function complete.names_alone(sits)
   local names = words.names()
   add_keys(names, sits.noted.own)
   table.move(LIBRARY, 1, #LIBRARY, #names + 1, names)
@@ -175,7 +178,7 @@ local function in_code(at, sits)
   if owner then return members_of(value_of(owner, sits.globals), separator), typed end
   local names = option_names(at, sits)
   if #names > 0 and at.text == "" then return names, "" end
-  return table.move(names_alone(sits), 1, 1000, #names + 1, names), at.text
+  return table.move(complete.names_alone(sits), 1, 1000, #names + 1, names), at.text
 end
 
 -- ---- commands ----

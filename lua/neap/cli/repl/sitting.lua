@@ -1,8 +1,10 @@
 --- One sitting at `neap repl`: lines come in, what they give is shown; signals end a call, not the sitting.
 local attend   = require "neap.cli.attend"
 local code     = require "neap.cli.repl.code"
+local failure  = require "neap.cli.failure"
 local fault    = require "native.error"
 local line     = require "neap.cli.view.line"
+local near     = require "neap.near"
 local repl     = require "neap.engine.repl"
 local repl_run = require "neap.engine.repl_run"
 local signal   = require "native.signal"
@@ -21,21 +23,27 @@ local OK, FAILED, IN_PLACE, NEEDS_PERSON = 0, 1, 5, 8 -- exit status
 local UNSAID = { run = true, own = true, turn = true, step = true, note = true, ask = true, answer = true, saw = true,
   close = true, outlook = true }
 
-local function is_end_of_line(self, record)
-  return record.type == "end" and record.of ~= nil and self.intents[record.of] == nil
+--- Notes what an effect was about, until its end. Returns whether the record is the end of a whole line.
+local function follow_effect(self, record)
+  if record.type == "intent" then
+    self.last_class = record.class
+    self.intents[record.seq] = { kind = record.kind, target = record.target, undoes = record.undoes }
+  end
+  if record.type ~= "end" or not record.of then return false end
+  local intent = self.intents[record.of]
+  self.intents[record.of] = nil
+  if intent and record.status == "done" and not intent.undoes and self.changed then
+    table.insert(self.changed, intent)
+  end
+  return intent == nil and record.status ~= "undone" and record.status ~= "kept"
 end
 
 --- Told of each event of the session.
 local function hear(self, record)
-  if record.type == "intent" then
-    self.intents[record.seq] = record
-    self.last_class = record.class
-  end
-  local intent = record.type == "end" and record.status == "done" and self.intents[record.of]
-  if intent and self.changed and not intent.undoes then table.insert(self.changed, intent) end
+  local ends_line = follow_effect(self, record)
   if record.type == "agreed" then return self.console:tell(line.change(record.shown, self.console.err)) end
   if record.type == "step" then self.attending.view:follow(record) end
-  if UNSAID[record.type] or is_end_of_line(self, record) then
+  if UNSAID[record.type] or ends_line then
     self.attending.view:line(record)
     return
   end
@@ -145,6 +153,7 @@ end
 --- What was raised, as a line's failure; a mistake in neap is raised again.
 function sitting:show_failure(raised)
   if not fault.is(raised) then error(raised, 0) end
+  if self.keyboard.is_script then self.status = failure.status(raised) end
   self:show { failure = raised }
   for _, command in ipairs(raised.next or {}) do self:tell("  " .. self.console.err:clean(command)) end
 end
@@ -156,10 +165,10 @@ end
 -- ---- a line ----
 
 --- The run cannot go on: it stays open, for who can ask its targets again.
-function sitting:put_down(failure)
-  self:show { failure = fault.is(failure) and failure or { message = tostring(failure) } }
+function sitting:put_down(raised)
+  self:show { failure = fault.is(raised) and raised or { message = tostring(raised) } }
   self.status = IN_PLACE
-  self:tell(view.ended(repl_run.put_down(self.session, failure), self.console.err))
+  self:tell(view.ended(repl_run.put_down(self.session, raised), self.console.err))
 end
 
 --- The value of a change of state is the state, which was shown before it was made; that an event gives nothing, nothing.
@@ -188,6 +197,13 @@ local function remember(self, text, said)
     used = self.noted.used, extra = self.noted.extra, run = self.session.number, changed = self.changed })
 end
 
+--- A name that is nothing is a mistyped one, perhaps.
+local function add_hint(self, said)
+  local name = said and not said.hint and said.message:match "%(global '([%a_][%w_]*)'%)"
+  local meant = name and near.find(name, require "neap.cli.repl.complete".names_alone(self))
+  if meant then said.hint = ("did you mean %s?"):format(meant) end
+end
+
 --- Runs a whole chunk, and shows what it gives. Returns whether it went well.
 --- @param fn function
 --- @param text string
@@ -199,13 +215,18 @@ function sitting:run_line(fn, text)
   local said = carry_out(self, fn, text)
   if said.failed then return false end
   remember(self, text, said)
+  add_hint(self, said.failure)
   self:show(said)
   if self.shown_as.time then self:tell(view.took(task.now() - started, self.console.err)) end
   return said.failure == nil
 end
 
+--- In a task of its own, which Ctrl-C ends.
 local function run_command(self, text)
-  local ok, result = pcall(require "neap.cli.repl.commands".run, self, text)
+  local working = task.spawn(require "neap.cli.repl.commands".run, self, text)
+  self.working = function() working:cancel() end
+  local ok, result = working:wait()
+  self.working = nil
   if ok then return result ~= false end
   if fault.is(result, "cancelled") and not self.ending then
     self:tell "! cancelled"
@@ -246,8 +267,8 @@ function sitting:reload()
   if self:is_writing() then
     return self:say_once(view.not_reloaded(changed, self.console.err))
   end
-  local taken, failure = pcall(code.take, self.session, read)
-  if not taken then return self:say_once("not reloaded: " .. self.console.err:clean(tostring(failure))) end
+  local taken, raised = pcall(code.take, self.session, read)
+  if not taken then return self:say_once("not reloaded: " .. self.console.err:clean(tostring(raised))) end
   if code.has_environment(read, changed) then self.session:leave() end
   self.read, self.said = read, nil
   for _, key in ipairs { "environment", "files", "arguments" } do self.given[key] = read[key] end
@@ -267,7 +288,7 @@ local function interrupt(self)
   if self.session.line then
     self.session.line:cancel()
   elseif self.working then
-    self.working(self)
+    self.working()
   else
     self.keyboard:stop()
   end
@@ -277,7 +298,6 @@ local function watch_signals(self)
   while true do
     local name = signal.wait { "INT", "TERM", "HUP" }
     if name ~= "INT" then self.ending = name end
-    self.interrupted = true
     interrupt(self)
   end
 end
@@ -296,7 +316,7 @@ end
 
 local function read_lines(self)
   while not self.ending do
-    if not self.unfinished then self:reload() end
+    if not self.unfinished and not self.keyboard.is_script then self:reload() end
     local what, text = self.keyboard:read(prompt_of(self))
     if what == "lost" then self.ending = "HUP" end
     if what == "end" or what == "lost" then break end
@@ -321,21 +341,25 @@ local function leave(self, well)
   self:tell(view.ended(ended, self.console.err))
 end
 
+--- Reads lines, and closes the run that they leave open.
+local function read_and_leave(self)
+  local ok, well = pcall(read_lines, self)
+  if not ok then self.ending = "failure" end
+  if ok and self.unfinished and self.keyboard.is_script then self:tell "! the last statement is unfinished" end
+  leave(self, ok and well)
+  if not ok then error(well, 0) end
+  return well
+end
+
 --- Reads until the end. Returns the exit status.
 --- @return integer
 function sitting:serve()
   local watching = task.spawn(watch_signals, self)
-  local ok, well = pcall(read_lines, self)
-  if self.keyboard.is_script and ok and self.unfinished then
-    self:tell "! the last statement is unfinished"
-  end
-  local left, failure = true, nil
-  if ok then left, failure = pcall(leave, self, well) end
+  local ok, well = pcall(read_and_leave, self)
   watching:cancel()
   self.keyboard:close()
   task.shield(self.session.leave, self.session)
   if not ok then error(well, 0) end
-  if not left then error(failure, 0) end
   if self.status == OK and not well and self.keyboard.is_script then return FAILED end
   return self.status
 end
