@@ -24,7 +24,7 @@ NEAP := $(OUT)/neap
 # brings it along later and two copies in one process are one too many.
 # libuv_a on Debian 12, libuv from 13 on
 UV        = $(if $(shell ls /usr/lib/*/libuv_a.a 2>/dev/null),uv_a,uv)
-STATIC    = lua5.4 $(UV) sqlite3 yaml jansson zstd utf8proc expat z
+STATIC    = lua5.4 $(UV) sqlite3 yaml jansson zstd utf8proc expat cmark z
 INCLUDES := -I/usr/include/lua5.4 -I$(SSH2)/include
 LIBS      = $(foreach l,$(STATIC),-l:lib$(l).a) $(SSH2)/lib/libssh2.a -lcrypto -lm -ldl -lpthread
 WARN     := -std=gnu11 -Wall -Wextra -Werror

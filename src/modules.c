@@ -10,8 +10,9 @@
 #include <unistd.h>
 
 #define MODULES(X) \
-	X(clock) X(crypto) X(diff) X(error) X(fault) X(fs) X(gzip) X(json) X(memory) X(process) X(secret) X(sftp) \
-	X(signal) X(sigv4) X(socket) X(sqlite) X(sqlite_chain) X(ssh) X(syslog) X(task) X(terminal) X(xml) X(yaml) X(zstd)
+	X(clock) X(crypto) X(diff) X(error) X(fault) X(fs) X(gzip) X(json) X(markdown) X(memory) X(process) X(secret) \
+	X(sftp) X(signal) X(sigv4) X(socket) X(sqlite) X(sqlite_chain) X(ssh) X(syslog) X(task) X(terminal) X(xml) X(yaml) \
+	X(zstd)
 
 #define DECLARE(name) int luaopen_##name(lua_State *L) __attribute__((weak));
 #define ENTRY(name) {"native." #name, luaopen_##name},

@@ -15,7 +15,7 @@ export SOURCE_DATE_EPOCH
 licenses() { # FILE
 	cp "$root/LICENSE" "$1"
 	for package in liblua5.4-dev libuv1-dev libsqlite3-dev libyaml-dev libjansson-dev libzstd-dev libutf8proc-dev \
-		libexpat1-dev zlib1g-dev libssh2-1-dev lua-argparse; do
+		libexpat1-dev libcmark-dev zlib1g-dev libssh2-1-dev lua-argparse; do
 		printf '\n\n==== %s ====\n\n' "$package" >>"$1"
 		cat "/usr/share/doc/$package/copyright" >>"$1"
 	done
