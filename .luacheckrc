@@ -22,4 +22,4 @@ local words = {
 files["procedures"].read_globals = words
 files["tests/bench/procedures"].read_globals = words
 files["tests/cli/completion"].read_globals = words
-files["tests/cli/trial"].read_globals = words
+files["tests/repositories"].read_globals = words

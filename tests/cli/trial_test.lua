@@ -4,7 +4,7 @@ local fs      = require "native.fs"
 
 local NEAP = fs.realpath "build/neap"
 
-local function test(words) return console.shell(("cd tests/cli/trial && %s test %s"):format(NEAP, words)) end
+local function test(words) return console.shell(("cd tests/repositories/site && %s test %s"):format(NEAP, words)) end
 
 local function one(text)
   local path = scratch() .. "/one_test.lua"

@@ -8,6 +8,7 @@ function arguments.add_everywhere(parser)
   parser:flag("--json", "one JSON document (run, resume, rollback: one event a line)")
   parser:flag("--no-input", "ask nothing; what would be asked ends with exit status 8")
   parser:option("--color", "colour: auto, always, never"):choices { "auto", "always", "never" }:argname "WHEN"
+  parser:flag("--plain", "redraw nothing: a line for each event, as screen readers want it")
   parser:flag("--no-pager", "print long answers as they are")
   parser:flag("-h --help", "this text")
 end

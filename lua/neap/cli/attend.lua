@@ -4,12 +4,14 @@ local fault    = require "native.error"
 local process  = require "native.process"
 local progress = require "neap.cli.view.progress"
 local task     = require "native.task"
+local terminal = require "native.terminal"
 
 local attend = {}
 attend.__index = attend
 
 local IN_PLACE = 5 -- exit status: stopped with changes in place
 local REDRAW = 0.5 -- seconds between two looks at the clocks
+local HEARTBEAT = 30 -- seconds between two looks at whether anything was heard
 
 --- Who acts, for the journal.
 --- @return string
@@ -42,7 +44,8 @@ end
 local function draw(self, finished)
   local text = erase(self) .. (finished and finished .. "\n" or "")
   if not self.asking and not self.ended then
-    local block = self.view:block(clock.now())
+    local _, rows = terminal.size()
+    local block = self.view:block(clock.now(), (rows or 24) - 2)
     self.drawn = #block
     text = text .. table.concat(block, "\n") .. "\n"
   end
@@ -71,6 +74,15 @@ local function show(self, record)
   if line then self.console:tell(line) end
 end
 
+--- On a pipe, and for who reads the screen aloud: a silence is said, now and then.
+local function keep_saying(self)
+  while not self.ended do
+    task.sleep(HEARTBEAT)
+    local line = not self.ended and not self.asking and self.view:silence(clock.now())
+    if line then self.console:tell(line) end
+  end
+end
+
 local function keep_drawing(self)
   while not self.ended do
     task.sleep(REDRAW)
@@ -83,6 +95,7 @@ end
 function attend:replay(records)
   for _, record in ipairs(records) do
     self.view:line(record)
+    self.view:follow(record)
     self.run = record.run
     if record.type == "intent" then self.intents[record.seq] = record end
     if record.type == "step" and record.line then self.lines[record.seq] = true end
@@ -177,6 +190,7 @@ end
 --- What the engine needs of us.
 local function fill(self, request)
   request.actor, request.signals, self.folder = attend.actor(), true, request.state
+  request.outlined = self.console.live
   function request.attended() return self.console.may_ask end
   function request.on_event(record) self:on_event(record) end
   function request.ask(question) return self:ask(question) end
@@ -207,7 +221,9 @@ end
 --- @param request table
 --- @return table outcome
 function attend:during(call, request)
-  local drawing = self.console.live and task.spawn(keep_drawing, self)
+  local says = not self.console.json and keep_saying or nil
+  local watch = self.console.live and keep_drawing or says
+  local drawing = watch and task.spawn(watch, self)
   local ok, outcome = pcall(call, fill(self, request))
   stop_drawing(self)
   if drawing then drawing:cancel() end

@@ -17,7 +17,7 @@ local function mirrored()
   local function set(name) return (os.getenv(name) or "") ~= "" and os.getenv(name) ~= "0" or nil end
   return { color = os.getenv "NEAP_COLOR", json = set "NEAP_JSON", no_input = set "NEAP_NO_INPUT",
            foreground = set "NEAP_FOREGROUND",
-           no_pager = set "NEAP_NO_PAGER" }
+           plain = set "NEAP_PLAIN", no_pager = set "NEAP_NO_PAGER" }
 end
 
 --- Gives an option that was not named on the command line its value from the environment.

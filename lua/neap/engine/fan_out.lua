@@ -18,7 +18,6 @@ end
 local function name_of(item) return type(item) == "table" and item.name or tostring(item) end
 
 --- Names are known per attempt: a second fan-out with one of them would be taken for the first.
---- Names are known per attempt: a second fan-out with one of them would be taken for the first.
 local function check_names(parent, items)
   local seen = parent.cursor.names or {}
   parent.cursor.names = seen
@@ -88,6 +87,7 @@ function fan_out.run(parent, items, options, fn)
     for _, item in ipairs(items) do one(item) end
     return results
   end
+  if run.outlined then run:emit { type = "fan out", path = parent.path, total = #items } end
   local writer = run.writer
   writer.shared = (writer.shared or 0) + 1
   local ok, failures = pcall(group.each, items,

@@ -325,6 +325,7 @@ local function prepare_to_go_on(self, given)
   change.who = given.actor
   self.at = standing_at(self)
   amend.make(self, self.at, change)
+  self:tell_outline()
 end
 
 --- What the run was planned to do, as long as neither its code nor its arguments were changed since; nil without a plan.

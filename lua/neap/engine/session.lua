@@ -60,7 +60,7 @@ local function new(given)
   self.answerer, self.prompt, self.signals = given.ask, given.prompt, given.signals
   self.attended = given.attended
   self.fakes = given.fakes -- a test's, which stand in for all targets
-  self.attend, self.detach = given.attend, given.detach
+  self.attend, self.detach, self.outlined = given.attend, given.detach, given.outlined
   self.keys = keys_of(given)
   self.output = function(host, bytes, side) self:emit { type = "output", host = host, text = bytes, side = side } end
   self.settle_at_once = given.settle_at_once
@@ -341,6 +341,7 @@ end
 function session:hold(fn)
   local ok, result
   if self.attend then self.attend(self) end
+  self:tell_outline()
   if self.signals then
     ok, result = pcall(interrupts.guard, self, fn)
   else
@@ -351,6 +352,21 @@ function session:hold(fn)
   task.shield(self.leave, self)
   if not ok then error(result, 0) end
   return result
+end
+
+--- Tells a view that wants to know which steps there are, by their phases.
+function session:tell_outline()
+  if not self.outlined then return end
+  local phases = {}
+  for i, phase in ipairs(self.procedure.phases) do
+    phases[i] = { title = phase.title, number = phase.number, steps = {} }
+    for k, step in ipairs(phase.steps) do
+      phases[i].steps[k] = { number = step.number, title = step.title, kind = step.kind,
+        no_return = step.irreversible ~= nil or nil }
+    end
+  end
+  self:emit { type = "outline", run = self.number, procedure = self.procedure.name,
+    environment = self.environment.name, guard = (self.environment.policy or {}).guard, phases = phases }
 end
 
 --- Seconds since the run began.

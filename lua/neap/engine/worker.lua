@@ -17,6 +17,9 @@ local QUEUE = 5000   -- messages a client may be behind; a slower one is let go
 local ARRIVAL = 5    -- seconds for who started us to come
 local FAREWELL = 5   -- seconds for clients to take the outcome
 
+--- Volatile events of which who comes later wants the last one.
+local LATEST = { "outline", "outlook", "fan out" }
+
 -- ---- one client ----
 
 local function drop(hub, client)
@@ -56,6 +59,9 @@ function said.attach(hub, client, message)
     send(hub, client, entry.line .. "\n")
   end
   client.attached, client.answers, hub.arrived = true, message.answers, true
+  for _, kind in ipairs(LATEST) do
+    if hub.latest[kind] then send(hub, client, hub.latest[kind]) end
+  end
   if hub.asking and client.answers then send(hub, client, hub.asking.line) end
 end
 
@@ -109,6 +115,12 @@ end
 
 function Hub:broadcast(message)
   local line
+  for _, kind in ipairs(LATEST) do
+    if message.type == kind then
+      line = lines.encode(message)
+      self.latest[kind] = line
+    end
+  end
   for client in pairs(self.clients) do
     if client.attached then
       line = line or lines.encode(message)
@@ -147,7 +159,7 @@ function Hub:put(question)
 end
 
 local function open_hub(session, announce)
-  local hub = setmetatable({ session = session, clients = {}, opened = task.now() }, Hub)
+  local hub = setmetatable({ session = session, clients = {}, latest = {}, opened = task.now() }, Hub)
   hub.server = socket.listen(session.state_folder .. "/socket")
   hub.acceptor = task.spawn(take_clients, hub)
   announce { ready = true, run = session.number }
@@ -188,7 +200,7 @@ function worker.serve(start, given, announce)
     local answer = hub and hub:put { type = "prompt", text = text, secret = options and options.secret }
     return answer and answer.text
   end
-  given.signals = true
+  given.signals, given.outlined = true, true
   local ok, outcome = pcall(start, given)
   if not hub then
     announce { failure = data.failure(outcome) }

@@ -23,6 +23,12 @@ local function set_page(options, fd)
   return page.new { width = columns(), utf8 = terminal.utf8(), colour = wants_colour(options.color, fd) }
 end
 
+--- Whether lines on a terminal may be written over: not for programs, screen readers, CI.
+local function can_redraw(options)
+  local terminal_name = os.getenv "TERM" or "dumb"
+  return not options.json and not options.plain and terminal_name ~= "dumb" and os.getenv "CI" == nil
+end
+
 --- The pager for long answers on a terminal; nil: none is wanted.
 local function pager_command(options)
   if options.no_pager or options.json or not terminal.is_terminal(OUT) then return nil end
@@ -44,7 +50,7 @@ function console.new(options)
   local reads, shows = terminal.is_terminal(0), terminal.is_terminal(ERR)
   return setmetatable({
     out = set_page(options, OUT), err = set_page(options, ERR), json = options.json or false,
-    live = shows and not options.json and (os.getenv "TERM" or "dumb") ~= "dumb" and os.getenv "CI" == nil,
+    live = shows and can_redraw(options),
     may_ask = reads and shows and not options.no_input, pager = pager_command(options),
   }, console)
 end

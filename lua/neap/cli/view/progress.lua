@@ -1,4 +1,5 @@
 --- A run as it goes: a line for each thing that has ended, and, on a terminal, a block below them for what is going on.
+local block = require "neap.cli.view.block"
 local clock = require "native.clock"
 local event = require "neap.cli.view.event"
 local time  = require "neap.cli.view.time"
@@ -8,12 +9,12 @@ progress.__index = progress
 
 local COLOURS = { ["+"] = "green", ["~"] = "yellow", ["-"] = "red", [">"] = "cyan", ["="] = "dim", ["!"] = "alarm" }
 local LAST_OUTPUT = 3 -- lines
-local CLOCK = 10      -- columns kept free for it at the right edge
 
 --- @param page neap.page
 --- @return table view
 function progress.new(page)
-  return setmetatable({ page = page, reader = event.new(), running = {}, output = {} }, progress)
+  return setmetatable({ page = page, reader = event.new(), running = {}, output = {}, steps = {}, begun = {} },
+    progress)
 end
 
 local function result_text(line, page)
@@ -64,17 +65,47 @@ end
 
 local follow = {}
 
+function follow.run(self, record) self.head = record end
+
+follow["outline"] = function(self, record) self.outline = record end
+
+follow["fan out"] = function(self, record) self.totals = { path = record.path, total = record.total } end
+
+--- A branch is noted at its step: how many are over, which failed, which are under way.
+local function note_branch(self, record)
+  local title = record.path:match "^[^/]*"
+  local step = self.steps[title]
+  if step then step.branches[record.branch] = { status = "open", time = record.time } end
+end
+
 function follow.step(self, record)
-  if not record.branch then self.step = record end
+  self.begun[record.seq or 0] = record
   self.waiting = nil
+  if record.branch then return note_branch(self, record) end
+  self.step = record
+  self.steps[record.path] = { status = "open", time = record.time, branches = {} }
 end
 
 function follow.intent(self, record)
   if record.bracket ~= "open" then self.running[record.seq] = record end
 end
 
+local function end_step(self, begun, record)
+  local title = begun.path:match "^[^/]*"
+  local step = self.steps[title]
+  local one = step and (begun.branch and step.branches[begun.branch] or not begun.branch and step)
+  if not one then return end
+  one.status, one.ended = record.status, record.time
+  one.failure = record.failure and record.failure.message
+end
+
 follow["end"] = function(self, record)
   if record.of then self.running[record.of] = nil end
+  local begun = record.of and self.begun[record.of]
+  if begun then
+    end_step(self, begun, record)
+    self.begun[record.of] = nil
+  end
   self.waiting = nil
 end
 
@@ -85,9 +116,7 @@ function follow.output(self, record)
   end
 end
 
-function follow.outlook(self, record)
-  self.outlook = record
-end
+function follow.outlook(self, record) self.outlook = record end
 
 function follow.progress(self, record)
   if record.pausing then self.hint = record.text end
@@ -97,74 +126,29 @@ end
 --- Takes in what shows in the block: records and the volatile events.
 --- @param record table
 function progress:follow(record)
+  self.heard = record.time or self.heard
   local take = follow[record.type]
   if take then take(self, record) end
 end
 
-local function elapsed(from, now)
-  local began = time.seconds(from)
-  return began and now > began and now - began or 0
-end
-
-local function clocked(self, text, from, now)
-  local cut = self.page:cut(text, self.page.width - CLOCK)
-  return self.page:edges(cut, self.page.duration(elapsed(from, now)))
-end
-
-local function add_running(lines, self, now)
-  local seqs = {}
-  for seq in pairs(self.running) do seqs[#seqs + 1] = seq end
-  table.sort(seqs)
-  for _, seq in ipairs(seqs) do
-    local intent = self.running[seq]
-    local text = ("    %s  %s"):format(self.page:clean(intent.show or intent.kind), self.page:clean(intent.kind))
-    lines[#lines + 1] = clocked(self, text, intent.time, now)
-  end
-end
-
-local function add_step(lines, self, now)
-  if not self.step then return end
-  local number, title = self.reader:step_of(self.step.path)
-  local text = ("> %s %s"):format(number or "", self.page:clean(title))
-  lines[#lines + 1] = clocked(self, text, self.step.time, now)
-end
-
---- How long the way back is, when to turn back at the latest, and how long the way forward.
-local function outlook_text(outlook, page)
-  local parts = {}
-  if outlook.undo >= 1 then parts[1] = "undo from here about " .. page.about(outlook.undo) end
-  if outlook.turn_back_by then
-    parts[#parts + 1] = "turn back no later than " .. clock.local_time(outlook.turn_back_by, "%H:%M")
-  end
-  if outlook.left then parts[#parts + 1] = ("about %s left"):format(page.about(outlook.left)) end
-  return table.concat(parts, "   ")
-end
-
-local function add_outlook(lines, self)
-  if not self.outlook then return end
-  local text = outlook_text(self.outlook, self.page)
-  if text ~= "" then lines[#lines + 1] = self.page:paint("bold", self.page:cut(text, self.page.width)) end
-end
-
---- The block: the step, each effect that is under way with its own clock, the last lines that came back.
---- @param now number  seconds since the epoch
+--- The block: where the run is, each effect that is under way with its own clock, the last lines that came back.
+--- @param now number    seconds since the epoch
+--- @param rows? integer  at most so many lines
 --- @return string[] lines
-function progress:block(now)
-  local page = self.page
-  local lines = { page:paint("dim", page:rule(page.utf8 and "─" or "-")) }
-  add_outlook(lines, self)
-  add_step(lines, self, now)
-  add_running(lines, self, now)
-  if self.waiting then
-    local text = ("    %s %s"):format(page:clean(self.waiting.show or ""), page:clean(self.waiting.text))
-    lines[#lines + 1] = page:cut(text, page.width)
-  end
-  for _, output in ipairs(self.output) do
-    local text = ("    %s | %s"):format(page:clean(output.host or ""), output.text)
-    lines[#lines + 1] = page:paint("dim", page:cut(text, page.width))
-  end
-  lines[#lines + 1] = page:paint("dim", page:cut(self.hint or "^C finishes the effect in hand and pauses", page.width))
-  return lines
+function progress:block(now, rows) return block.lines(self, now, rows or 24) end
+
+--- Where nothing is redrawn: a line for a silence, with the step and the last line that came back; nil where something was
+--- heard not long ago, or nothing goes on.
+--- @param now number  seconds since the epoch
+--- @return string?
+function progress:silence(now)
+  local silent = block.silence(self, now)
+  if not silent or not self.step then return nil end
+  local number, title = self.reader:step_of(self.step.path)
+  local last = self.output[#self.output]
+  local said = last and (", last: %s | %s"):format(self.page:clean(last.host or ""), last.text) or ""
+  local at = ("%s %s"):format(number or "", self.page:clean(title))
+  return ("%s   still at %s, %s%s"):format(clock.utc(now):sub(12, 19), at, silent, said)
 end
 
 return progress
