@@ -27,7 +27,7 @@ end
 local function head(view, now)
   local page, outline, run = view.page, view.outline, view.head
   if not outline then return nil end
-  local parts = { ("%s on %s   run %d"):format(outline.procedure, outline.environment, outline.run or run and run.run or 0) }
+  local parts = { ("%s on %s   run %d"):format(outline.procedure, outline.environment, outline.run) }
   if run and run.actor then parts[#parts + 1] = run.actor end
   if run then parts[#parts + 1] = page.duration(elapsed(run.time, now)) end
   local guard = outline.guard == "production" and "** PROD **" or ""
