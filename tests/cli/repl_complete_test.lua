@@ -47,6 +47,23 @@ describe("where the cursor stands in Lua", function()
   end)
 end)
 
+describe("any text before the cursor", function()
+  it("is looked through without a mistake, in time that grows with it", function()
+    local pieces, seed = { "'", '"', "[[", "]]", "[=[", "--", "\n", "(", ")", "{", "}", "[", "]", "env.hosts", ":", ".",
+      "\\", " ", ",", "x", "\xff", "é", "function" }, 20261126
+    for _ = 1, 3000 do
+      local text = {}
+      for i = 1, 30 do
+        seed = (seed * 1103515245 + 12345) & 0x7fffffff
+        text[i] = pieces[seed // 65536 % #pieces + 1]
+      end
+      local at = cursor.at(table.concat(text))
+      equal(type(at.text), "string")
+    end
+    equal(cursor.at(("f("):rep(2000) .. "x").text, "x")
+  end)
+end)
+
 describe("Tab at neap repl", function()
   local root, getenv, sits
 

@@ -54,7 +54,8 @@ describe("neap repl", function()
       "{ { host = 'web1', up = true }, { host = 'web2' } }", ":x",
       "{ deep = { er = 1, list = { 'a', 'b' } }, rows = { { a = 1, b = 2 }, { a = 3 } }, text = 'two\\nlines' }",
       ":json",
-      "{ deep = { er = 1 } }", ":json", "y = (function()", "return 7", "end)()", "y", "x = (", "",
+      "{ deep = { er = 1 } }", ":json", "y = (function()", "return 7", "end)()", "y", "1 +",
+      "1", "end", "x = (", "",
       "nothing.there", "fiel.read()",
       "x = = 1", ":nothing", ":jsn", "print(1, { a = 2 })", ":time", "lib = require 'shop.lib'", "help(lib.greet)" })
   end)

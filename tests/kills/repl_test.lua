@@ -1,6 +1,7 @@
 --- kill -9 within lines typed at `neap repl`, at each commit of the journal and before and after each call: a real
 --- process, real files and commands of this machine, which are asked what was done. Needs the build with fail points.
 local fs         = require "native.fs"
+local golden     = require "tests.cli.golden"
 local group      = require "neap.engine.group"
 local repository = require "tests.kills.repository"
 local task       = require "native.task"
@@ -116,6 +117,14 @@ describe("lines in which neap is killed", function()
   end)
 end)
 
+--- A screen without what differs from one time and machine to another.
+local function masked(screen, folder)
+  local text = screen:gsub("%$ [^\n]*build/fault/neap", "$ neap"):gsub(folder:gsub("%p", "%%%0"), "/runbooks")
+  text = text:gsub("; echo [%a ]+ with %$%?", ""):gsub("%d%d%d%d%-%d%d%-%d%d %d%d:%d%d[%d:]*", "DATE")
+  text = text:gsub("%d%d:%d%d:%d%d", "HH:MM:SS"):gsub("%d+%.%ds", "N.Ns"):gsub("%S+@%S+", "WHO")
+  return (text:gsub(" +NO UNDO\n", "  NO UNDO\n"):gsub("[ \t]+\n", "\n"))
+end
+
 describe("a session at a terminal", function()
   local world, pane
 
@@ -151,6 +160,7 @@ describe("a session at a terminal", function()
     pane:command(("%s resume 1 --env demo/lab; echo settled with $?"):format(fs.realpath(repository.NEAP)))
     pane:expect "settled with 0"
     equal(world:world(), { a = "old", count = "one\n" })
+    golden("repl-screen-crash", masked(pane:screen(), world.folder))
   end)
 
   it("ends a question by Ctrl-C, and changes nothing", function()

@@ -16,7 +16,7 @@ function standing.is_alive(folder)
   return lock == nil
 end
 
-local function title_of(path) return (path:gsub("^undo of ", ""):match "^[^/]*") end
+local function title_of(path) return path:match "^repl/%d+" or path:gsub("^undo of ", ""):match "^[^/]*" end
 
 --- The step that a person is asked about, or else the one that was begun last and has not ended well.
 local function open_step(state)

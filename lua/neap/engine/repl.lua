@@ -21,6 +21,8 @@ function repl.is_line(path) return path:find "^repl/%d+$" ~= nil end
 
 -- ---- a line ----
 
+local function lacks_its_end(message) return message:find "near '?<eof>'?$" ~= nil end
+
 --- The function of a line: of an expression, which it returns, or of statements.
 --- @param text string
 --- @param globals table
@@ -28,12 +30,13 @@ function repl.is_line(path) return path:find "^repl/%d+$" ~= nil end
 --- @return string? message  what is wrong with it
 --- @return boolean? unfinished  it may go on in another line
 function repl.compile(text, globals)
-  local fn = load("return " .. text, CHUNK, "t", globals)
+  local fn, of_expression = load("return " .. text, CHUNK, "t", globals)
   if fn then return fn end
   local message
   fn, message = load(text, CHUNK, "t", globals)
   if fn then return fn end
-  return nil, (message:gsub("^load line:%d+: ", "")), message:find("<eof>", 1, true) ~= nil
+  local goes_on = lacks_its_end(message) or lacks_its_end(of_expression)
+  return nil, (message:gsub("^load line:%d+: ", "")), goes_on
 end
 
 --- What a line sees: what the procedure's steps see, its arguments as `arg`, what earlier lines have set, and `extra`.

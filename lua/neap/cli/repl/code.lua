@@ -1,6 +1,7 @@
 --- The code that lines see: of a procedure, or of the environment's group, as its files are now.
 local arguments  = require "neap.cli.arguments"
 local choice     = require "neap.cli.choice"
+local fault      = require "native.error"
 local procedure  = require "neap.engine.procedure"
 local repository = require "neap.repository"
 
@@ -30,16 +31,17 @@ local function text_of_lines(given, names)
   return table.concat(text, "\n") .. "\n"
 end
 
-local function loads(env, path, files)
-  return pcall(procedure.load, { files = files, path = path, arguments = {}, environment = env })
+--- For no environment: what is wrong with that is not a library's mistake.
+local function loads(path, files)
+  return pcall(procedure.load, { files = files, path = path, showing = true })
 end
 
 --- The libraries that can be loaded, each of them alone where not all can; and what is wrong with the others.
-local function loadable(env, path, files, names)
+local function loadable(path, files, names)
   local good, mistakes = {}, {}
   for _, name in ipairs(names) do
     files[path] = text_of_lines({}, { name })
-    local ok, failure = loads(env, path, files)
+    local ok, failure = loads(path, files)
     if ok then good[#good + 1] = name else mistakes[#mistakes + 1] = ("%s: %s"):format(name, tostring(failure)) end
   end
   return good, mistakes
@@ -50,7 +52,7 @@ local function of_group(env, given)
   local files = repository.snapshot { root = env.root, group = env.group, file = env.root .. "/" .. path }
   local names, mistakes = libraries(files, env.group), {}
   files[path] = text_of_lines({}, names)
-  if #names > 0 and not loads(env, path, files) then names, mistakes = loadable(env, path, files, names) end
+  if #names > 0 and not loads(path, files) then names, mistakes = loadable(path, files, names) end
   files[path] = text_of_lines(given, names)
   return files, path, mistakes
 end
@@ -94,6 +96,15 @@ function code.changed(before, now)
   end
   table.sort(paths)
   return paths
+end
+
+--- Adds to what was raised how a value is given that the environment refers to.
+--- @param raised any
+--- @return any raised
+function code.explain(raised)
+  local name = fault.is(raised) and not raised.hint and raised.message:match "^%$%(([%w_.]+)%) is neither a value"
+  if name then raised.hint = ("add  -p %s=VALUE, or name a procedure that has this parameter"):format(name) end
+  return raised
 end
 
 --- Gives a session that only reads the code as it is now. Raises where that does not load; the session then has what it

@@ -102,7 +102,9 @@ function sitting.open(options)
   self.name = read.environment.name
   self.attending = attend.new { console = without_block(options.console), environment = self.name }
   self.given = request(self, read)
-  self:use(repl_run.open(self.given))
+  local ok, session = pcall(repl_run.open, self.given)
+  if not ok then error(code.explain(session), 0) end
+  self:use(session)
   tell_mistakes(self)
   return self
 end
