@@ -69,6 +69,17 @@ describe("a secret", function()
     equal(fs.read(world.data .. "/picked"), CANARIES.picked .. " " .. CANARIES.command)
     expect(0, world:neap(nil, "log", "1", "--env", "lab"))
     expect(0, world:neap(nil, "log", "1", "--env", "lab", "--json"))
+    for _, form in ipairs { "html", "markdown", "json", "junit" } do
+      expect(0, world:neap(nil, "report", "1", "--env", "lab", "--format", form))
+    end
+    world:search_all()
+  end)
+
+  it("is in nothing that a rehearsal keeps or shows", function()
+    local world = repository.new(scratch())
+    local result = world:neap(nil, "rehearse", "demo/it", "--env", "lab", "--yes")
+    matches(result.out, "REHEARSAL PASSED")
+    expect(0, world:neap(nil, "report", "1", "--env", "lab"))
     world:search_all()
   end)
 

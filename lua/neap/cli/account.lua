@@ -64,7 +64,7 @@ local versions  = require "neap.engine.versions"
 --- @field started string
 --- @field ended? string
 --- @field back? { started: string, ended?: string }  when it was taken back
---- @field diff table[]  hunks of native.diff
+--- @field diff table[]  hunks as native.diff has them, of lines { sign, text, no_newline }
 --- @field failure? table
 
 local account = {}
@@ -87,9 +87,16 @@ local function sign_of(record)
   return record.before == nil and "+" or record.after == nil and "-" or "~"
 end
 
+--- What differs, each line as { sign, text } by name, for JSON has no lists with names.
 local function hunks_of(record)
   if record.before == nil and record.after == nil then return {} end
-  return diff.lines(change.text(record.before), change.text(record.after), { context = 3 })
+  local hunks = diff.lines(change.text(record.before), change.text(record.after), { context = 3 })
+  for _, hunk in ipairs(hunks) do
+    for i, line in ipairs(hunk.lines) do
+      hunk.lines[i] = { sign = line[1], text = line[2], no_newline = line.no_newline }
+    end
+  end
+  return hunks
 end
 
 local function new_effect(record, numbers)

@@ -2,6 +2,7 @@
 local markup   = require "neap.cli.view.report.markup"
 local page     = require "neap.cli.view.page"
 local proof    = require "neap.engine.proof"
+local steps    = require "neap.cli.view.report.steps"
 local style    = require "neap.cli.view.report.style"
 local timeline = require "neap.cli.view.report.timeline"
 local time     = require "neap.cli.view.time"
@@ -103,7 +104,7 @@ local function add_diff(out, hunks)
     for _, line in ipairs(hunk.lines) do
       count = count + 1
       if count <= MOST_LINES then
-        local class, shown = LINE_CLASSES[line[1]], line[1] .. text(line[2])
+        local class, shown = LINE_CLASSES[line.sign], line.sign .. text(line.text)
         out(class and ('<span class="%s">%s</span>'):format(class, shown) or shown)
       end
     end
@@ -176,17 +177,8 @@ local function add_step(out, step, effects)
   out "</details>"
 end
 
-local function by_step(account)
-  local found, others = {}, {}
-  for _, phase in ipairs(account.phases) do
-    for _, step in ipairs(phase.steps) do found[step.title] = {} end
-  end
-  for _, one in ipairs(account.effects) do table.insert(found[one.step] or others, one) end
-  return found, others
-end
-
 local function add_steps(out, account)
-  local effects, others = by_step(account)
+  local effects, others = steps.effects(account)
   out '<section><h2 id="steps">Steps and effects</h2>'
   for _, phase in ipairs(account.phases) do
     out(("<h3>%d %s</h3>"):format(phase.number, text(phase.title)))

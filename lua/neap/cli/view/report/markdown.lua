@@ -1,6 +1,7 @@
 --- The report as Markdown: the procedure as a ticked checklist.
 local markup = require "neap.cli.view.report.markup"
 local page   = require "neap.cli.view.page"
+local steps  = require "neap.cli.view.report.steps"
 local time   = require "neap.cli.view.time"
 
 local markdown = {}
@@ -27,26 +28,26 @@ local function effect_line(one)
     seconds and ", " .. page.duration(seconds) or "", text(one.undo))
 end
 
-local function add_steps(out, account)
-  for _, phase in ipairs(account.phases) do
-    out ""
-    out(("## %d %s"):format(phase.number, text(phase.title)))
-    out ""
-    for _, step in ipairs(phase.steps) do
-      out(step_line(step))
-      for _, one in ipairs(account.effects) do
-        if one.step == step.title then out(effect_line(one)) end
-      end
-    end
-  end
-end
-
 local function add_list(out, title, list, line)
   if #list == 0 then return end
   out ""
   out("## " .. title)
   out ""
   for _, one in ipairs(list) do out("- " .. line(one)) end
+end
+
+local function add_steps(out, account)
+  local effects, others = steps.effects(account)
+  for _, phase in ipairs(account.phases) do
+    out ""
+    out(("## %d %s"):format(phase.number, text(phase.title)))
+    out ""
+    for _, step in ipairs(phase.steps) do
+      out(step_line(step))
+      for _, one in ipairs(effects[step.title]) do out(effect_line(one)) end
+    end
+  end
+  add_list(out, "Typed by a person", others, function(one) return effect_line(one):sub(5) end)
 end
 
 --- @param account neap.account
