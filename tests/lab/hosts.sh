@@ -131,10 +131,13 @@ disk_size() { mount -o "remount,size=$2" "$fs/disk/$1"; }
 
 # --- the verbs of lab
 
+# What comes before a command so that the lab's own user runs it.
+as_user() { [ "$LAB_UID" = 0 ] || user=(setpriv --reuid "$LAB_UID" --regid "$(id -g "$LAB_UID")" --init-groups); }
+
 lab_run() {
 	local user=()
 	[ $# -gt 0 ] || fail "run what?"
-	[ "$LAB_UID" = 0 ] || user=(setpriv --reuid "$LAB_UID" --regid "$(id -g "$LAB_UID")" --init-groups)
+	as_user
 	unset SSH_AUTH_SOCK SSH_AGENT_PID XDG_CONFIG_HOME XDG_STATE_HOME XDG_CACHE_HOME XDG_DATA_HOME XDG_RUNTIME_DIR
 	exec "${user[@]}" env HOME="$fs/home" "$@"
 }
@@ -189,19 +192,21 @@ stop_serving() {
 	local process
 	[ -e "$fs/serving" ] || return 0
 	for process in $(pgrep -s "$(cat "$fs/serving")"); do kill -9 "$process" 2>/dev/null || true; done
-	rm -f "$fs/serving" "$fs/served"
+	rm -f "$fs/serving" "$fs/jump/served"
 }
 
 # A session of its own: it ends as one, also what it started.
 serve() {
+	local user=()
 	[ -x "$set/serve" ] || return 0
+	as_user
 	(
 		unset XDG_CONFIG_HOME XDG_STATE_HOME XDG_CACHE_HOME
 		# shellcheck disable=SC2016 # the inner shell expands
-		HOME=$fs/home exec setsid sh -c 'echo $$ >"$1" && exec "$2" "$3"' - "$fs/serving" "$set/serve" "$fs/served"
+		HOME=$fs/home exec setsid sh -c 'echo $$ >"$1" && shift && exec "$@"' - "$fs/serving" "${user[@]}" "$set/serve" "$fs/jump/served"
 	) </dev/null >"$fs/log/serve" 2>&1 9>&- &
 	for _ in $(seq 1200); do
-		[ ! -e "$fs/served" ] || return 0
+		[ ! -e "$fs/jump/served" ] || return 0
 		sleep 0.05
 	done
 	fail "the services of the jump server do not answer: $(tail -n 20 "$fs/log/serve")"

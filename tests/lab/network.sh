@@ -9,8 +9,8 @@ mount -t proc proc /proc
 mount -t tmpfs -o mode=755 lab "$fs"
 hostname jump
 
-mkdir -p "$fs/etc" "$fs/home" "$fs/srv" "$fs/log" "$fs/disk"
-chown "$uid" "$fs/home" "$fs/srv"
+mkdir -p "$fs/etc" "$fs/home" "$fs/srv" "$fs/jump" "$fs/log" "$fs/disk"
+chown "$uid" "$fs/home" "$fs/srv" "$fs/jump"
 chmod 700 "$fs/home"
 
 # ssh asks the password database for the home folder, not $HOME

@@ -8,7 +8,7 @@ printf '#!/bin/sh\n' >/etc/mysql/debian-start # Debian's looks for tables of old
 chmod 755 /etc/mysql/debian-start
 printf '[client]\nuser = root\nsocket = /run/mysqld/mysqld.sock\n' >/etc/mysql/debian.cnf
 chmod 600 /etc/mysql/debian.cnf
-echo mariadb >/etc/lab-services
+printf 'mariadb\ns3-statements\n' >/etc/lab-services
 service mariadb start
 mariadb <<SQL
 create user root@'%' identified by 'Root-of-the-lab' require ssl;

@@ -6,7 +6,7 @@ etc=/etc/postgresql/$version/main
 pg_createcluster "$version" main --locale C.UTF-8 -- --no-sync >/dev/null
 cat >"$etc/conf.d/lab.conf" <<CONF
 listen_addresses = '*'
-port = 5439
+port = 5438
 fsync = off
 shared_buffers = 16MB
 max_connections = 50
@@ -19,15 +19,15 @@ CONF
 chown postgres:postgres "$etc"/conf.d/*.conf
 # md5 takes both kinds of passwords: Redshift knows that one alone
 echo 'hostssl all all 10.77.0.0/24 md5' >>"$etc/pg_hba.conf"
-echo postgresql >/etc/lab-services
+printf 'postgresql\ns3-statements\n' >/etc/lab-services
 pg_ctlcluster "$version" main start
-runuser -u postgres -- psql -q -p 5439 -v ON_ERROR_STOP=1 <<SQL
+runuser -u postgres -- psql -q -p 5438 -v ON_ERROR_STOP=1 <<SQL
 create role root superuser login password 'Root-of-the-lab';
 create database dev owner root;
 create database reporting_pa owner root;
 \\c reporting_pa
-create table exam_alt_score (id bigint primary key, exam_id bigint not null, subject_score_id smallint not null, scale_score float, performance_level smallint);
-insert into exam_alt_score values (1, 1, 19, 2401, 1), (2, 2, 20, 2402, 1), (3, 3, 19, 2403, 2);
+create table exam_alt_score (id bigint primary key, exam_id bigint not null, subject_score_id smallint not null, student_id int not null, asmt_id int not null, school_year smallint not null, scale_score float, performance_level smallint, completed_at timestamp not null, migrate_id bigint not null, updated timestamp not null, update_import_id bigint not null);
+insert into exam_alt_score select id, id, 19, id, 1, 2021, 2400 + id, 1, '2021-01-05 10:00:00', 4, '2021-01-06 10:00:00', 9 from generate_series(51, 53) as id;
 alter table exam_alt_score owner to root;
 SQL
 pg_ctlcluster "$version" main stop

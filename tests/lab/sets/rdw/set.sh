@@ -1,7 +1,8 @@
 #!/bin/bash
-# Hosts of a data warehouse: warehouse and reporting (MariaDB), redshift (PostgreSQL in its place); TLS, with one authority,
-# which the jump server trusts. Sourced by prepare.sh.
-# shellcheck disable=SC2154 # files, here, hosts, fs, postgres: of lab, hosts.sh and prepare.sh
+# Hosts of a data warehouse: warehouse and reporting (MariaDB for Aurora), redshift (PostgreSQL in its place), each behind what
+# carries out statements of S3; TLS, with one authority, which the jump server trusts. On the jump server: see serve.
+# Sourced by hosts.sh.
+# shellcheck disable=SC2154 # files, here, hosts, fs, LAB_UID, postgres: of lab, hosts.sh and prepare.sh
 
 authority() {
 	mkdir "$fs/authority"
@@ -20,9 +21,18 @@ certificate() { # HOST FOLDER USER: key and certificate of HOST.rdw.lab
 	chown "$user:$user" "$folder"/*
 }
 
+s3_statements() { # HOST KIND PORT BACKEND-PORT FOLDER-OF-CERTIFICATE
+	local up=$fs/disk/$1/up
+	mkdir -p "$up/opt" "$up/etc/init.d" "$up/etc/default"
+	cp "$here/stand-ins/s3-statements" "$up/opt/"
+	cp "$files/s3-statements.init" "$up/etc/init.d/s3-statements"
+	echo "$2 $3 $4 http://10.77.0.1:5000 $5/server.crt $5/server.key" >"$up/etc/default/s3-statements"
+}
+
 mariadb_host() {
 	local host=$1 up=$fs/disk/$1/up
 	certificate "$host" /etc/mysql mysql
+	s3_statements "$host" mysql 3306 3307 /etc/mysql
 	cp "$files/mariadb.cnf" "$up/etc/mysql/my.cnf"
 	install -d -o mysql -g mysql "$up/var/lib/mysql" "$up/var/log/mysql"
 	{
@@ -55,18 +65,34 @@ rdw() {
 	repository RDW_Config_Opus "$rdw"/config/*
 	repository RDW_Schema "$rdw"/schema/* "$here/stand-ins/gradlew"
 	printf '[user]\n\tname = Operator\n\temail = operator@sbac.org\n' >"$fs/first-home/.gitconfig"
-	for part in Root Ingest Reporting; do
+	for part in Root Ingest Reporting Sso-user Sso-client Session; do
 		printf '%s-of-the-lab' "$part" | install -m 600 /dev/stdin "$fs/first-home/${part,}.password"
 	done
-	mkdir -p "$fs/first-home/git"
+	mkdir -p "$fs/first-home/git" "$fs/first-home/packages" "$fs/first-home/guides" "$fs/first-srv/bin"
+	for year in 2016 2017 2018; do echo "AssessmentId,$year" >"$fs/first-home/packages/${year}v2.csv"; done
+	for name in UserGuide InterpretiveGuide; do echo "$name of 1.1" >"$fs/first-home/guides/$name.pdf"; done
+	cp "$here/stand-ins/kops" "$fs/first-srv/bin/"
+	install -d -m 700 "$fs/first-home/.aws"
+	printf '[%s]\naws_access_key_id = AKIAOPUSOFTHELAB0001\naws_secret_access_key = Keys-of-the-lab\n' default |
+		install -m 600 /dev/stdin "$fs/first-home/.aws/credentials"
+}
+
+# The control plane's binaries stay where the user of the lab has them.
+control_plane() {
+	local cache=${XDG_CACHE_HOME:-$HOME/.cache}/neap-lab
+	! "$here/kube" ready || "$here/kube" build
+	mkdir -p "$cache"
+	ln -s "$cache" "$fs/jump/neap-lab"
 }
 
 set_hosts() {
+	control_plane
 	authority
 	rdw
 	mariadb_host warehouse
 	mariadb_host reporting
 	certificate redshift /etc/postgresql postgres
+	s3_statements redshift postgres 5439 5438 /etc/postgresql
 	: >"$fs/disk/redshift/up/etc/lab-services"
 	start "${hosts[@]}"
 	for host in warehouse reporting; do
