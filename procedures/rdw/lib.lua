@@ -93,18 +93,22 @@ end
 
 -- ---- Redshift: its catalog does not say who was granted what, so each statement brings what takes it back ----
 
+local function grant_both(db, what, users)
+  for _, part in ipairs { "ingest", "reporting" } do
+    local user = db:ident(users[part])
+    db:execute(("grant all on %s to %s"):format(what, user), {}, { undo = ("revoke all on %s from %s"):format(what, user) })
+  end
+end
+
 --- A schema which both users reach.
 function rdw.create_schema(db, name, users)
   local schema = db:ident(name)
   db:execute("create schema " .. schema, {}, { undo = "drop schema " .. schema })
-  for _, part in ipairs { "ingest", "reporting" } do
-    local user = db:ident(users[part])
-    for _, what in ipairs { "schema " .. schema, "all tables in schema " .. schema } do
-      db:execute(("grant all on %s to %s"):format(what, user), {},
-        { undo = ("revoke all on %s from %s"):format(what, user) })
-    end
-  end
+  grant_both(db, "schema " .. schema, users)
 end
+
+--- Lets both users have all tables that a schema has by now.
+function rdw.grant_tables(db, name, users) grant_both(db, "all tables in schema " .. db:ident(name), users) end
 
 --- Drops all tables of a schema.
 function rdw.empty_schema(db, name)
@@ -164,6 +168,170 @@ function rdw.merge(repo, name)
   git.push(repo, "master")
   git.delete_remote(repo, name)
   git.delete_branch(repo, name)
+end
+
+-- ---- S3 between Aurora and Redshift ----
+
+local WITNESSES = "what neap itself writes down there"
+
+--- Lets the users that load data write neap's own table, where root has made it.
+function rdw.let_write_witnesses(aurora, aurora_user, olap, olap_user)
+  sql.grant(aurora, { "SELECT", "INSERT", "UPDATE", "DELETE" }, { database = "neap" }, aurora_user, { keep = WITNESSES })
+  for _, what in ipairs { "schema neap", "all tables in schema neap" } do
+    olap:execute(("grant all on %s to %s"):format(what, olap:ident(olap_user)), {}, { keep = WITNESSES })
+  end
+end
+
+--- Has Aurora write what a query finds to S3, as path.part_00000 and following. What an earlier attempt left there is
+--- removed: Aurora does not write over it.
+--- @param db table
+--- @param query string
+--- @param params any[]
+--- @param path string  s3://bucket/key
+--- @return { affected: integer }
+function rdw.extract(db, query, params, path)
+  rdw.remove_extract(path)
+  return sql.unload(db, query .. ([[ into outfile s3 '%s' fields terminated by ',' optionally enclosed by '"'
+    lines terminated by '\n']]):format(path), params, { keep = "an extract harms nobody, and is removed by the next" })
+end
+
+--- Removes the parts of an extract.
+function rdw.remove_extract(path)
+  local bucket, key = path:match "^s3://([^/]+)/(.+)$"
+  if not bucket then fail(path .. " is no place in S3") end
+  for _, part in ipairs(s3.list(bucket, key .. ".part_")) do
+    s3.delete(bucket, part.key, { keep = "a part of an extract, which can be made again" })
+  end
+end
+
+--- Has Redshift load what lies at a path of S3 into an empty table.
+--- @param db table
+--- @param into string   a table, or a table and its columns, as SQL
+--- @param path string   s3://bucket/key; all that begins so
+--- @param options { role: string, undo: any }  role: its ARN, by which Redshift reads S3
+function rdw.load(db, into, path, options)
+  db:execute(("copy %s from '%s' credentials 'aws_iam_role=%s' format as csv maxerror 500 delimiter ',' " ..
+    "timeformat 'auto' compupdate off"):format(into, path, options.role), {}, { undo = options.undo })
+end
+
+-- ---- the services ----
+
+--- Applies the named files of the deployment repository in that order, over what kubectl applied before.
+function rdw.deploy(names)
+  for _, name in ipairs(names) do
+    k8s.apply(env.cluster, rdw.read(env.repositories.deploy, name), { force_conflicts = true })
+  end
+end
+
+--- Waits until deployments run, and raises with what their newest logs say of errors.
+function rdw.settle(names)
+  for _, name in ipairs(names) do k8s.rollout(env.cluster, "deployment/" .. name, { timeout = 900 }) end
+  for _, name in ipairs(names) do
+    local log = k8s.logs(env.cluster, "deployment/" .. name, { tail = 500 })
+    local line = ("\n" .. log):match "\n([^\n]*%f[%w]ERROR%f[%W][^\n]*)"
+    if line then fail(("%s says: %s"):format(name, line)) end
+  end
+end
+
+--- The name of the load balancer that a service has; nil until it has one.
+function rdw.balancer(service)
+  local one = k8s.get(env.cluster, "service/" .. service)
+  local ingress = one and one.status and (one.status.loadBalancer or {}).ingress
+  return ingress and ingress[1] and ingress[1].hostname
+end
+
+--- Whether the name servers lead from a name to another.
+function rdw.leads_to(name, other)
+  local found = dns.query(name, "CNAME", { servers = env.name_servers })
+  return found[1] ~= nil and found[1].value == other:lower()
+end
+
+--- An access token of the user who loads data.
+function rdw.token()
+  return http.token(env.urls.sso .. "/oauth2/access_token?realm=/sbac", { grant = "password", client = "rdw",
+    client_secret = env.secrets.sso_client, user = env.ingest_user, password = env.secrets.sso_user })
+end
+
+-- ---- the network ----
+
+--- The VPC of the environment, its subnets, and the security group of the nodes.
+function rdw.network()
+  local ec2 = aws.client "ec2"
+  local function filter(name, value) return { Filters = { { Name = name, Values = { value } } } } end
+  local vpc = ec2:DescribeVpcs(filter("tag:Name", env.redshift.vpc)).Vpcs[1]
+  local nodes = ec2:DescribeSecurityGroups(filter("group-name", env.redshift.nodes_group)).SecurityGroups[1]
+  if not vpc or not nodes then
+    fail(("there is no VPC %s, or no security group %s"):format(env.redshift.vpc, env.redshift.nodes_group))
+  end
+  local subnets = {}
+  for i, one in ipairs(ec2:DescribeSubnets(filter("vpc-id", vpc.VpcId)).Subnets) do subnets[i] = one.SubnetId end
+  return { vpc = vpc.VpcId, nodes = nodes.GroupId, subnets = subnets }
+end
+
+--- The id of the security group of that name in a VPC; nil where there is none.
+function rdw.security_group(vpc, name)
+  local found = aws.client("ec2"):DescribeSecurityGroups { Filters = { { Name = "group-name", Values = { name } },
+    { Name = "vpc-id", Values = { vpc } } } }
+  return found.SecurityGroups[1] and found.SecurityGroups[1].GroupId
+end
+
+--- Lets the nodes and the jump server come to a port, by a new security group.
+--- @return string id
+function rdw.make_security_group(network, name, port)
+  local ec2, why = aws.client "ec2", "it goes with its group"
+  local id = rdw.security_group(network.vpc, name) or ec2:CreateSecurityGroup({ GroupName = name, Description = name,
+    VpcId = network.vpc }, { keep = "the step's undo deletes it" }).GroupId
+  local rule = { IpProtocol = "tcp", FromPort = port, ToPort = port, UserIdGroupPairs = { { GroupId = network.nodes } },
+    IpRanges = { { CidrIp = env.redshift.jump_server } } }
+  if not ec2:DescribeSecurityGroups({ GroupIds = { id } }).SecurityGroups[1].IpPermissions[1] then
+    ec2:AuthorizeSecurityGroupIngress({ GroupId = id, IpPermissions = { rule } }, { keep = why })
+  end
+  return id
+end
+
+-- ---- kops ----
+
+local function kops_call(words)
+  local argv = { env.kops.program, table.unpack(words) }
+  table.move({ "--name", env.kops.cluster, "--state", env.kops.state }, 1, 4, #argv + 1, argv)
+  return argv
+end
+
+local function kops(words, options)
+  options.timeout = 3600
+  return env.hosts["local"]:run(kops_call(words), options)
+end
+
+--- Brings the cluster to the version that this kops has.
+function rdw.upgrade_cluster()
+  kops({ "upgrade", "cluster", "--yes" }, { irreversible = "kops takes no cluster back to an older version" })
+end
+
+--- Has one more machine in the group of nodes than now.
+function rdw.add_node()
+  local group = json.parse(env.hosts["local"]:read(kops_call { "get", "instancegroups", "nodes", "-o", "json" }))
+  local more = { keep = "one machine more harms nobody; take it away by kops" }
+  group.spec.minSize, group.spec.maxSize = group.spec.minSize + 1, math.max(group.spec.maxSize, group.spec.minSize + 1)
+  kops({ "replace", "-f", "-" }, { input = json.encode(group), keep = more.keep })
+  kops({ "update", "cluster", "--yes" }, more)
+end
+
+-- ---- the ops server ----
+
+local PG_SERVICE = "[rdw]\nhost=$(host)\nport=$(port)\ndbname=$(database)\nuser=root\npassword=$(password)\n"
+
+--- Has psql, without arguments, connect the login to Redshift. Raises where the file of services has others: theirs are
+--- passwords, too, which are not to be read.
+function rdw.connect_psql(host, port, database, password)
+  local here = env.hosts["local"]
+  local home = here:read({ "printenv", "HOME" }):gsub("\n$", "")
+  local path = home .. "/.pg_service.conf"
+  for section in here:read({ "grep", "-s", "^\\[", path }, { ok = { 0, 1, 2 } }):gmatch "[^\n]+" do
+    if section ~= "[rdw]" then fail(("%s has other services; write [rdw] into it by hand"):format(path)) end
+  end
+  template.write("local", path, PG_SERVICE, { host = host, port = port, database = database, password = password },
+    { quote = "text", mode = "0600" })
+  file.line("local", home .. "/.bashrc", "export PGSERVICE=rdw")
 end
 
 return rdw

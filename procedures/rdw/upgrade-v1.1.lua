@@ -1,5 +1,8 @@
 -- Upgrades RDW from v1.0 to v1.1: branches, deployment and configuration files, Redshift, schemas, services.
-local rdw = require "rdw.lib"
+local alarms      = require "lib.alarms"
+local permissions = require "lib.permissions"
+local quiesce     = require "lib.quiesce"
+local rdw         = require "rdw.lib"
 
 guide "Upgrade v1.1 <- v1.0" {
   file   = "rdw-upgrade-v1.1.md",
@@ -9,8 +12,22 @@ guide "Upgrade v1.1 <- v1.0" {
 local arg = parameters {
   branch = { "branch of the release in both repositories", default = "v1_1" },
   schema = { "branch of the schema project that has the release", default = "develop" },
+  kops   = { "whether kops upgrades the cluster", type = "boolean", default = false },
+  node   = { "whether the cluster gets a node more", type = "boolean", default = false },
 }
 needs {
+  cluster       = "the Kubernetes cluster, one of clusters",
+  names         = { "the site in Route 53: zone, reporting, admin, import, landing", type = "map" },
+  name_servers  = { "who is asked for names; else the system's", type = "list", optional = true },
+  urls          = { "sso, openam, permissions, import, reporting", type = "map" },
+  ingest_user   = "who loads packages",
+  alarms        = { "alarms that are still meanwhile: services, and of the admin webapp: admin", type = "map" },
+  aurora        = { "clusters of Aurora that are backed up", type = "list" },
+  archive       = "where the archive lies, archive.uri-root of the configuration",
+  packages      = { "files of the tabulator", type = "list" },
+  guides        = { "folder of the guides, and where they go in S3: from, to", type = "map" },
+  psql_install  = { "the command that installs psql", type = "list" },
+  kops          = { "program, cluster, state", type = "map" },
   jdbc          = { "addresses of the databases as gradlew takes them: warehouse, reporting, redshift", type = "map" },
   redshift      = { "what the services are told: server, database, role, users, concurrency", type = "map" },
   gradlew       = "path of the schema project's gradlew",
@@ -18,6 +35,21 @@ needs {
   secret_cipher = { "encrypted passwords of the Redshift users: ingest, reporting", type = "map" },
 }
 local repos, db = env.repositories, env.databases
+-- deployments of v1.0: those first that cause changes of data
+local SOURCES = { "task-server-deployment", "admin-deployment", "import-deployment" }
+local OTHERS = { "package-processor-deployment", "group-processor-deployment", "exam-processor-deployment",
+  "migrate-reporting-deployment", "reporting-deployment", "report-processor-deployment" }
+local FILES = { "exam-processor-service.yml", "group-processor-service.yml", "package-processor-service.yml",
+  "import-service.yml", "migrate-reporting-service.yml", "migrate-olap-service.yml", "task-service.yml",
+  "admin-service.yml", "aggregate-service.yml", "reporting-service.yml", "report-processor-service.yml",
+  "reporting-webapp.yml" }
+local NEW = { "migrate-olap-deployment", "aggregate-deployment", "reporting-webapp-deployment" }
+local ALL_LEVELS = { "STATE", "DISTRICT", "GROUPOFINSTITUTIONS", "INSTITUTION" }
+local ROLES = {
+  { "Instructional Resource Admin", ALL_LEVELS, { "INSTRUCTIONAL_RESOURCE_WRITE" } },
+  { "Embargo Admin", { "STATE", "DISTRICT" }, { "EMBARGO_READ", "EMBARGO_WRITE" } },
+  { "Custom Aggregate Reporter", ALL_LEVELS, { "CUSTOM_AGGREGATE_READ" } },
+}
 local INGEST = { "import", "package-processor", "group-processor", "exam-processor", "migrate-reporting", "task" }
 
 remark "What the upgrade is about, for whom, and in which order." { from = "L1-L31" }
@@ -235,18 +267,65 @@ step "Commit the configuration" {
   end,
 }
 
-manual "Configure the Redshift cluster, with subnet and security group, in two nodes" {
-  from = "L215-L227",
-  hint = "Short query acceleration 5 seconds, concurrency as in env.redshift.concurrency.",
+local network = step "Find the network that Redshift is to be in" { from = "L215-L216", run = rdw.network }
+step "Make the parameter group of Redshift" {
+  from = "L217-L219",
+  run  = function()
+    redshift.parameter_group(env.redshift.parameter_group, { parameters = {
+      wlm_json_configuration = redshift.wlm { concurrency = tonumber(env.redshift.concurrency), short_queries = 5 } } })
+  end,
 }
-manual "Give Redshift a role that may read the archive" { from = "L228-L235" }
+step "Make the subnet group of Redshift" {
+  from = "L220",
+  run  = function() redshift.subnet_group(env.redshift.subnet_group, { subnets = network.result.subnets }) end,
+}
+local group = step "Let the nodes and the jump server come to Redshift" {
+  from = "L221-L224",
+  run  = function() return rdw.make_security_group(network.result, env.redshift.security_group, 5439) end,
+  undo = function(id)
+    if id then aws.client("ec2"):DeleteSecurityGroup({ GroupId = id }, { keep = "it is the way back" }) end
+  end,
+}
+step "Make the Redshift cluster" {
+  from    = "L225-L227",
+  timeout = "1h",
+  run     = function()
+    redshift.cluster(env.redshift.cluster, { node_type = "dc2.large", nodes = 2, user = "root",
+      password = env.secrets.redshift_root, subnet_group = env.redshift.subnet_group, security_groups = { group.result },
+      parameter_group = env.redshift.parameter_group })
+  end,
+}
+step "Give Redshift a role that may read the archive" {
+  from = "L228-L235",
+  run  = function()
+    local name = env.redshift.role:match "[^/]+$"
+    aws.client("iam"):GetPolicy { PolicyArn = env.redshift.policy }
+    iam.role(name, { description = "Redshift access to " .. env.archive, trust = { Version = "2012-10-17",
+      Statement = { { Effect = "Allow", Principal = { Service = "redshift.amazonaws.com" }, Action = "sts:AssumeRole" } } } })
+    iam.attach({ role = name }, env.redshift.policy)
+    redshift.attach(env.redshift.cluster, env.redshift.role)
+  end,
+}
+step "Have psql on the ops system" {
+  from = "L236-L237",
+  when = function() return env.hosts["local"]:read({ "which", "psql" }, { ok = { 0, 1 } }) == "" end,
+  run  = function()
+    env.hosts["local"]:run(env.psql_install, { become = "root", keep = "a client harms nobody" })
+  end,
+}
 step "Connect to Redshift from the ops system" {
-  from = "L236-L241",
+  from = "L238-L241",
   run  = function()
     if not db.redshift:value "select version()" then fail "Redshift does not say what it is" end
   end,
 }
-remark "neap connects by its environment; whoever wants psql to do so writes ~/.pg_service.conf." { from = "L242-L256" }
+step "Let psql connect to Redshift by itself" {
+  from = "L242-L256",
+  run  = function()
+    local host, port = env.redshift.server:match "^(.*):(%d+)$"
+    rdw.connect_psql(host, port, "dev", env.secrets.redshift_root)
+  end,
+}
 
 step "Create the users and the database of Redshift" {
   from = "L257-L262",
@@ -286,6 +365,7 @@ step "Create the reporting olap schemas" {
 step "Let the database users reach the migrate olap schema and write to S3" {
   from = "L287-L297",
   run  = function()
+    rdw.grant_tables(db.olap, "reporting", env.redshift.users) -- there are tables only now
     sql.grant(db.warehouse, "ALL", { database = "migrate_olap" }, "rdw-ingest@%")
     for _, privilege in ipairs(env.s3_privileges) do
       sql.grant(db.warehouse, privilege, { server = true }, "rdw-ingest@%")
@@ -304,22 +384,101 @@ step "See that the users of Redshift find the tables" {
     end
   end,
 }
-manual "Export a table from Aurora to S3, and load it into Redshift" { from = "L311-L333" }
-manual "Create the roles and permissions of the component Reporting" { from = "L334-L345" }
+local test_file = step "Export a table from Aurora to S3 as the ingest user" {
+  from = "L311-L318",
+  run  = function()
+    local path = env.archive .. "/completeness"
+    rdw.let_write_witnesses(db.warehouse, "rdw-ingest@%", db.olap, env.redshift.users.ingest)
+    rdw.extract(db.warehouse_ingest, "select id, code from completeness", {}, path)
+    return path
+  end,
+}
+step "Load it into Redshift as the ingest user, and remove it" {
+  from = "L319-L333",
+  run  = function()
+    local want = db.warehouse:value "select count(*) from completeness"
+    local empty = "delete from reporting.staging_completeness"
+    rdw.load(db.olap_ingest, "reporting.staging_completeness (id, code)", test_file.result .. ".part_00000",
+      { role = env.redshift.role, undo = empty })
+    local count = db.olap_ingest:value "select count(*) from reporting.staging_completeness"
+    if count ~= want then fail(("%d of %d rows came to Redshift"):format(count, want)) end
+    db.olap_ingest:execute(empty, {}, { keep = "rows of a test" })
+    rdw.remove_extract(test_file.result)
+  end,
+}
+step "Create the roles and permissions of the component Reporting" {
+  from = "L334-L344",
+  run  = function()
+    local service = { url = env.urls.permissions, bearer = rdw.token() }
+    for _, role in ipairs(ROLES) do
+      permissions.role(service, role[1], role[2])
+      for _, one in ipairs(role[3]) do permissions.grant(service, "Reporting", one, role[1]) end
+    end
+  end,
+}
+manual "Chain the admin roles to users who see PII, if that is wanted" { from = "L345" }
 manual "Smoke test before the upgrade" { from = "L346-L347" }
 
 phase "Quiesce the System"
 
 manual "See that the feeds of third parties are suspended" { from = "L350-L353" }
-manual "Route all traffic to the static landing page" { from = "L354-L357" }
-manual "Disable the monitoring of RDW services" { from = "L358" }
+step "Route the site to the static landing page, and admin nowhere" {
+  from = "L354-L356",
+  run  = function()
+    local names = env.names
+    route53.records(names.zone, {
+      { name = names.reporting, type = "CNAME", ttl = 60, values = { names.landing } },
+      { name = names.admin, type = "CNAME", absent = true },
+    })
+  end,
+}
+await "The site's name leads to the landing page" {
+  from  = "L357",
+  check = function() return rdw.leads_to(env.names.reporting, env.names.landing) end,
+  every = "5s", timeout = "30m",
+}
+local silenced = step "Have the alarms of RDW tell nobody" {
+  from = "L358",
+  run  = function()
+    local list = alarms.enabled { table.unpack(env.alarms.services) }
+    local admin = alarms.enabled { table.unpack(env.alarms.admin) }
+    alarms.disable(table.move(admin, 1, #admin, #list + 1, { table.unpack(list) }))
+    return list
+  end,
+}
 remark "Now the clock runs." { from = "L359" }
-manual "Scale all deployments to no pods, those first that cause changes of data" { from = "L360-L374" }
+step "Scale down what causes changes of data" {
+  from = "L360-L366",
+  run  = function() quiesce.down(env.cluster, SOURCES) end,
+}
+await "Nothing is left to be processed or migrated" {
+  from  = "L367",
+  check = function()
+    local open = db.warehouse:value "select count(*) from import where status = 0"
+    local last = db.warehouse:value "select max(id) from import where status = 1"
+    return open == 0 and last == db.reporting:value "select max(last_import_id) from migrate where status = 20"
+  end,
+  every = "10s", timeout = "1h",
+  hint  = "An import that stays at status 0 blocks the migration: look at it in warehouse.import.",
+}
+step "Scale down all other services" {
+  from = "L368-L374",
+  run  = function() quiesce.down(env.cluster, OTHERS) end,
+}
 
 phase "Backup"
 
 remark "Deployment and configuration are in version control." { from = "L376-L377" }
-manual "Back the Aurora databases up" { from = "L379" }
+step "Back the Aurora databases up" {
+  from    = "L379",
+  keep    = "backups harm nobody",
+  timeout = "6h",
+  run     = function()
+    each(env.aurora, function(one)
+      rds.snapshot({ cluster = one }, ("%s-v1-0-%d"):format(one, math.floor(now())))
+    end)
+  end,
+}
 
 phase "Upgrade"
 
@@ -330,9 +489,24 @@ step "Have the newest deployment of master" {
     git.pull(repos.deploy)
   end,
 }
-manual "Delete the deployments that are made anew: admin-service and reporting-service" { from = "L389-L393" }
-manual "Upgrade the cluster if its version is old" { from = "L394-L397" }
-manual "Add a node if the cluster is just big enough now" { from = "L398-L399" }
+step "Delete the deployments that are made anew" {
+  from = "L389-L393",
+  run  = function()
+    for _, name in ipairs { "admin-service.yml", "reporting-service.yml" } do
+      k8s.delete(env.cluster, rdw.read(repos.deploy, name))
+    end
+  end,
+}
+step "Upgrade the cluster" {
+  from = "L394-L397",
+  when = function() return arg.kops end,
+  run  = rdw.upgrade_cluster,
+}
+step "Add a node to the cluster" {
+  from = "L398-L399",
+  when = function() return arg.node end,
+  run  = rdw.add_node,
+}
 step "Have the newest schema, and ask both databases what is to be migrated" {
   from = "L400-L409",
   run  = function()
@@ -359,9 +533,58 @@ step "Merge the branches of deployment and configuration" {
     rdw.merge(repos.config, arg.branch)
   end,
 }
-manual "Deploy all services, and look at their logs" { from = "L432-L450" }
-manual "Bring Route 53 up to date" { from = "L451-L454" }
-manual "Load the packages of the tabulator" { from = "L455-L468" }
+step "Deploy all services" {
+  from = "L432-L449",
+  keep = "version 1.1 is what the migrated databases go with",
+  run  = function() rdw.deploy(FILES) end,
+}
+step "See that all services run, and that their logs have no errors" {
+  from = "L450",
+  run  = function()
+    local names = table.move(NEW, 1, #NEW, #OTHERS + 1, { table.unpack(OTHERS) })
+    rdw.settle(table.move(SOURCES, 1, #SOURCES, #names + 1, names))
+  end,
+}
+await "The reporting webapp has a load balancer" {
+  from  = "L451",
+  check = function() return rdw.balancer "reporting-webapp" ~= nil end,
+  every = "5s", timeout = "15m",
+}
+local webapp = step "Bring Route 53 up to date, but for the site itself" {
+  from = "L452-L454",
+  keep = "names of version 1.1",
+  run  = function()
+    route53.records(env.names.zone, {
+      { name = env.names.import, type = "CNAME", ttl = 60, values = { rdw.balancer "import-service" } },
+      { name = env.names.admin, type = "CNAME", absent = true },
+    })
+    return rdw.balancer "reporting-webapp"
+  end,
+}
+local packages = step "Load the packages of the tabulator" {
+  from = "L455-L465",
+  run  = function()
+    local token, ids = rdw.token(), {}
+    for i, path in ipairs(env.packages) do
+      local reply = http.post(env.urls.import .. "/packages/imports", { bearer = token, repeatable = true,
+        form = { { name = "file", file = path } }, keep = "packages are data, and are right from now on" })
+      ids[i] = json.parse(reply.body).id
+    end
+    return ids
+  end,
+}
+await "The packages are processed" {
+  from  = "L466-L468",
+  check = function()
+    for _, id in ipairs(packages.result) do
+      local one = http.json(("%s/packages/imports/%d"):format(env.urls.import, id), { bearer = rdw.token() })
+      if one.status ~= "PROCESSED" then return false end
+    end
+    return true
+  end,
+  every = "10s", timeout = "2h",
+  hint  = "Look at the log of the package processor.",
+}
 step "Label the assessments" {
   from = "L469-L473",
   keep = "labels are data, and are right from now on",
@@ -376,9 +599,52 @@ step "Load the instructional resources" {
     sql.script(db.reporting, git.path(repos.schema, "load_instructional_resources.sql"), { transaction = true })
   end,
 }
-manual "Restore traffic, feeds and monitoring; remove the admin webapp; deploy the guides" { from = "L478-L484" }
+step "Route the site to the new reporting webapp" {
+  from = "L478-L479",
+  keep = "version 1.1 serves the site",
+  run  = function()
+    route53.records(env.names.zone,
+      { { name = env.names.reporting, type = "CNAME", ttl = 60, values = { webapp.result } } })
+  end,
+}
+await "The site's name leads to the reporting webapp" {
+  from  = "L479",
+  check = function() return rdw.leads_to(env.names.reporting, webapp.result) end,
+  every = "5s", timeout = "30m",
+}
+manual "Have third parties feed data again" { from = "L480" }
+step "Have the alarms of RDW tell again, and delete those of the admin webapp" {
+  from = "L481",
+  run  = function()
+    alarms.enable(silenced.result)
+    alarms.delete({ table.unpack(env.alarms.admin) }, "the admin webapp is no more")
+  end,
+}
+step "Remove the admin webapp from OpenAM" {
+  from = "L482",
+  run  = function()
+    local place, headers = env.urls.openam .. "/agents/admin-webapp", { iPlanetDirectoryPro = env.secrets.openam_session }
+    if http.get(place, { headers = headers, ok = { 200, 404 } }).status == 404 then return end
+    http.delete(place, { headers = headers, keep = "the admin webapp is no more", done = { url = place, status = { 404 } } })
+  end,
+}
+remark "The admin webapp's name went with the routing to the landing page." { from = "L483" }
+step "Deploy the new guides" {
+  from = "L484",
+  run  = function() s3.sync(env.guides.from, env.guides.to) end,
+}
 
 phase "Smoke Test"
 
-manual "Smoke test" { from = "L486-L494" }
+step "See that the site answers" {
+  from = "L486-L487",
+  run  = function()
+    local health = http.json(env.urls.reporting .. "/health")
+    if health.status ~= "UP" then fail("the reporting webapp says that it is " .. tostring(health.status)) end
+  end,
+}
+manual "Smoke test, with the eyes of a user" {
+  from = "L488-L494",
+  hint = "Aggregate reports fill within an hour; students take hours, and block other migrations meanwhile.",
+}
 remark "How the services scale is what the deployment files say." { from = "L496-L531" }

@@ -28,8 +28,9 @@ function data.plain(value)
     end
     return value
   end
-  local copy = {}
-  for key, item in pairs(plain_of(value)) do copy[key] = data.plain(item) end
+  local inner, copy = plain_of(value), {}
+  if type(inner) ~= "table" then return inner end -- what is known later stands as its text
+  for key, item in pairs(inner) do copy[key] = data.plain(item) end
   return copy
 end
 

@@ -170,7 +170,8 @@ local function checked(record, level)
     one.alias = { zone = record.alias.zone, name = absolute(record.alias.name), evaluate = record.alias.evaluate
       or false }
   else
-    one.values = table.move(record.values, 1, #record.values, 1, {})
+    one.values = {}
+    for i, value in ipairs(record.values) do one.values[i] = tostring(value) end -- also what is known later
     table.sort(one.values)
   end
   return one

@@ -126,6 +126,7 @@ effect.action "http.request" {
   undo_needs_data = true,
   take = function(target, id, intent)
     if refusals()[id] then return "void" end
+    if intent.data.repeatable and not intent.undoes then return "void" end
     if intent.undoes or not intent.data.done then
       return "unknown", "the request may have been carried out, and there is no question that tells (done)"
     end
@@ -142,7 +143,7 @@ effect.action "http.request" {
   end,
 }
 
-local CHANGE_OPTIONS = { "undo", "keep", "irreversible", "done" }
+local CHANGE_OPTIONS = { "undo", "keep", "irreversible", "done", "repeatable" }
 
 --- The request that takes another back, as data.
 local function undo_of(undo, options, level)
@@ -168,10 +169,11 @@ end
 --- Sends a request that changes something, once. A refusal (status 400 to 499) raises kind `denied`, `missing` or
 --- `conflict`, and nothing has happened; what gives no clear answer is in doubt, and `done = { url =, status =, body = }`
 --- is the question by which it is settled: a GET, with the statuses and a pattern of the body that say that it happened.
+--- `repeatable = true` says that the server takes the same request twice as once: then it is sent again.
 --- `undo = { method =, url =, … }` is the request that takes it back.
 --- @param method string
 --- @param url string
---- @param options? neap.http.options  and undo, keep, irreversible, done
+--- @param options? neap.http.options  and undo, keep, irreversible, done, repeatable
 --- @return { status: integer, headers: table<string, string>, body: string }
 function http.request(method, url, options) return change(method, url, options, 2) end
 

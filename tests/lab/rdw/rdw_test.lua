@@ -44,7 +44,7 @@ local ROLES = "select string_agg(rolname || rolconfig::text, ',' order by rolnam
   "where rolname like 'rdw%'"
 
 local function psql(database, query)
-  local text = 'cd /; runuser -u postgres -- psql -XAtq -p 5439 -d %s -c "%s"'
+  local text = 'cd /; runuser -u postgres -- psql -XAtq -p 5438 -d %s -c "%s"'
   return console.on("redshift", text:format(database, query))
 end
 

@@ -19,9 +19,11 @@ import urllib.parse
 os.environ.update(MOTO_ACCOUNT_ID="478575410002", AWS_ACCESS_KEY_ID="lab", AWS_SECRET_ACCESS_KEY="lab",
                   AWS_DEFAULT_REGION="us-west-2", NO_PROXY="*")
 import boto3  # noqa: E402
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../../targets/aws"))
 from moto.route53.models import ChangeList  # noqa: E402
 from moto.server import DomainDispatcherApplication, create_backend_app  # noqa: E402
 from werkzeug.serving import make_server  # noqa: E402
+import moto_redshift  # noqa: E402,F401  # what moto lacks of it
 
 PORT, DNS_PORT, LOG = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 ZONE = "sbac.org"
@@ -59,7 +61,7 @@ def make_rest():
                               MasterUsername="root", MasterUserPassword="of-the-lab")
     for bucket in ("rdw-opus-archive", "rdw-opus-docs", "kops-awsopus-sbac-org-state-store"):
         s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "us-west-2"})
-    s3.put_object(Bucket="rdw-opus-docs", Key="UserGuide.pdf", Body=b"the user guide of 1.0", ContentType="application/pdf")
+    s3.put_object(Bucket="rdw-opus-docs", Key="guides/UserGuide.pdf", Body=b"the user guide of 1.0", ContentType="application/pdf")
     client("iam").create_policy(PolicyName="AllowRdwOpusArchiveBucket", PolicyDocument=json.dumps(
         {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*",
                                                  "Resource": "arn:aws:s3:::rdw-opus-archive/*"}]}))

@@ -68,9 +68,10 @@ rdw() {
 	for part in Root Ingest Reporting Sso-user Sso-client Session; do
 		printf '%s-of-the-lab' "$part" | install -m 600 /dev/stdin "$fs/first-home/${part,}.password"
 	done
-	mkdir -p "$fs/first-home/git" "$fs/first-home/packages" "$fs/first-home/guides" "$fs/first-srv/bin"
-	for year in 2016 2017 2018; do echo "AssessmentId,$year" >"$fs/first-home/packages/${year}v2.csv"; done
-	for name in UserGuide InterpretiveGuide; do echo "$name of 1.1" >"$fs/first-home/guides/$name.pdf"; done
+	mkdir -p "$fs/first-home/git" "$fs/first-srv/rdw/packages" "$fs/first-srv/rdw/guides" "$fs/first-srv/bin"
+	echo '# of the operator' >"$fs/first-home/.bashrc"
+	for year in 2016 2017 2018; do echo "AssessmentId,$year" >"$fs/first-srv/rdw/packages/${year}v2.csv"; done
+	for name in UserGuide InterpretiveGuide; do echo "$name of 1.1" >"$fs/first-srv/rdw/guides/$name.pdf"; done
 	cp "$here/stand-ins/kops" "$fs/first-srv/bin/"
 	install -d -m 700 "$fs/first-home/.aws"
 	printf '[%s]\naws_access_key_id = AKIAOPUSOFTHELAB0001\naws_secret_access_key = Keys-of-the-lab\n' default |
