@@ -3,12 +3,14 @@ local alarms = {}
 
 local function cloudwatch() return aws.client "cloudwatch" end
 
+local function found(names)
+  return cloudwatch():DescribeAlarms({ AlarmNames = { table.unpack(names) } }).MetricAlarms or {}
+end
+
 --- Which of these alarms tell somebody, as of now. Raises for one that is not there.
---- @param names string[]
---- @return string[]
-function alarms.enabled(names)
+local function enabled(names)
   local state, list = {}, {}
-  for _, one in ipairs(cloudwatch():DescribeAlarms({ AlarmNames = names }).MetricAlarms or {}) do
+  for _, one in ipairs(found(names)) do
     state[one.AlarmName] = one.ActionsEnabled
   end
   for _, name in ipairs(names) do
@@ -27,14 +29,17 @@ local function set(name, enabled)
       equals = { enabled } } })
 end
 
---- Has alarms tell nobody. A rollback has them tell again.
---- @param names string[]  that tell somebody now
-function alarms.disable(names)
-  for _, name in ipairs(names) do set(name, false) end
+--- Has alarms tell nobody. A rollback has those tell again that did.
+--- @param names string[]
+--- @return string[] silenced  those that told somebody
+function alarms.silence(names)
+  local list = enabled(names)
+  for _, name in ipairs(list) do set(name, false) end
+  return list
 end
 
 --- Has alarms tell again.
---- @param names string[]  that tell nobody now
+--- @param names string[]  of alarms.silence
 function alarms.enable(names)
   for _, name in ipairs(names) do set(name, true) end
 end
@@ -43,7 +48,7 @@ end
 --- @param names string[]
 --- @param why string  why a rollback leaves them deleted
 function alarms.delete(names, why)
-  for _, one in ipairs(cloudwatch():DescribeAlarms({ AlarmNames = names }).MetricAlarms or {}) do
+  for _, one in ipairs(found(names)) do
     local parameters = { AlarmNames = { one.AlarmName } }
     cloudwatch():DeleteAlarms(parameters, { keep = why,
       done = { operation = "DescribeAlarms", parameters = parameters, path = "MetricAlarms[].AlarmName", missing = true } })

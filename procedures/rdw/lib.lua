@@ -23,6 +23,19 @@ function rdw.set_version(doc, version)
   deployment(doc):set(place, (deployment(doc):get(place):gsub(":[^:/]*$", "") .. ":" .. version))
 end
 
+--- The same for services of the deployment repository, by name.
+function rdw.set_versions(names, version)
+  for _, name in ipairs(names) do
+    rdw.edit(env.repositories.deploy, name .. "-service.yml", function(doc) rdw.set_version(doc, version) end)
+  end
+end
+
+--- Copies a sample of the RDW project into the repository of deployment or configuration.
+--- @param kind "deploy"|"config"
+function rdw.take_sample(kind, name)
+  rdw.write(env.repositories[kind], name, rdw.read(env.repositories.rdw, kind .. "/" .. name))
+end
+
 --- Gives a service and its deployment another name, where they are known by it.
 function rdw.rename_service(doc, name)
   local service = doc:select { kind = "Service" }
@@ -159,6 +172,19 @@ function rdw.branch(repo, name)
   git.push(repo, name, { set_upstream = true })
 end
 
+--- Commits all changes of a repository, and pushes them.
+function rdw.commit(repo, branch, message)
+  git.commit(repo, ".", message)
+  git.push(repo, branch)
+end
+
+--- The newest state of a branch.
+function rdw.newest(repo, branch)
+  git.clone(repo)
+  git.checkout(repo, branch)
+  git.pull(repo)
+end
+
 --- Merges a branch of a release into master, here and at the remote, and removes it.
 function rdw.merge(repo, name)
   git.checkout(repo, name)
@@ -169,6 +195,9 @@ function rdw.merge(repo, name)
   git.delete_remote(repo, name)
   git.delete_branch(repo, name)
 end
+
+--- Carries out a script of the schema project, whole or not at all.
+function rdw.schema_script(db, name) sql.script(db, git.path(env.repositories.schema, name), { transaction = true }) end
 
 -- ---- S3 between Aurora and Redshift ----
 
@@ -223,13 +252,15 @@ function rdw.deploy(names)
   end
 end
 
---- Waits until deployments run, and raises with what their newest logs say of errors.
-function rdw.settle(names)
-  for _, name in ipairs(names) do k8s.rollout(env.cluster, "deployment/" .. name, { timeout = 900 }) end
-  for _, name in ipairs(names) do
-    local log = k8s.logs(env.cluster, "deployment/" .. name, { tail = 500 })
+--- Waits until all deployments run, and raises with what their newest logs say of errors.
+function rdw.settle()
+  local refs = {}
+  for i, one in ipairs(k8s.list(env.cluster, "deployments")) do refs[i] = "deployment/" .. one.metadata.name end
+  for _, ref in ipairs(refs) do k8s.rollout(env.cluster, ref, { timeout = 900 }) end
+  for _, ref in ipairs(refs) do
+    local log = k8s.logs(env.cluster, ref, { tail = 500 })
     local line = ("\n" .. log):match "\n([^\n]*%f[%w]ERROR%f[%W][^\n]*)"
-    if line then fail(("%s says: %s"):format(name, line)) end
+    if line then fail(("%s says: %s"):format(ref, line)) end
   end
 end
 
@@ -240,11 +271,35 @@ function rdw.balancer(service)
   return ingress and ingress[1] and ingress[1].hostname
 end
 
---- Whether the name servers lead from a name to another.
-function rdw.leads_to(name, other)
-  local found = dns.query(name, "CNAME", { servers = env.name_servers })
-  return found[1] ~= nil and found[1].value == other:lower()
+--- The tenants of an environment, or the one of that name: { name, prefix, warehouse, reporting }.
+function rdw.tenants(only)
+  local list = {}
+  for name, one in pairs(env.tenants) do
+    if only == nil or only == name then
+      list[#list + 1] = { name = name, prefix = one.prefix, warehouse = one.warehouse, reporting = one.reporting }
+    end
+  end
+  return list[1] and list or fail("the environment has no tenant " .. tostring(only))
 end
+
+-- ---- names ----
+
+--- Has a name of the zone lead to another, or nowhere (nil).
+function rdw.point(name, other)
+  route53.records(env.names.zone, { { name = name, type = "CNAME", ttl = other and 60 or nil,
+    values = other and { other } or nil, absent = not other } })
+end
+
+--- Where the name servers lead from a name; nil: nowhere.
+function rdw.name_of(name)
+  local found = dns.query(name, "CNAME", { servers = env.name_servers })
+  return found[1] and found[1].value
+end
+
+--- Whether the name servers lead from a name to another.
+function rdw.leads_to(name, other) return rdw.name_of(name) == other:lower() end
+
+-- ---- other services of SBAC ----
 
 --- An access token of the user who loads data.
 function rdw.token()
@@ -252,7 +307,31 @@ function rdw.token()
     client_secret = env.secrets.sso_client, user = env.ingest_user, password = env.secrets.sso_user })
 end
 
+--- Gives the import service a package; the same one twice is taken as once.
+--- @return integer id  of the import
+function rdw.load_package(path, token)
+  local reply = http.post(env.urls.import .. "/packages/imports", { bearer = token, repeatable = true,
+    form = { { name = "file", file = path } }, keep = "packages are data, and are right from now on" })
+  return json.parse(reply.body).id
+end
+
+--- What the import service says of an import.
+function rdw.package(id, token)
+  return http.json(("%s/packages/imports/%d"):format(env.urls.import, id), { bearer = token })
+end
+
+--- Removes an application that signs on by OpenAM, if it is there.
+function rdw.remove_agent(name, why)
+  local place, headers = env.urls.openam .. "/agents/" .. name, { iPlanetDirectoryPro = env.secrets.openam_session }
+  if http.get(place, { headers = headers, ok = { 200, 404 } }).status == 404 then return end
+  http.delete(place, { headers = headers, keep = why, done = { url = place, status = { 404 } } })
+end
+
 -- ---- the network ----
+
+--- Who may take the role of Redshift: Redshift.
+rdw.TRUST = { Version = "2012-10-17",
+  Statement = { { Effect = "Allow", Principal = { Service = "redshift.amazonaws.com" }, Action = "sts:AssumeRole" } } }
 
 --- The VPC of the environment, its subnets, and the security group of the nodes.
 function rdw.network()
@@ -289,41 +368,15 @@ function rdw.make_security_group(network, name, port)
   return id
 end
 
--- ---- kops ----
-
-local function kops_call(words)
-  local argv = { env.kops.program, table.unpack(words) }
-  table.move({ "--name", env.kops.cluster, "--state", env.kops.state }, 1, 4, #argv + 1, argv)
-  return argv
-end
-
-local function kops(words, options)
-  options.timeout = 3600
-  return env.hosts["local"]:run(kops_call(words), options)
-end
-
---- Brings the cluster to the version that this kops has.
-function rdw.upgrade_cluster()
-  kops({ "upgrade", "cluster", "--yes" }, { irreversible = "kops takes no cluster back to an older version" })
-end
-
---- Has one more machine in the group of nodes than now.
-function rdw.add_node()
-  local group = json.parse(env.hosts["local"]:read(kops_call { "get", "instancegroups", "nodes", "-o", "json" }))
-  local more = { keep = "one machine more harms nobody; take it away by kops" }
-  group.spec.minSize, group.spec.maxSize = group.spec.minSize + 1, math.max(group.spec.maxSize, group.spec.minSize + 1)
-  kops({ "replace", "-f", "-" }, { input = json.encode(group), keep = more.keep })
-  kops({ "update", "cluster", "--yes" }, more)
-end
-
 -- ---- the ops server ----
 
 local PG_SERVICE = "[rdw]\nhost=$(host)\nport=$(port)\ndbname=$(database)\nuser=root\npassword=$(password)\n"
 
 --- Has psql, without arguments, connect the login to Redshift. Raises where the file of services has others: theirs are
 --- passwords, too, which are not to be read.
-function rdw.connect_psql(host, port, database, password)
+function rdw.connect_psql(server, database, password)
   local here = env.hosts["local"]
+  local host, port = server:match "^(.*):(%d+)$"
   local home = here:read({ "printenv", "HOME" }):gsub("\n$", "")
   local path = home .. "/.pg_service.conf"
   for section in here:read({ "grep", "-s", "^\\[", path }, { ok = { 0, 1, 2 } }):gmatch "[^\n]+" do

@@ -1,5 +1,6 @@
 -- Upgrades RDW from v1.0 to v1.1: branches, deployment and configuration files, Redshift, schemas, services.
 local alarms      = require "lib.alarms"
+local kops        = require "lib.kops"
 local permissions = require "lib.permissions"
 local quiesce     = require "lib.quiesce"
 local rdw         = require "rdw.lib"
@@ -43,13 +44,10 @@ local FILES = { "exam-processor-service.yml", "group-processor-service.yml", "pa
   "import-service.yml", "migrate-reporting-service.yml", "migrate-olap-service.yml", "task-service.yml",
   "admin-service.yml", "aggregate-service.yml", "reporting-service.yml", "report-processor-service.yml",
   "reporting-webapp.yml" }
-local NEW = { "migrate-olap-deployment", "aggregate-deployment", "reporting-webapp-deployment" }
-local ALL_LEVELS = { "STATE", "DISTRICT", "GROUPOFINSTITUTIONS", "INSTITUTION" }
-local ROLES = {
-  { "Instructional Resource Admin", ALL_LEVELS, { "INSTRUCTIONAL_RESOURCE_WRITE" } },
+local LEVELS = { "STATE", "DISTRICT", "GROUPOFINSTITUTIONS", "INSTITUTION" }
+local ROLES = { { "Instructional Resource Admin", LEVELS, { "INSTRUCTIONAL_RESOURCE_WRITE" } },
   { "Embargo Admin", { "STATE", "DISTRICT" }, { "EMBARGO_READ", "EMBARGO_WRITE" } },
-  { "Custom Aggregate Reporter", ALL_LEVELS, { "CUSTOM_AGGREGATE_READ" } },
-}
+  { "Custom Aggregate Reporter", LEVELS, { "CUSTOM_AGGREGATE_READ" } } }
 local INGEST = { "import", "package-processor", "group-processor", "exam-processor", "migrate-reporting", "task" }
 
 remark "What the upgrade is about, for whom, and in which order." { from = "L1-L31" }
@@ -77,17 +75,11 @@ remark "Rabbit, configuration and wkhtmltopdf are deployed as before." { from = 
 
 step "Set the version of the ingest services" {
   from = "L69-L76",
-  run  = function()
-    for _, name in ipairs(INGEST) do
-      rdw.edit(repos.deploy, name .. "-service.yml", function(doc) rdw.set_version(doc, "1.1.0-RELEASE") end)
-    end
-  end,
+  run  = function() rdw.set_versions(INGEST, "1.1.0-RELEASE") end,
 }
 step "Add the deployment of migrate olap" {
   from = "L77",
-  run  = function()
-    rdw.write(repos.deploy, "migrate-olap-service.yml", rdw.read(repos.rdw, "deploy/migrate-olap-service.yml"))
-  end,
+  run  = function() rdw.take_sample("deploy", "migrate-olap-service.yml") end,
 }
 step "Make the reporting webapp of the old reporting service, and add the new one" {
   from = "L78-L88",
@@ -100,30 +92,23 @@ step "Make the reporting webapp of the old reporting service, and add the new on
       rdw.set_resources(doc, "750m", "1G")
       rdw.remove_volumes(doc)
     end)
-    rdw.write(repos.deploy, "reporting-service.yml", rdw.read(repos.rdw, "deploy/reporting-service.yml"))
+    rdw.take_sample("deploy", "reporting-service.yml")
     rdw.edit(repos.deploy, "reporting-service.yml", function(doc) rdw.take_over(doc, old) end)
   end,
 }
 step "Add the aggregate service, and replace the admin service" {
   from = "L89-L90",
   run  = function()
-    for _, name in ipairs { "aggregate-service.yml", "admin-service.yml" } do
-      rdw.write(repos.deploy, name, rdw.read(repos.rdw, "deploy/" .. name))
-    end
+    for _, name in ipairs { "aggregate-service.yml", "admin-service.yml" } do rdw.take_sample("deploy", name) end
   end,
 }
 step "Set the version of the report processor" {
   from = "L91",
-  run  = function()
-    rdw.edit(repos.deploy, "report-processor-service.yml", function(doc) rdw.set_version(doc, "1.1.1-RELEASE") end)
-  end,
+  run  = function() rdw.set_versions({ "report-processor" }, "1.1.1-RELEASE") end,
 }
 step "Commit the deployment" {
   from = "L92-L98",
-  run  = function()
-    git.commit(repos.deploy, ".", "Changes for v1.1")
-    git.push(repos.deploy, arg.branch)
-  end,
+  run  = function() rdw.commit(repos.deploy, arg.branch, "Changes for v1.1") end,
 }
 
 step "Set the common properties" {
@@ -168,7 +153,7 @@ step "Configure migrate olap" {
   run  = function()
     local migrate = rdw.read(repos.config, "rdw-ingest-migrate-reporting.yml")
     local import = rdw.read(repos.config, "rdw-ingest-import-service.yml")
-    rdw.write(repos.config, "rdw-ingest-migrate-olap.yml", rdw.read(repos.rdw, "config/rdw-ingest-migrate-olap.yml"))
+    rdw.take_sample("config", "rdw-ingest-migrate-olap.yml")
     rdw.edit(repos.config, "rdw-ingest-migrate-olap.yml", function(doc)
       local warehouse = "spring.warehouse_datasource"
       rdw.copy_into(doc, migrate, { ["spring.migrate_datasource"] = warehouse, [warehouse] = warehouse })
@@ -184,8 +169,7 @@ step "Configure the admin service" {
   run  = function()
     local admin = rdw.read(repos.config, "rdw-admin-webapp.yml")
     local webapp = rdw.read(repos.config, "rdw-reporting-webapp.yml")
-    rdw.write(repos.config, "rdw-reporting-admin-service.yml",
-      rdw.read(repos.rdw, "config/rdw-reporting-admin-service.yml"))
+    rdw.take_sample("config", "rdw-reporting-admin-service.yml")
     rdw.edit(repos.config, "rdw-reporting-admin-service.yml", function(doc)
       rdw.copy_into(doc, admin, { ["spring.rabbitmq"] = "spring.rabbitmq", archive = "archive",
         ["spring.warehouse_datasource"] = "spring.datasource" })
@@ -199,8 +183,7 @@ step "Configure the aggregate service" {
   from = "L151-L163",
   run  = function()
     local admin = rdw.read(repos.config, "rdw-reporting-admin-service.yml")
-    rdw.write(repos.config, "rdw-reporting-aggregate-service.yml",
-      rdw.read(repos.rdw, "config/rdw-reporting-aggregate-service.yml"))
+    rdw.take_sample("config", "rdw-reporting-aggregate-service.yml")
     rdw.edit(repos.config, "rdw-reporting-aggregate-service.yml", function(doc)
       rdw.copy_into(doc, admin, { ["spring.rabbitmq"] = "spring.rabbitmq", ["app.archive"] = "archive" })
       doc:set("app.cache.repository.refresh-cron", env.redshift.refresh_cron)
@@ -215,7 +198,7 @@ step "Configure the reporting service" {
   run  = function()
     local webapp = rdw.read(repos.config, "rdw-reporting-webapp.yml")
     local processor = rdw.read(repos.config, "rdw-reporting-report-processor.yml")
-    rdw.write(repos.config, "rdw-reporting-service.yml", rdw.read(repos.rdw, "config/rdw-reporting-service.yml"))
+    rdw.take_sample("config", "rdw-reporting-service.yml")
     rdw.edit(repos.config, "rdw-reporting-service.yml", function(doc)
       rdw.copy_into(doc, webapp, { ["app.iris.vendorId"] = "app.iris.vendorId", artifacts = "artifacts",
         ["app.min-item-data-year"] = "app.min-item-data-year", ["spring.datasource"] = "app.datamart.datasource" })
@@ -254,17 +237,14 @@ step "Configure the reporting webapp" {
 step "Delete the configuration of the admin webapp" {
   from = "L206-L207",
   run  = function()
-    for _, name in ipairs { "rdw-admin-webapp.yml", "rdw-reporting-admin-webapp.yml" } do
-      file.remove("local", git.path(repos.config, name))
+    for _, name in ipairs { "admin", "reporting-admin" } do
+      file.remove("local", git.path(repos.config, ("rdw-%s-webapp.yml"):format(name)))
     end
   end,
 }
 step "Commit the configuration" {
   from = "L208-L214",
-  run  = function()
-    git.commit(repos.config, ".", "Changes for v1.1")
-    git.push(repos.config, arg.branch)
-  end,
+  run  = function() rdw.commit(repos.config, arg.branch, "Changes for v1.1") end,
 }
 
 local network = step "Find the network that Redshift is to be in" { from = "L215-L216", run = rdw.network }
@@ -291,8 +271,8 @@ step "Make the Redshift cluster" {
   timeout = "1h",
   run     = function()
     redshift.cluster(env.redshift.cluster, { node_type = "dc2.large", nodes = 2, user = "root",
-      password = env.secrets.redshift_root, subnet_group = env.redshift.subnet_group, security_groups = { group.result },
-      parameter_group = env.redshift.parameter_group })
+      password = env.secrets.redshift_root, subnet_group = env.redshift.subnet_group,
+      security_groups = { group.result }, parameter_group = env.redshift.parameter_group })
   end,
 }
 step "Give Redshift a role that may read the archive" {
@@ -300,8 +280,7 @@ step "Give Redshift a role that may read the archive" {
   run  = function()
     local name = env.redshift.role:match "[^/]+$"
     aws.client("iam"):GetPolicy { PolicyArn = env.redshift.policy }
-    iam.role(name, { description = "Redshift access to " .. env.archive, trust = { Version = "2012-10-17",
-      Statement = { { Effect = "Allow", Principal = { Service = "redshift.amazonaws.com" }, Action = "sts:AssumeRole" } } } })
+    iam.role(name, { description = "Redshift access to " .. env.archive, trust = rdw.TRUST })
     iam.attach({ role = name }, env.redshift.policy)
     redshift.attach(env.redshift.cluster, env.redshift.role)
   end,
@@ -309,22 +288,15 @@ step "Give Redshift a role that may read the archive" {
 step "Have psql on the ops system" {
   from = "L236-L237",
   when = function() return env.hosts["local"]:read({ "which", "psql" }, { ok = { 0, 1 } }) == "" end,
-  run  = function()
-    env.hosts["local"]:run(env.psql_install, { become = "root", keep = "a client harms nobody" })
-  end,
+  run  = function() env.hosts["local"]:run(env.psql_install, { become = "root", keep = "a client harms nobody" }) end,
 }
 step "Connect to Redshift from the ops system" {
   from = "L238-L241",
-  run  = function()
-    if not db.redshift:value "select version()" then fail "Redshift does not say what it is" end
-  end,
+  run  = function() return db.redshift:value "select version()" end,
 }
 step "Let psql connect to Redshift by itself" {
   from = "L242-L256",
-  run  = function()
-    local host, port = env.redshift.server:match "^(.*):(%d+)$"
-    rdw.connect_psql(host, port, "dev", env.secrets.redshift_root)
-  end,
+  run  = function() rdw.connect_psql(env.redshift.server, "dev", env.secrets.redshift_root) end,
 }
 
 step "Create the users and the database of Redshift" {
@@ -348,11 +320,7 @@ step "Create the schema of Redshift, and let the users in" {
 }
 step "Have the schema project as it is for the release" {
   from = "L272-L279",
-  run  = function()
-    git.clone(repos.schema)
-    git.checkout(repos.schema, arg.schema)
-    git.pull(repos.schema)
-  end,
+  run  = function() rdw.newest(repos.schema, arg.schema) end,
 }
 step "Create the reporting olap schemas" {
   from = "L280-L286",
@@ -425,11 +393,8 @@ manual "See that the feeds of third parties are suspended" { from = "L350-L353" 
 step "Route the site to the static landing page, and admin nowhere" {
   from = "L354-L356",
   run  = function()
-    local names = env.names
-    route53.records(names.zone, {
-      { name = names.reporting, type = "CNAME", ttl = 60, values = { names.landing } },
-      { name = names.admin, type = "CNAME", absent = true },
-    })
+    rdw.point(env.names.reporting, env.names.landing)
+    rdw.point(env.names.admin, nil)
   end,
 }
 await "The site's name leads to the landing page" {
@@ -440,10 +405,8 @@ await "The site's name leads to the landing page" {
 local silenced = step "Have the alarms of RDW tell nobody" {
   from = "L358",
   run  = function()
-    local list = alarms.enabled { table.unpack(env.alarms.services) }
-    local admin = alarms.enabled { table.unpack(env.alarms.admin) }
-    alarms.disable(table.move(admin, 1, #admin, #list + 1, { table.unpack(list) }))
-    return list
+    alarms.silence(env.alarms.admin)
+    return alarms.silence(env.alarms.services)
   end,
 }
 remark "Now the clock runs." { from = "L359" }
@@ -454,9 +417,8 @@ step "Scale down what causes changes of data" {
 await "Nothing is left to be processed or migrated" {
   from  = "L367",
   check = function()
-    local open = db.warehouse:value "select count(*) from import where status = 0"
-    local last = db.warehouse:value "select max(id) from import where status = 1"
-    return open == 0 and last == db.reporting:value "select max(last_import_id) from migrate where status = 20"
+    local last = db.warehouse:value "select if(sum(status = 0), 0, max(id)) from import where status in (0, 1)"
+    return last == db.reporting:value "select max(last_import_id) from migrate where status = 20"
   end,
   every = "10s", timeout = "1h",
   hint  = "An import that stays at status 0 blocks the migration: look at it in warehouse.import.",
@@ -484,34 +446,30 @@ phase "Upgrade"
 
 step "Have the newest deployment of master" {
   from = "L382-L388",
-  run  = function()
-    git.checkout(repos.deploy, "master")
-    git.pull(repos.deploy)
-  end,
+  run  = function() rdw.newest(repos.deploy, "master") end,
 }
 step "Delete the deployments that are made anew" {
   from = "L389-L393",
   run  = function()
-    for _, name in ipairs { "admin-service.yml", "reporting-service.yml" } do
-      k8s.delete(env.cluster, rdw.read(repos.deploy, name))
+    for _, name in ipairs { "admin", "reporting" } do
+      k8s.delete(env.cluster, rdw.read(repos.deploy, name .. "-service.yml"))
     end
   end,
 }
 step "Upgrade the cluster" {
   from = "L394-L397",
   when = function() return arg.kops end,
-  run  = rdw.upgrade_cluster,
+  run  = function() kops.upgrade(env.kops) end,
 }
 step "Add a node to the cluster" {
   from = "L398-L399",
   when = function() return arg.node end,
-  run  = rdw.add_node,
+  run  = function() kops.add_node(env.kops) end,
 }
 step "Have the newest schema, and ask both databases what is to be migrated" {
   from = "L400-L409",
   run  = function()
-    git.checkout(repos.schema, "master")
-    git.pull(repos.schema)
+    rdw.newest(repos.schema, "master")
     return rdw.gradle_info(repos.schema, { "infoWarehouse", "infoReporting" })
   end,
 }
@@ -540,10 +498,7 @@ step "Deploy all services" {
 }
 step "See that all services run, and that their logs have no errors" {
   from = "L450",
-  run  = function()
-    local names = table.move(NEW, 1, #NEW, #OTHERS + 1, { table.unpack(OTHERS) })
-    rdw.settle(table.move(SOURCES, 1, #SOURCES, #names + 1, names))
-  end,
+  run  = rdw.settle,
 }
 await "The reporting webapp has a load balancer" {
   from  = "L451",
@@ -554,10 +509,8 @@ local webapp = step "Bring Route 53 up to date, but for the site itself" {
   from = "L452-L454",
   keep = "names of version 1.1",
   run  = function()
-    route53.records(env.names.zone, {
-      { name = env.names.import, type = "CNAME", ttl = 60, values = { rdw.balancer "import-service" } },
-      { name = env.names.admin, type = "CNAME", absent = true },
-    })
+    rdw.point(env.names.import, rdw.balancer "import-service")
+    rdw.point(env.names.admin, nil)
     return rdw.balancer "reporting-webapp"
   end,
 }
@@ -565,20 +518,16 @@ local packages = step "Load the packages of the tabulator" {
   from = "L455-L465",
   run  = function()
     local token, ids = rdw.token(), {}
-    for i, path in ipairs(env.packages) do
-      local reply = http.post(env.urls.import .. "/packages/imports", { bearer = token, repeatable = true,
-        form = { { name = "file", file = path } }, keep = "packages are data, and are right from now on" })
-      ids[i] = json.parse(reply.body).id
-    end
+    for i, path in ipairs(env.packages) do ids[i] = rdw.load_package(path, token) end
     return ids
   end,
 }
 await "The packages are processed" {
   from  = "L466-L468",
   check = function()
+    local token = rdw.token()
     for _, id in ipairs(packages.result) do
-      local one = http.json(("%s/packages/imports/%d"):format(env.urls.import, id), { bearer = rdw.token() })
-      if one.status ~= "PROCESSED" then return false end
+      if rdw.package(id, token).status ~= "PROCESSED" then return false end
     end
     return true
   end,
@@ -588,24 +537,17 @@ await "The packages are processed" {
 step "Label the assessments" {
   from = "L469-L473",
   keep = "labels are data, and are right from now on",
-  run  = function()
-    sql.script(db.warehouse, git.path(repos.schema, "label_assessments.sql"), { transaction = true })
-  end,
+  run  = function() rdw.schema_script(db.warehouse, "label_assessments.sql") end,
 }
 step "Load the instructional resources" {
   from = "L474-L477",
   keep = "resources are data, and are right from now on",
-  run  = function()
-    sql.script(db.reporting, git.path(repos.schema, "load_instructional_resources.sql"), { transaction = true })
-  end,
+  run  = function() rdw.schema_script(db.reporting, "load_instructional_resources.sql") end,
 }
 step "Route the site to the new reporting webapp" {
   from = "L478-L479",
   keep = "version 1.1 serves the site",
-  run  = function()
-    route53.records(env.names.zone,
-      { { name = env.names.reporting, type = "CNAME", ttl = 60, values = { webapp.result } } })
-  end,
+  run  = function() rdw.point(env.names.reporting, webapp.result) end,
 }
 await "The site's name leads to the reporting webapp" {
   from  = "L479",
@@ -617,16 +559,12 @@ step "Have the alarms of RDW tell again, and delete those of the admin webapp" {
   from = "L481",
   run  = function()
     alarms.enable(silenced.result)
-    alarms.delete({ table.unpack(env.alarms.admin) }, "the admin webapp is no more")
+    alarms.delete(env.alarms.admin, "the admin webapp is no more")
   end,
 }
 step "Remove the admin webapp from OpenAM" {
   from = "L482",
-  run  = function()
-    local place, headers = env.urls.openam .. "/agents/admin-webapp", { iPlanetDirectoryPro = env.secrets.openam_session }
-    if http.get(place, { headers = headers, ok = { 200, 404 } }).status == 404 then return end
-    http.delete(place, { headers = headers, keep = "the admin webapp is no more", done = { url = place, status = { 404 } } })
-  end,
+  run  = function() rdw.remove_agent("admin-webapp", "the admin webapp is no more") end,
 }
 remark "The admin webapp's name went with the routing to the landing page." { from = "L483" }
 step "Deploy the new guides" {

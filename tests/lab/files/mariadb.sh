@@ -21,10 +21,11 @@ grant select on $name.* to 'rdw-reporting'@'%';
 SQL
 mariadb "$name" </etc/mysql/first.sql
 rm /etc/mysql/first.sql
-if [ "$name" = warehouse ]; then # of a tenant, as release 2.5 has it
+# of tenants, as release 2.5 has them
+[ "$name" != warehouse ] || for tenant in pa ca; do
 	mariadb <<SQL
-create database warehouse_pa;
-use warehouse_pa;
+create database warehouse_$tenant;
+use warehouse_$tenant;
 create table subject_score (id smallint not null primary key, subject_id smallint not null, asmt_type_id tinyint not null, score_type_id tinyint not null, code varchar(10) not null);
 create table exam (id bigint not null primary key, student_id int not null, asmt_id int not null, school_year smallint not null, scale_score float, performance_level tinyint, completed_at timestamp(0) not null default '2019-12-01 10:00:00', updated timestamp(6) not null default '2019-12-02 10:00:00', update_import_id bigint not null, deleted tinyint not null default 0);
 create table exam_score (id bigint not null primary key, exam_id bigint not null, subject_score_id smallint not null, scale_score float, performance_level tinyint);
@@ -32,6 +33,6 @@ insert into subject_score values (1, 1, 1, 3, 'C1'), (19, 1, 1, 2, 'A1'), (20, 1
 insert into exam (id, student_id, asmt_id, school_year, scale_score, performance_level, update_import_id) select seq, seq, 1, 2020, 2400 + seq, 2, 7 from seq_1_to_50;
 insert into exam_score select seq, seq, if(seq % 2, 19, 20), 2400 + seq, 1 from seq_1_to_50;
 SQL
-fi
+done
 service mariadb stop
 rm -f /var/log/mysql/general.log

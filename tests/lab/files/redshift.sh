@@ -24,11 +24,15 @@ pg_ctlcluster "$version" main start
 runuser -u postgres -- psql -q -p 5438 -v ON_ERROR_STOP=1 <<SQL
 create role root superuser login password 'Root-of-the-lab';
 create database dev owner root;
-create database reporting_pa owner root;
-\\c reporting_pa
+SQL
+for tenant in pa ca; do
+	runuser -u postgres -- psql -q -p 5438 -v ON_ERROR_STOP=1 <<SQL
+create database reporting_$tenant owner root;
+\\c reporting_$tenant
 create table exam_alt_score (id bigint primary key, exam_id bigint not null, subject_score_id smallint not null, student_id int not null, asmt_id int not null, school_year smallint not null, scale_score float, performance_level smallint, completed_at timestamp not null, migrate_id bigint not null, updated timestamp not null, update_import_id bigint not null);
 insert into exam_alt_score select id, id, 19, id, 1, 2021, 2400 + id, 1, '2021-01-05 10:00:00', 4, '2021-01-06 10:00:00', 9 from generate_series(51, 53) as id;
 alter table exam_alt_score owner to root;
 SQL
+done
 pg_ctlcluster "$version" main stop
 rm -f "/var/log/postgresql/postgresql-$version-main.log"
