@@ -22,11 +22,11 @@ end
 
 local CALL = { [true] = "EnableAlarmActions", [false] = "DisableAlarmActions" }
 
-local function set(name, enabled)
+local function set(name, telling)
   local parameters = { AlarmNames = { name } }
-  cloudwatch():call(CALL[enabled], parameters, { undo = { operation = CALL[not enabled], parameters = parameters },
-    done = { operation = "DescribeAlarms", parameters = parameters, path = "MetricAlarms[].ActionsEnabled",
-      equals = { enabled } } })
+  cloudwatch():call(CALL[telling], parameters, { undo = { operation = CALL[not telling], parameters = parameters },
+    done = { operation = "DescribeAlarms", parameters = parameters, path = "MetricAlarms[0].ActionsEnabled",
+      equals = telling } })
 end
 
 --- Has alarms tell nobody. A rollback has those tell again that did.
@@ -50,8 +50,8 @@ end
 function alarms.delete(names, why)
   for _, one in ipairs(found(names)) do
     local parameters = { AlarmNames = { one.AlarmName } }
-    cloudwatch():DeleteAlarms(parameters, { keep = why,
-      done = { operation = "DescribeAlarms", parameters = parameters, path = "MetricAlarms[].AlarmName", missing = true } })
+    cloudwatch():DeleteAlarms(parameters, { keep = why, done = { operation = "DescribeAlarms",
+      parameters = parameters, path = "MetricAlarms[0].AlarmName", missing = true } })
   end
 end
 

@@ -3,9 +3,10 @@ guide "Special upgrade to v2.5.x" {
   file   = "rdw-backfill-alt-score.md",
   sha256 = "b09bf4249156cb4b24740e36bf4ed5d42db4a2a806e96a7b3c7dc5a32af6e354",
 }
-local alarms  = require "lib.alarms"
-local quiesce = require "lib.quiesce"
-local rdw     = require "rdw.lib"
+local alarms      = require "lib.alarms"
+local maintenance = require "lib.maintenance"
+local quiesce     = require "lib.quiesce"
+local rdw         = require "rdw.lib"
 
 local arg = parameters {
   tenant = { "the one tenant, as the configuration names it; else all, in turn", match = "^%u%u$", optional = true },
@@ -14,6 +15,7 @@ local arg = parameters {
 needs {
   cluster = "the Kubernetes cluster, one of clusters",
   names   = { "the site in Route 53: zone, reporting, landing", type = "map" },
+  name_servers = { "who have to know that the site's name leads elsewhere", type = "list" },
   alarms  = { "alarms that are still meanwhile: services", type = "map" },
   archive       = "where the archive lies, archive.uri-root of application.yml",
   redshift_role = "the role by which Redshift reads it, migrate.aws.redshift.role",
@@ -48,15 +50,11 @@ phase "Prep"
 manual "See that the feeds of third parties are suspended" { from = "L26-L29" }
 local site = step "Route the site to the static landing page" {
   from = "L30-L32",
-  run  = function()
-    local before = rdw.name_of(env.names.reporting) or fail "the site is no CNAME: it could not be put back"
-    rdw.point(env.names.reporting, env.names.landing)
-    return before
-  end,
+  run  = function() return maintenance.on(rdw.site()) end,
 }
 await "The site's name leads to the landing page" {
   from  = "L31",
-  check = function() return rdw.leads_to(env.names.reporting, env.names.landing) end,
+  check = function() return maintenance.is_on(rdw.site()) end,
   every = "5s", timeout = "30m",
 }
 local silenced = step "Have the alarms of RDW tell nobody" {
@@ -85,7 +83,7 @@ step "Back the table of alt scores up" {
 
 phase "Upgrade"
 
-remark "Tenants come in turn; archive, prefix and role come from the configuration by the environment." { from = "L45-L69" }
+remark "Tenants come in turn; the environment has archive, prefix and role from the configuration." { from = "L45-L69" }
 remark "The start date is an argument, and a query has no time limit but its step's." { from = "L70-L73" }
 
 local scores = step "Find the subject scores that are alt scores" {
@@ -106,7 +104,7 @@ local extracted = step "Extract the exams from the warehouse to S3" {
     return rdw.extract(warehouse(tenant), EXTRACT:format(("?, "):rep(#ids):sub(1, -3)), { arg.from, table.unpack(ids) },
       path_of(tenant)).affected
   end,
-  hint    = "S3 shows how far the extract is. The query goes on where neap does not: see the warehouse's list of sessions.",
+  hint    = "S3 shows how far it is. The query goes on where neap does not: see the warehouse's list of sessions.",
 }
 step "Empty the table of alt scores" {
   from    = "L107-L119",
@@ -139,13 +137,13 @@ step "Start the OLAP migration again" {
 step "Restore the traffic and the alarms" {
   from = "L133",
   run  = function()
-    rdw.point(env.names.reporting, site.result)
+    maintenance.off(rdw.site(), site.result)
     alarms.enable(silenced.result)
   end,
 }
 await "The site's name leads to the site again" {
   from  = "L133",
-  check = function() return rdw.leads_to(env.names.reporting, site.result) end,
+  check = function() return maintenance.is_off(rdw.site(), site.result) end,
   every = "5s", timeout = "30m",
 }
 

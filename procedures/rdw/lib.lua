@@ -1,4 +1,6 @@
 -- What the procedures of RDW share: edits of deployment and configuration files, repositories, deployments.
+local maintenance = require "lib.maintenance"
+
 local rdw = {}
 
 --- The file of a repository on the jump server, changed by an edit of its YAML.
@@ -108,8 +110,8 @@ end
 
 local function grant_both(db, what, users)
   for _, part in ipairs { "ingest", "reporting" } do
-    local user = db:ident(users[part])
-    db:execute(("grant all on %s to %s"):format(what, user), {}, { undo = ("revoke all on %s from %s"):format(what, user) })
+    local user, text = db:ident(users[part]), "%s all on %s %s %s"
+    db:execute(text:format("grant", what, "to", user), {}, { undo = text:format("revoke", what, "from", user) })
   end
 end
 
@@ -205,7 +207,8 @@ local WITNESSES = "what neap itself writes down there"
 
 --- Lets the users that load data write neap's own table, where root has made it.
 function rdw.let_write_witnesses(aurora, aurora_user, olap, olap_user)
-  sql.grant(aurora, { "SELECT", "INSERT", "UPDATE", "DELETE" }, { database = "neap" }, aurora_user, { keep = WITNESSES })
+  local rights = { "SELECT", "INSERT", "UPDATE", "DELETE" }
+  sql.grant(aurora, rights, { database = "neap" }, aurora_user, { keep = WITNESSES })
   for _, what in ipairs { "schema neap", "all tables in schema neap" } do
     olap:execute(("grant all on %s to %s"):format(what, olap:ident(olap_user)), {}, { keep = WITNESSES })
   end
@@ -290,14 +293,16 @@ function rdw.point(name, other)
     values = other and { other } or nil, absent = not other } })
 end
 
---- Where the name servers lead from a name; nil: nowhere.
-function rdw.name_of(name)
-  local found = dns.query(name, "CNAME", { servers = env.name_servers })
-  return found[1] and found[1].value
+--- The site, as lib.maintenance takes it.
+function rdw.site()
+  return { zone = env.names.zone, names = { env.names.reporting }, page = { cname = env.names.landing },
+    servers = env.name_servers }
 end
 
---- Whether the name servers lead from a name to another.
-function rdw.leads_to(name, other) return rdw.name_of(name) == other:lower() end
+--- Whether all name servers lead from the site's name to another.
+function rdw.leads_to(other)
+  return maintenance.is_off(rdw.site(), { { name = env.names.reporting, type = "CNAME", values = { other } } })
+end
 
 -- ---- other services of SBAC ----
 
@@ -347,23 +352,32 @@ function rdw.network()
   return { vpc = vpc.VpcId, nodes = nodes.GroupId, subnets = subnets }
 end
 
+local function group_of(vpc, name)
+  return { Filters = { { Name = "group-name", Values = { name } }, { Name = "vpc-id", Values = { vpc } } } }
+end
+
 --- The id of the security group of that name in a VPC; nil where there is none.
 function rdw.security_group(vpc, name)
-  local found = aws.client("ec2"):DescribeSecurityGroups { Filters = { { Name = "group-name", Values = { name } },
-    { Name = "vpc-id", Values = { vpc } } } }
+  local found = aws.client("ec2"):DescribeSecurityGroups(group_of(vpc, name))
   return found.SecurityGroups[1] and found.SecurityGroups[1].GroupId
 end
 
 --- Lets the nodes and the jump server come to a port, by a new security group.
 --- @return string id
 function rdw.make_security_group(network, name, port)
-  local ec2, why = aws.client "ec2", "it goes with its group"
-  local id = rdw.security_group(network.vpc, name) or ec2:CreateSecurityGroup({ GroupName = name, Description = name,
-    VpcId = network.vpc }, { keep = "the step's undo deletes it" }).GroupId
+  local ec2 = aws.client "ec2"
+  if not rdw.security_group(network.vpc, name) then
+    ec2:CreateSecurityGroup({ GroupName = name, Description = name, VpcId = network.vpc }, {
+      keep = "the step's undo deletes it", done = { operation = "DescribeSecurityGroups",
+        parameters = group_of(network.vpc, name), path = "SecurityGroups[0].GroupId" } })
+  end
+  local id = rdw.security_group(network.vpc, name)
   local rule = { IpProtocol = "tcp", FromPort = port, ToPort = port, UserIdGroupPairs = { { GroupId = network.nodes } },
     IpRanges = { { CidrIp = env.redshift.jump_server } } }
   if not ec2:DescribeSecurityGroups({ GroupIds = { id } }).SecurityGroups[1].IpPermissions[1] then
-    ec2:AuthorizeSecurityGroupIngress({ GroupId = id, IpPermissions = { rule } }, { keep = why })
+    ec2:AuthorizeSecurityGroupIngress({ GroupId = id, IpPermissions = { rule } }, { keep = "it goes with its group",
+      done = { operation = "DescribeSecurityGroups", parameters = { GroupIds = { id } },
+        path = "SecurityGroups[0].IpPermissions[0].FromPort", equals = port } })
   end
   return id
 end

@@ -1,6 +1,7 @@
 -- Upgrades RDW from v1.0 to v1.1: branches, deployment and configuration files, Redshift, schemas, services.
 local alarms      = require "lib.alarms"
 local kops        = require "lib.kops"
+local maintenance = require "lib.maintenance"
 local permissions = require "lib.permissions"
 local quiesce     = require "lib.quiesce"
 local rdw         = require "rdw.lib"
@@ -19,7 +20,7 @@ local arg = parameters {
 needs {
   cluster       = "the Kubernetes cluster, one of clusters",
   names         = { "the site in Route 53: zone, reporting, admin, import, landing", type = "map" },
-  name_servers  = { "who is asked for names; else the system's", type = "list", optional = true },
+  name_servers  = { "who have to know that the site's name leads elsewhere", type = "list" },
   urls          = { "sso, openam, permissions, import, reporting", type = "map" },
   ingest_user   = "who loads packages",
   alarms        = { "alarms that are still meanwhile: services, and of the admin webapp: admin", type = "map" },
@@ -393,13 +394,13 @@ manual "See that the feeds of third parties are suspended" { from = "L350-L353" 
 step "Route the site to the static landing page, and admin nowhere" {
   from = "L354-L356",
   run  = function()
-    rdw.point(env.names.reporting, env.names.landing)
+    maintenance.on(rdw.site())
     rdw.point(env.names.admin, nil)
   end,
 }
 await "The site's name leads to the landing page" {
   from  = "L357",
-  check = function() return rdw.leads_to(env.names.reporting, env.names.landing) end,
+  check = function() return maintenance.is_on(rdw.site()) end,
   every = "5s", timeout = "30m",
 }
 local silenced = step "Have the alarms of RDW tell nobody" {
@@ -551,7 +552,7 @@ step "Route the site to the new reporting webapp" {
 }
 await "The site's name leads to the reporting webapp" {
   from  = "L479",
-  check = function() return rdw.leads_to(env.names.reporting, webapp.result) end,
+  check = function() return rdw.leads_to(webapp.result) end,
   every = "5s", timeout = "30m",
 }
 manual "Have third parties feed data again" { from = "L480" }

@@ -50,6 +50,15 @@ describe("a plan", function()
     })
   end)
 
+  it("shows a list with a name that is known later", function()
+    local w = world.new([[
+      local id = step "Make" { run = function() return world.event("machine", "new", { undo = 0 }) end }
+      step "Use" { run = function() world.set("groups", { id.result }) end }]], { groups = {} })
+    local step = w:plan().phases[1].steps[2]
+    equal({ step.ended, #step.effects }, { nil, 1 })
+    equal(require("neap.engine.data").plain(step.effects[1].after), { "<known after 1.1>" })
+  end)
+
   it("goes on behind a step that it cannot see to its end: what fails there may be there by then", function()
     local w = world.new([[
       local id = step "Make" { run = function() return world.event("machine", "new", { undo = 0 }) end }

@@ -136,6 +136,14 @@ describe("http", function()
       end)
     end
 
+    it("again at the next attempt where the server takes it twice as once", function()
+      local self = trial 'http.put("PATH/thing/a?fault=lost", { body = "1", keep = "a test", repeatable = true })'
+      local outcome = self:run "failed"
+      equal({ outcome.failure.kind, #outcome.in_doubt }, { "lost", 0 })
+      equal({ ask "/log" }, { "PUT a\n", 200 })
+      matches(trial('http.put("PATH/thing/a", { body = "1", repeatable = true })'):run().failure.message, "needs keep")
+    end)
+
     it("and asks a person where no question tells", function()
       local self = trial 'http.put("PATH/thing/a?fault=lost", { body = "1", keep = "a test" })'
       local outcome = self:run()

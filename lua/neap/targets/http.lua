@@ -161,6 +161,9 @@ end
 
 local function change(method, url, options, level)
   options = options_of(options, CHANGE_OPTIONS, level + 1)
+  if options.repeatable and not options.keep then
+    error("repeatable needs keep: what may have happened twice cannot be taken back", level + 1)
+  end
   return effect.perform("http.request", target_of(method, url, options, level + 1), requests.plain(options),
     { undo = undo_of(options.undo, options, level + 1), keep = options.keep, irreversible = options.irreversible,
       timeout = options.timeout })
@@ -169,7 +172,8 @@ end
 --- Sends a request that changes something, once. A refusal (status 400 to 499) raises kind `denied`, `missing` or
 --- `conflict`, and nothing has happened; what gives no clear answer is in doubt, and `done = { url =, status =, body = }`
 --- is the question by which it is settled: a GET, with the statuses and a pattern of the body that say that it happened.
---- `repeatable = true` says that the server takes the same request twice as once: then it is sent again.
+--- `repeatable = true`, which needs `keep`, says that the server takes the same request twice as once: then the step's next
+--- attempt sends it again.
 --- `undo = { method =, url =, … }` is the request that takes it back.
 --- @param method string
 --- @param url string

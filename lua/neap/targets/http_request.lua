@@ -96,7 +96,7 @@ end
 function requests.plain(options)
   local data = { headers = options.headers, body = options.body, form = options.form, bearer = options.bearer,
     basic = options.basic, ca = options.ca, ok = options.ok, max_bytes = options.max_bytes, done = options.done,
-    redirects = options.redirects }
+    redirects = options.redirects, repeatable = options.repeatable }
   if options.json ~= nil then
     data.body, data.type = json.encode(options.json), "application/json"
   elseif options.fields then
