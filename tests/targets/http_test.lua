@@ -141,7 +141,7 @@ describe("http", function()
       local outcome = self:run "failed"
       equal({ outcome.failure.kind, #outcome.in_doubt }, { "lost", 0 })
       equal({ ask "/log" }, { "PUT a\n", 200 })
-      matches(trial('http.put("PATH/thing/a", { body = "1", repeatable = true })'):run().failure.message, "needs keep")
+      matches(trial('http.put("PATH/thing/a", { body = "1", repeatable = true })'):run().failure, "needs keep")
     end)
 
     it("and asks a person where no question tells", function()
