@@ -73,7 +73,7 @@ describe("rdw/upgrade-v1.1", function()
     change_remote("RDW_Schema", "master", migration, "s/ADD COLUMN version/ADD COLUM version/")
     local run = opus.run(PROCEDURE):go_on(QUIESCE)
     run:answer()
-    check_stopped(run, "Migrate the warehouse and the reporting data mart", "ERROR 1064", "point of no return is passed")
+    check_stopped(run, "Migrate the warehouse and the reporting data mart", "ERROR 1064", "no return is passed")
     change_remote("RDW_Schema", "master", migration, "s/ADD COLUM version/ADD COLUMN version/")
     console.shell "git -C ~/git/RDW_Schema pull -q"
     opus.mariadb("warehouse", "drop table if exists warehouse.item_trait_score")
