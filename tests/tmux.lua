@@ -76,6 +76,16 @@ function tmux:expect(text)
   end
 end
 
+--- Waits until nothing is shown behind the text.
+--- @param text string
+function tmux:expect_last(text)
+  local until_then = task.now() + PATIENCE
+  while self:screen():sub(-#text) ~= text do
+    if task.now() > until_then then error(("%q is not the last on the screen:\n%s"):format(text, self:screen()), 2) end
+    task.sleep(0.05)
+  end
+end
+
 --- Takes the terminal away from what runs in it.
 function tmux:kill() call(self, "kill-server") end
 

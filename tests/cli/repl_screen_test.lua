@@ -72,6 +72,7 @@ describe("a screen of neap repl", function()
     pane:expect "\nneap prod!> "
     pane:keys "C-d"
     pane:expect "neap ended with 0"
+    pane:expect_last "\n$ "
     golden("repl-screen-change", screen())
     equal(fs.read(root .. "/data/motd"), "welcome\n")
   end)
@@ -80,8 +81,8 @@ describe("a screen of neap repl", function()
     pane:command "env.hosts['local']:read { 'cat', '/nowhere/at/all' }"
     pane:expect "No such file"
     pane:command "file.list(env.hosts['local'], '/nowhere')"
-    pane:expect "neap prod> "
-    task.sleep(0.3)
+    pane:expect "no such file"
+    pane:expect_last "\nneap prod> "
     golden("repl-screen-error", screen())
   end)
 
@@ -96,6 +97,7 @@ describe("a screen of neap repl", function()
     pane:expect "^C"
     pane:command "'still here'"
     pane:expect "\nstill here"
+    pane:expect_last "\nneap prod> "
     golden("repl-screen-interrupt", screen())
   end)
 
@@ -116,13 +118,32 @@ describe("a screen of neap repl", function()
     pane:type "')"
     pane:keys "Enter"
     pane:expect "\nwelcome"
+    pane:expect_last "\nneap prod> "
     golden("repl-screen-tab", screen())
   end)
 
   it("warns in words, and then in colour, before a guarded environment is changed", function()
     begin()
-    task.sleep(0.2)
+    pane:expect_last "\nneap prod!> "
     golden("repl-screen-colours", screen(true))
+  end)
+
+  it("goes without the line editor where that is wanted", function()
+    pane:keys "C-d"
+    pane:expect "neap ended with 0\n"
+    pane:neap "repl --env shop/prod --plain"
+    pane:expect "\nneap prod> "
+    pane:command "1 + 1"
+    pane:expect "\n2\n"
+    pane:type "half a li"
+    task.sleep(0.2)
+    pane:keys "C-c"
+    pane:expect "half a li^C"
+    pane:expect "\nneap prod> "
+    pane:command "'still here'"
+    pane:expect "\nstill here"
+    pane:keys "C-d"
+    pane:expect "neap ended with 0\n"
   end)
 
   it("finds earlier lines again in the next session, but none that holds a secret", function()

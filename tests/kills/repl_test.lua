@@ -160,6 +160,7 @@ describe("a session at a terminal", function()
     pane:command(("%s resume 1 --env demo/lab; echo settled with $?"):format(fs.realpath(repository.NEAP)))
     pane:expect "settled with 0"
     equal(world:world(), { a = "old", count = "one\n" })
+    pane:expect_last "\n$ "
     golden("repl-screen-crash", masked(pane:screen(), world.folder))
   end)
 

@@ -22,7 +22,6 @@ function verb.arguments(parser)
   parser:option("-p", "a parameter of the procedure, or what the environment refers to"):argname "NAME=VALUE"
     :count "*":target "param"
   parser:option("-e", "run this, and end"):argname "CODE":count "*":target "code"
-  parser:flag("--plain", "no colour, and lines as the terminal has them")
   outside.add_options(parser)
   confirm.add_option(parser)
 end
@@ -44,18 +43,13 @@ local function is_terminal(options) return not options.code[1] and options.conso
 local function new_keyboard(options, sits)
   if options.code[1] then return keyboard.script(lines_of(options.code)) end
   if not options.console.may_ask then return keyboard.script(terminal.read_line) end
-  if options.plain or not options.console.live then return keyboard.plain(options.console) end
+  if not options.console.live then return keyboard.plain(options.console) end
   local function complete(left) return require "neap.cli.repl.complete".at(left, sits) end
   return keyboard.edited(options.console, complete, require "neap.cli.repl.history".read())
 end
 
-local function plain_console(options)
-  return require "neap.cli.view.console".new { color = "never", json = options.json, no_input = options.no_input }
-end
-
 function verb.run(options)
   if not options.env then failure.wrong_use("repl needs --env", "neap repl --env GROUP/ENV") end
-  if options.plain then options.console = plain_console(options) end
   local sits = sitting.open(options)
   local ok, keys = pcall(new_keyboard, options, sits)
   if not ok then

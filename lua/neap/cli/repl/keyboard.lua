@@ -4,13 +4,15 @@ local task     = require "native.task"
 
 local keyboard = {}
 
+local COLOUR = "\27%[[%d;]*m"
+
 -- ---- edited ----
 
 local Edited = {}
 Edited.__index = Edited
 
 --- For the editor what takes no column stands between two \1.
-local function marked(prompt) return (prompt:gsub("(\27%[[%d;]*m)", "\1%1\1")) end
+local function marked(prompt) return (prompt:gsub(COLOUR, "\1%0\1")) end
 
 --- The end of input: by Ctrl-D, or because the terminal has gone.
 local function how_it_ended(console) return console:has_gone() and "lost" or "end" end
@@ -51,7 +53,7 @@ local Plain = {}
 Plain.__index = Plain
 
 function Plain:read(prompt)
-  self.reading = task.spawn(self.console.ask, self.console, prompt)
+  self.reading = task.spawn(self.console.ask, self.console, (prompt:gsub(COLOUR, "")))
   local reading = self.reading
   local waited, ok, line = pcall(reading.wait, reading)
   self.reading = nil
