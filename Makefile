@@ -97,6 +97,7 @@ deps: ## install what vendor/ declares (root or sudo), once
 	@$(MAKE) --no-print-directory $(SSH2)/lib/libssh2.a
 	@vendor/crossplane.sh $(BUILD)/vendor/python
 	@vendor/moto.sh $(BUILD)/vendor/moto
+	@vendor/salt.sh $(BUILD)/vendor/salt
 
 demo: deps ## see it work: plan, run, kill, resume, rollback on real servers
 	@$(MAKE) --no-print-directory all $(BUILD)/client

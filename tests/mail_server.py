@@ -7,6 +7,7 @@ a file in FOLDER: the envelope as JSON in the first line, then what was sent.
 --cut PLACE: hangs up at hello, rcpt, data (asked for the message), half (in the middle of it), end (took it, says
 nothing), lost (all of it came, it is not taken, nothing is said)
 --silent PLACE: the same places, but waits    --quiet-quit: never answers QUIT    --chatter: replies without end
+--port PORT: else the system chooses one
 """
 import base64
 import json
@@ -173,7 +174,7 @@ class Server(socketserver.ThreadingTCPServer):
 
 
 def main():
-    server = Server(("127.0.0.1", 0), Handler)
+    server = Server(("127.0.0.1", int((option("--port") or [0])[0])), Handler)
     print(server.server_address[1], flush=True)
     server.serve_forever()
 

@@ -3,6 +3,7 @@
 # shellcheck disable=SC2154 # here, fs, LAB_UID and the functions of lab
 # Of the set: its table `hosts` (address, name, other names), and set.sh, which has
 #   set_hosts      fills the disks of its hosts, in the first state
+#   set_layer      a folder that lies on the disks of all its hosts, beneath what they have of their own; none where there is none
 #   set_is_ready   waits until a reset lab is what it is to be; nothing to wait for where there is none
 #   serve          a program, where there is one, that runs on the jump server beside its home and /srv, begun anew with each
 #                  reset; it says that its services answer by making the file that it is given
@@ -13,6 +14,7 @@ while read -r address host _; do
 	octet[$host]=${address##*.}
 	hosts+=("$host")
 done <"$set/hosts"
+set_layer=
 set_is_ready() { :; }
 # shellcheck source=/dev/null
 . "$set/set.sh"
@@ -49,7 +51,7 @@ in_network_of() { # HOST CMD…
 layers_of() {
 	local layer list=
 	for layer in "$fs/disk/$1"/layer-*/; do [ ! -d "$layer" ] || list=${layer%/}:$list; done
-	echo "$list$fs/base"
+	echo "$list${set_layer:+$set_layer:}$fs/base"
 }
 
 blank_disk() { rm -rf "$fs/disk/$1/up" "$fs/disk/$1/work" && mkdir "$fs/disk/$1/up" "$fs/disk/$1/work"; }

@@ -1,0 +1,3 @@
+base:
+  'edx*-base':
+    - edx.base
