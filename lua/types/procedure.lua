@@ -21,7 +21,7 @@
 --- What a person's step may have.
 --- @class (exact) neap.parts.manual
 --- @field when? fun(): boolean
---- @field text? string               what to do, at length
+--- @field text? string|fun(): string  what to do, at length
 --- @field check? fun(): boolean      must find it so, before "done" counts
 --- @field evidence? string           what the person is asked for: a ticket's number, a link
 --- @field timeout? string|number

@@ -212,6 +212,15 @@ describe("a manual step", function()
     equal({ last(w, "note").kind, last(w, "note").text, last(w, "note").who }, { "evidence", "CHG-1", "tester" })
   end)
 
+  it("shows what other steps have found", function()
+    local w = world.new([[
+      local found = step "Look" { run = function() return { "port 7", "port 9" } end }
+      manual "Free these ports" { text = function() return table.concat(found.result, ", ") end }]])
+    w.answers = { "done" }
+    equal(w:start().status, "done")
+    equal(w.question.text, "port 7, port 9")
+  end)
+
   it("fails when its time is over", function()
     local w = world.new([[manual "Move the cable" { timeout = "10m" }]])
     w.answers = { "timeout" }

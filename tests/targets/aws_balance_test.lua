@@ -85,6 +85,19 @@ describe("what stands round AWS's servers", function()
       made.group, made.ids[2], made.group, made.ids[1]) }, function(now) equal(now[4][1].Id, made.ids[2]) end)
   end)
 
+  it("load balancers: who does not become healthy is said, also when it was registered before", function()
+    world:boto(("client('ec2').stop_instances(InstanceIds=[%q])"):format(made.ids[2]))
+    local register = ('elb.register("classic", %q, { timeout = 1 })'):format(made.ids[2])
+    for _ = 1, 2 do
+      local trial = world:trial { register }
+      trial:run()
+      matches(trial:failure().message, made.ids[2]:gsub("-", "%%-")
+        .. " is registered behind classic, and is OutOfService after 1 s")
+    end
+    world:boto(("client('ec2').start_instances(InstanceIds=[%q])"):format(made.ids[2]))
+    equal(world:trial({ register }):run().status, "done")
+  end)
+
   it("is as it should be after a crash at some commits", function()
     world:each_crash(function()
       stage.moto(world.folder):boto [==[

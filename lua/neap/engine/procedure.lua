@@ -44,7 +44,7 @@ local PARTS = {
     hint = { "string" }, from = { "string" },
   },
   manual = {
-    when = { "function" }, text = { "string" }, check = { "function" }, evidence = { "string" },
+    when = { "function" }, text = { "string", "function" }, check = { "function" }, evidence = { "string" },
     timeout = { "string", "number" }, hint = { "string" }, from = { "string" },
   },
   await = {

@@ -105,12 +105,19 @@ function perform.await(step)
   end
 end
 
+--- What a person is told; a function makes it of what the run knows by then.
+local function text_of(branch, step)
+  if type(step.text) ~= "function" then return step.text or step.title end
+  return branch:within({ inside = true }, step.text)
+end
+
 --- Asks until the check, where there is one, finds it done and the evidence is written down.
 local function ask_for_work(branch, step)
   local notice
+  local text = text_of(branch, step)
   while true do
     local choice, answer = branch.run:ask { kind = "manual", path = branch.path, options = { "done", "stop" },
-      text = step.text or step.title, evidence = step.evidence, notice = notice,
+      text = text, evidence = step.evidence, notice = notice,
       timeout = step.timeout and duration.seconds(step.timeout) }
     if choice == "timeout" then
       fault.raise { kind = "timeout", hint = step.hint, where = step.where .. ": ",
@@ -144,7 +151,7 @@ local function wanted(step)
   return step.when() and true or false
 end
 
-local FUNCTIONS = { "when", "on", "run", "check" }
+local FUNCTIONS = { "when", "on", "run", "check", "text" }
 
 local function functions_of(step)
   local list = {}

@@ -2,12 +2,13 @@
 --- until it is healthy, who goes until it is drained.
 local account  = require "neap.targets.aws.account"
 local effect   = require "neap.engine.effect"
+local fault    = require "native.error"
 local resource = require "neap.targets.aws.resource"
 local task     = require "native.task"
 
 local elb = {}
 
-local EVERY = 5 -- seconds
+local EVERY, TIMEOUT = 5, 900 -- seconds
 
 -- ---- classic ----
 
@@ -29,15 +30,11 @@ end
 local function put_instance(target, there)
   account.change(target, there and "RegisterInstancesWithLoadBalancer" or "DeregisterInstancesFromLoadBalancer",
     { LoadBalancerName = target.balancer, Instances = { { InstanceId = target.id } } }, { repeatable = true })
-  if there then
-    while state_of(target) ~= "InService" do task.sleep(EVERY) end
-  else
-    while instances_of(target) do task.sleep(EVERY) end
-  end
+  while instances_of(target) ~= (there or nil) do task.sleep(EVERY) end
 end
 
 resource.declare("elb.instance", {
-  timeout = 900, get = instances_of, put = put_instance,
+  timeout = TIMEOUT, get = instances_of, put = put_instance,
   show = function(target) return ("%s behind %s"):format(target.id, target.balancer) end,
   text = function() return "registered" end,
 })
@@ -61,36 +58,58 @@ local function is_member(target)
   return health ~= nil and health ~= "draining" and health ~= "unused" or nil
 end
 
-local HEALTHY = { healthy = true, unavailable = true } -- unavailable: the group makes no checks
-
 local function put_member(target, there)
   account.change(target, there and "RegisterTargets" or "DeregisterTargets",
     { TargetGroupArn = target.group, Targets = { description(target) } }, { repeatable = true })
-  if there then
-    while not HEALTHY[health_of(target) or ""] do task.sleep(EVERY) end
-  else
-    while (health_of(target) or "unused") ~= "unused" do task.sleep(EVERY) end
-  end
+  while (health_of(target) or "unused") == "unused" == (there ~= nil) do task.sleep(EVERY) end
 end
 
 resource.declare("elb.target", {
-  timeout = 900, get = is_member, put = put_member,
+  timeout = TIMEOUT, get = is_member, put = put_member,
   show = function(target) return ("%s behind %s"):format(target.id, target.group:match "targetgroup/([^/]+)"
     or target.group) end,
   text = function() return "registered" end,
 })
 
+-- ---- health ----
+
+local HEALTHY = { healthy = true, unavailable = true, InService = true } -- unavailable: the group makes no checks
+
+local function current_health(target) return (target.group and health_of or state_of)(target) or "not registered" end
+
+--- Being registered is not yet being in service; and who was registered before may be ill. So this is asked each time, after
+--- the change, by a read.
+local await_health = effect.read("elb.health", function(target, seconds)
+  local health
+  local ok, failure = pcall(task.deadline, seconds, function()
+    repeat
+      if health then task.sleep(EVERY) end
+      health = current_health(target)
+    until HEALTHY[health]
+  end)
+  if ok then return health end
+  if fault.is(failure, "timeout") then
+    failure.message = ("%s is registered behind %s, and is %s after %d s"):format(target.id, target.balancer
+      or target.group, health or "of unknown health", seconds)
+  end
+  error(failure, 0)
+end)
+
 -- ---- what authors call ----
+
+local function make(kind, target, there, options)
+  effect.change(kind, target, function() return there end, resource.of_change(options))
+  if there and not effect.planning() then await_health(target, options.timeout or TIMEOUT) end
+end
 
 local function change(balancer, id, there, options)
   options = resource.options(options, { port = true, zone = true }, 3)
   if balancer:find "^arn:.*:targetgroup/" then
     local target = resource.target("elbv2", options, { group = balancer, id = id, port = options.port,
       zone = options.zone })
-    return effect.change("elb.target", target, function() return there end, resource.of_change(options))
+    return make("elb.target", target, there, options)
   end
-  local target = resource.target("elb", options, { balancer = balancer, id = id })
-  return effect.change("elb.instance", target, function() return there end, resource.of_change(options))
+  return make("elb.instance", resource.target("elb", options, { balancer = balancer, id = id }), there, options)
 end
 
 --- Puts an instance, or an address, behind a load balancer, and waits until it is healthy.

@@ -50,7 +50,8 @@ edx_machine() {
 in_service() { # HOST ID KIND: an instance of the release before
 	(lab_sh "$1" /edx/lab/machine born "$2" "$3" 10.77.0.41 "$(git -C "$fs/first-srv/git/edx-platform.git" rev-parse mitx/juniper)") >>"$fs/log/$1" 2>&1
 	echo configuration-0 | (lab_sh "$1" sh -c 'cat >/edx/etc/lms.yml; service supervisor stop')
-	printf 'supervisor\nsalt-minion\n%s' "$([ "$3" = edx-worker ] || echo nginx)" >"$fs/disk/$1/up/etc/lab-services"
+	printf 'supervisor\nsalt-minion\n' >"$fs/disk/$1/up/etc/lab-services"
+	[ "$3" = edx-worker ] || echo nginx >>"$fs/disk/$1/up/etc/lab-services"
 }
 
 edx_database() {
@@ -61,6 +62,14 @@ edx_database() {
 	: >"$up/etc/lab-services"
 	start database
 	(lab_sh database sh -eu) <"$here/sets/mitx/database.sh" >>"$fs/log/database" 2>&1
+}
+
+operator() {
+	local home=$fs/first-home
+	printf '[user]\n\tname = Operator\n\temail = operator@mitx.lab\n[safe]\n\tdirectory = *\n' >"$home/.gitconfig"
+	mkdir -p "$home/.aws"
+	printf '[lab]\naws_access_key_id = AKIAMITXOFTHELAB0001\naws_secret_access_key = Secret-key-of-the-mitx-lab\n' |
+		install -m 600 /dev/stdin "$home/.aws/credentials"
 }
 
 # --- repositories: edX's and MITx's own, bare, under /srv/git, and the operator's clone of both
@@ -101,7 +110,6 @@ repositories() {
 	git clone -q "$fs/first-srv/git/edx-platform.git" "$clone"
 	git -C "$clone" remote set-url origin /srv/git/edx-platform.git
 	git -C "$clone" remote add upstream /srv/git/upstream.git
-	printf '[user]\n\tname = Operator\n\temail = operator@mitx.lab\n[safe]\n\tdirectory = *\n' >"$fs/first-home/.gitconfig"
 	rm -rf "$work"
 }
 
@@ -117,6 +125,7 @@ minions_answer() { # COUNT
 set_hosts() {
 	local host
 	[ -e "$set_layer/opt/salt/complete" ] || fail "Salt is not installed: run 'make deps'"
+	operator
 	repositories
 	edx_database
 	salt_master

@@ -9,8 +9,10 @@ import boto3
 import aws_edge
 import aws_server
 import route53_dns
+from moto.cloudfront.models import cloudfront_backends
 
 ENDPOINT = "http://127.0.0.1:5000"
+PAGE = "d111111abcdef8.cloudfront.net"  # a distribution's name is the cloud's choice; this one stands in the environments
 LIVE, DRAFT = "edx-next-residential-live-mitx-q", "edx-next-residential-draft-mitx"
 IN_SERVICE = {
     "edx-mitx-qa-next-residential-draft-0-v3": ("10.77.0.51", "next-residential-draft", "edx", DRAFT),
@@ -60,7 +62,8 @@ def maintenance_page():
     made = client("cloudfront").create_distribution(DistributionConfig={
         "CallerReference": "lab", "Comment": "maintenance", "Enabled": True, "Origins": {"Quantity": 1, "Items": [origin]},
         "DefaultCacheBehavior": {"TargetOriginId": "s3", "ViewerProtocolPolicy": "allow-all"}})
-    return made["Distribution"]["DomainName"]
+    backend = cloudfront_backends[aws_server.ACCOUNT]["aws"]
+    backend.distributions[made["Distribution"]["Id"]].domain_name = PAGE
 
 
 def names(balancer_names):
@@ -83,11 +86,9 @@ def main():
     subnet = network()
     balancer_names = balancers(subnet)
     machines(subnet)
-    distribution = maintenance_page()
+    maintenance_page()
     names(balancer_names)
     database()
-    with open(os.path.expanduser("~/world"), "w") as file:
-        file.write(distribution + "\n")
     route53_dns.start(ENDPOINT, "127.0.0.1", 5353, 1.5, {"elb.amazonaws.com": "127.0.0.2", "cloudfront.net": "127.0.0.3"})
     aws_edge.start("127.0.0.2", aws_edge.load_balancer(ENDPOINT, lambda host: LIVE if host.startswith("lms") else DRAFT))
     aws_edge.start("127.0.0.3", aws_edge.cloudfront(ENDPOINT, "upgrading.mitx.mit.edu", "index.html"))
