@@ -63,9 +63,9 @@ end
 --- Instances, images and what Salt's store says of them.
 function mitx.inventory(codename)
   local stored = {}
-  for _, key in ipairs(env.sdb) do
+  for i, key in ipairs(env.sdb) do
     local uri = key:format(codename)
-    stored[uri] = salt.stored(env.hosts.salt, env.master, uri)
+    stored[i] = { uri = uri, value = salt.stored(env.hosts.salt, env.master, uri) }
   end
   return { instances = instances(), images = images(codename), stored = stored, codename = codename }
 end
@@ -126,9 +126,7 @@ end
 -- ---- back to what there was ----
 
 local function put_back_stored(before)
-  for uri, value in pairs(before.stored) do
-    salt.call(env.hosts.salt, env.master, { "sdb.set", uri, tostring(value) }, { keep = "it was so before" })
-  end
+  for _, one in ipairs(before.stored) do salt.store(env.hosts.salt, env.master, one.uri, one.value) end
 end
 
 local function remove_images(before)
@@ -236,14 +234,13 @@ function mitx.smoke_test(list)
   end
 end
 
+local MIGRATE = { "cmd.run_all", "/edx/bin/edxapp-migrate-lms && /edx/bin/edxapp-migrate-cms", "python_shell=True" }
+
 --- Migrates the databases: of each purpose on one new instance.
 function mitx.migrate(list)
   local done = {}
   for _, one in ipairs(apps_of(list)) do
-    for _, service in ipairs(done[one.purpose] and {} or { "lms", "cms" }) do
-      salt.call(env.hosts.salt, { one.name }, { "cmd.run_all", "/edx/bin/edxapp-migrate-" .. service },
-        { timeout = 4 * 3600 })
-    end
+    if not done[one.purpose] then salt.call(env.hosts.salt, { one.name }, MIGRATE, { timeout = 4 * 3600 }) end
     done[one.purpose] = true
   end
 end
@@ -253,14 +250,14 @@ function mitx.snapshot_name(codename) return ("%s-before-%s-%d"):format(env.data
 
 -- ---- texts ----
 
---- The commits of a branch that another does not hold, a line each.
+--- The commits of a branch that another does not hold.
 --- @return string
 function mitx.patches(repo, upstream, branch)
   local lines = {}
   for i, one in ipairs(git.log(repo, upstream .. ".." .. branch)) do
     lines[i] = ("%s %s (%s)"):format(one.id:sub(1, 10), one.subject, one.author)
   end
-  return lines[1] and table.concat(lines, "\n") or "There are none."
+  return lines[1] and table.concat(lines, "; ") or "There are none."
 end
 
 local NOTICE = [[Residential MITx (%s) is taken down for an upgrade:

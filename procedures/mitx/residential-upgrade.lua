@@ -170,7 +170,7 @@ await "Name servers know of the end of the maintenance" {
 }
 manual "See which old instances are to be destroyed" {
   from = "L118",
-  text = function() return table.concat(mitx.names(mitx.old(before.result)), "\n") end,
+  text = function() return table.concat(mitx.names(mitx.old(before.result)), ", ") end,
 }
 step "Destroy the old instances" {
   from = "L119-L121",

@@ -28,6 +28,7 @@ salt_master() {
 	service_script salt "$mitx/edx/salt-minion.init"
 	{
 		printf 'master: 127.0.0.1\nid: master-operations-qa\nmodule_dirs: [/srv/ext/modules]\n'
+		printf 'sdb_dirs: [/srv/ext/sdb]\nconsul: { driver: consul }\n'
 		cat "$mitx/edx/minion.yml"
 	} >"$up/etc/salt/minion"
 	printf 'salt-master\nsalt-minion\n' >"$up/etc/lab-services"
