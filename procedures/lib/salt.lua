@@ -227,7 +227,8 @@ effect.resource "salt.stored" {
   get = stored,
   prepare = witness.prepare,
   put = function(target, value, call)
-    local words = value == nil and { "sdb.delete", target.uri } or { "sdb.set", target.uri, tostring(value) }
+    -- Salt reads an argument as YAML, so a text goes in quotes
+    local words = value == nil and { "sdb.delete", target.uri } or { "sdb.set", target.uri, json.encode(value) }
     witness.run(target.host, call, argv("salt", { target.minion }, words), { become = target.become })
   end,
   take = function(target, id, intent)
@@ -250,14 +251,14 @@ local read_stored = effect.read("salt.stored", stored)
 --- @param master table
 --- @param minion string
 --- @param uri string  "sdb://…"
---- @return string?
+--- @return string|number|boolean|nil
 function salt.stored(master, minion, uri) return read_stored(store_of(master, minion, uri)) end
 
 --- Makes Salt's own store hold a value; nil: none.
 --- @param master table
 --- @param minion string
 --- @param uri string
---- @param value string?
+--- @param value string|number|boolean|nil
 function salt.store(master, minion, uri, value)
   effect.change("salt.stored", store_of(master, minion, uri), function() return value end)
 end

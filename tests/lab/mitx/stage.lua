@@ -13,12 +13,12 @@ local ANSWERS = 12 -- at most
 local repository -- of procedures, where it is another than the project's
 
 --- Puts the lab back to its first state.
---- @param policy? string  of an environment `asking`, which is the lab's but for that
-function stage.begin(policy)
-  repository = nil
+--- @param folder? string  for procedures with an environment `asking`, which is the lab's but for its policy
+--- @param policy? string
+function stage.begin(folder, policy)
+  repository = folder
   console.lab "reset"
-  if not policy then return end
-  repository = scratch()
+  if not folder then return end
   console.shell("cp -r procedures " .. repository)
   fs.write(repository .. "/procedures/mitx/environments/asking.yml", ("extends: lab.yml\npolicy: %s\n"):format(policy),
     { mode = "0644" })
@@ -71,13 +71,13 @@ function stage.go_on(output, status, until_then, environment)
   return output, status
 end
 
---- Raises where a run has not stopped at that step with that status, or has not said that; white space is one space.
-function stage.stopped(output, status, wanted, at, says)
-  local said = output:gsub("%s+", " ")
-  local is_there = said:find(at, 1, true) and (not says or said:find(says, 1, true))
-  if status ~= wanted or not is_there then
-    error(("expected status %d at %q with %q, got %s\n%s"):format(wanted, at, says or "", tostring(status), output), 2)
-  end
+--- Raises where a run has not stopped with that status, or has not said all of these; white space is one space.
+function stage.stopped(output, status, wanted, ...)
+  local said, is_there = output:gsub("%s+", " "), status == wanted
+  for _, text in ipairs { ... } do is_there = is_there and said:find(text, 1, true) end
+  if is_there then return end
+  local message = "expected status %d and %q, got %s\n%s"
+  error(message:format(wanted, table.concat({ ... }, "; "), tostring(status), output), 2)
 end
 
 --- What there is, as boto3, git and the hosts say it.
@@ -108,14 +108,14 @@ end
 
 --- Has AWS check signatures, so that the lab's credentials are refused, or take all again.
 function stage.refuse_credentials(refused)
-  console.shell(("curl --silent -X POST -H 'Content-Type: text/plain' --data %d http://127.0.0.1:5000/moto-api/reset-auth"):format(
-    refused and 0 or 1000000000))
+  local tell = "curl --silent -H Content-Type:text/plain --data %d http://127.0.0.1:5000/moto-api/reset-auth"
+  console.shell(tell:format(refused and 0 or 1000000000))
 end
 
 --- Waits until a minion answers its master.
 function stage.await_minion(id)
-  local text = "for i in $(seq 40); do /opt/salt/bin/salt --out=txt -t 3 -L %s test.ping | grep -q True && exit; done; exit 1"
-  console.on("salt", text:format(id))
+  local ask = "/opt/salt/bin/salt --out=txt -t 3 -L %s test.ping | grep -q True"
+  console.on("salt", ("for i in $(seq 40); do %s && exit; done; exit 1"):format(ask:format(id)))
 end
 
 return stage

@@ -74,8 +74,8 @@ describe("mitx/residential-upgrade", function()
     console.on("database", "mariadb edxapp -e 'create table t0003_koa (other int)'")
     killed(stage.answer(), point(5, 18))
     local output, status = stage.neap(stage.resume())
-    stage.stopped(output, status, 5, "FAILED 4.6 Run migrations", "Table 't0003_koa' already exists")
-    matches(output, "The way back is by hand: snapshot, old instances, names")
+    stage.stopped(output, status, 5, "FAILED 4.6 Run migrations", "Table 't0003_koa' already exists",
+      "The way back is by hand: snapshot, old instances, names")
     matches(stage.visit "studio.mitx.mit.edu", "down from 28 December, 8:00 on, for about 6 hours")
     stage.expect(5, "rollback 1 --env mitx/lab --foreground --yes")
   end)
@@ -130,7 +130,8 @@ end)
 -- Our branch of the release is there already, two patches on a release candidate.
 local function have_patches()
   console.shell [[cd ~/git/edx-platform && git fetch -q upstream &&
-    git checkout -q -b mitx/koa upstream/open-release/koa.rc1 && git cherry-pick mitx/juniper~1 mitx/juniper >/dev/null &&
+    git checkout -q -b mitx/koa upstream/open-release/koa.rc1 &&
+    git cherry-pick mitx/juniper~1 mitx/juniper >/dev/null &&
     git push -q origin mitx/koa && git checkout -q mitx/juniper && git branch -q -D mitx/koa &&
     git remote update >/dev/null]]
 end
@@ -140,7 +141,7 @@ describe("mitx/residential-upgrade, with our patches on an older candidate", fun
   local ASKING = "asking" -- nobody says yes before a point of no return
 
   it("stops at a state of Salt that fails, and names it and its minion", function()
-    stage.begin "{ point_of_no_return: ask }"
+    stage.begin(scratch(), "{ point_of_no_return: ask }")
     have_patches()
     before = stage.picture()
     console.on("salt", [[cp /srv/salt/edx/base.sls /root/
