@@ -17,7 +17,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define EXCHANGE "http.exchange"
 #define NAME_CHARACTERS "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 enum {
@@ -27,38 +26,6 @@ enum {
 	WAIT_MS = 60000,
 	KEEPALIVE_S = 15,
 	CACHE_MAX = 64, /* connections that are kept for the next exchange */
-};
-
-/* A certificate or a key in memory, of whatever it was given as. */
-struct pem {
-	unsigned char *bytes; /* NULL: none */
-	size_t length;
-};
-
-/* One request and its reply. libcurl points to it, so it lies in a userdata, whose user values are: 1 the body of the
- * request as it was given, 2 the list of headers that came. */
-struct exchange {
-	CURL *curl; /* NULL once closed */
-	struct curl_slist *sent, *connect_to;
-	curl_mime *form;
-	const char *body; /* of user value 1 */
-	size_t body_length, body_at;
-	int body_fd, sink_fd; /* -1: none */
-	struct pem certificate, key, ca;
-	curl_off_t left;      /* of the file that is sent */
-	char *received;       /* headers of the last reply, lines as they came */
-	size_t received_length;
-	char *buffer; /* of the reply's body: bytes from `at` to `length` are unread */
-	size_t length, at, size;
-	curl_off_t total;
-	curl_off_t most; /* bytes that go to the sink; 0: no bound */
-	bool added, replied, paused, done;
-	bool changing; /* it changes its target */
-	bool begun;    /* the request was on its way */
-	int sink_errno;
-	CURLcode result;
-	char problem[CURL_ERROR_SIZE];
-	struct task *waiting;
 };
 
 /* The multi handle and its timer are the loop's, not a run's. */
@@ -305,6 +272,8 @@ static int exchange_close(lua_State *L)
 
 	if (!e->curl)
 		return 0;
+	if (e->raw)
+		http_raw_forget(e);
 	if (e->added)
 		curl_multi_remove_handle(multi, e->curl);
 	curl_easy_cleanup(e->curl);
@@ -325,7 +294,7 @@ static int exchange_close(lua_State *L)
 	return 0;
 }
 
-static struct exchange *check_exchange(lua_State *L)
+struct exchange *http_check_exchange(lua_State *L)
 {
 	struct exchange *e = luaL_checkudata(L, 1, EXCHANGE);
 
@@ -535,7 +504,9 @@ static void set_method(lua_State *L, struct exchange *e)
 	if (!*method || strspn(method, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != strlen(method))
 		luaL_error(L, "%s is no method", method);
 	lua_getfield(L, OPTIONS, "reads");
-	e->changing = !is_read(method) && !lua_toboolean(L, -1);
+	lua_getfield(L, OPTIONS, "raw");
+	e->raw = lua_toboolean(L, -1);
+	e->changing = (e->raw || !is_read(method)) && !lua_toboolean(L, -2);
 	if (e->changing)
 		task_may_change(L, "http.open");
 	if (!strcmp(method, "HEAD"))
@@ -670,6 +641,16 @@ static void set_reply(lua_State *L, struct exchange *e)
 	curl_easy_setopt(e->curl, CURLOPT_PATH_AS_IS, 1L); /* what is signed is what is sent */
 }
 
+/* Its connection alone is libcurl's, with TLS, proxies and all: what goes over it is Lua's. HTTP/2 would frame it. */
+static void set_raw(struct exchange *e)
+{
+	if (!e->raw)
+		return;
+	curl_easy_setopt(e->curl, CURLOPT_CONNECT_ONLY, 1L);
+	curl_easy_setopt(e->curl, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
+	curl_easy_setopt(e->curl, CURLOPT_PIPEWAIT, 0L);
+}
+
 static bool is_loopback(CURLU *url)
 {
 	char *host = NULL;
@@ -727,7 +708,7 @@ static int http_open(lua_State *L)
 {
 	static const char *const keys[] = {"url", "method", "headers", "body", "body_file", "form", "to_file",
 			"max_bytes", "reads", "connect_to", "socket", "ca", "certificate", "key", "ca_data",
-			"certificate_data", "key_data", "proxy", "no_proxy", "connect_timeout", NULL};
+			"certificate_data", "key_data", "proxy", "no_proxy", "connect_timeout", "raw", NULL};
 	struct exchange *e;
 
 	luaL_checktype(L, OPTIONS, LUA_TTABLE);
@@ -745,6 +726,7 @@ static int http_open(lua_State *L)
 	set_reply(L, e);
 	set_body(L, e);
 	set_headers(L, e);
+	set_raw(e);
 	if (curl_multi_add_handle(multi, e->curl) != CURLM_OK)
 		luaL_error(L, "not enough memory");
 	e->added = true;
@@ -753,7 +735,7 @@ static int http_open(lua_State *L)
 
 /* ---- the reply ---- */
 
-static int fail(lua_State *L, struct exchange *e)
+int http_fail(lua_State *L, struct exchange *e)
 {
 	const char *what = e->problem[0] ? e->problem : curl_easy_strerror(e->result);
 
@@ -775,7 +757,7 @@ static int fail(lua_State *L, struct exchange *e)
 	return lua_error(L);
 }
 
-static int wait_for(lua_State *L, struct exchange *e, lua_CFunction step)
+int http_wait_for(lua_State *L, struct exchange *e, lua_CFunction step)
 {
 	if (e->waiting && e->waiting != task_current(L))
 		return luaL_error(L, "another task waits for this exchange");
@@ -783,7 +765,7 @@ static int wait_for(lua_State *L, struct exchange *e, lua_CFunction step)
 	return task_park(L, step);
 }
 
-static struct exchange *resumed_exchange(lua_State *L)
+struct exchange *http_resumed_exchange(lua_State *L)
 {
 	struct exchange *e = lua_touserdata(L, 1);
 
@@ -835,14 +817,14 @@ static const char *version_name(long version)
 
 static int response_step(lua_State *L)
 {
-	struct exchange *e = resumed_exchange(L);
+	struct exchange *e = http_resumed_exchange(L);
 	long status = 0, version = 0;
 	char *address = NULL;
 
 	if (!e->replied && !e->done)
-		return wait_for(L, e, response_step);
+		return http_wait_for(L, e, response_step);
 	if (!e->replied)
-		return fail(L, e);
+		return http_fail(L, e);
 	curl_easy_getinfo(e->curl, CURLINFO_RESPONSE_CODE, &status);
 	curl_easy_getinfo(e->curl, CURLINFO_HTTP_VERSION, &version);
 	curl_easy_getinfo(e->curl, CURLINFO_PRIMARY_IP, &address);
@@ -861,14 +843,14 @@ static int response_step(lua_State *L)
 /* exchange:response([{timeout}]) -> { status, version, address, headers = { { name, value }… } }; waits for it */
 static int exchange_response(lua_State *L)
 {
-	check_exchange(L);
+	http_check_exchange(L);
 	task_deadline(L, 2, WAIT_MS);
 	return response_step(L);
 }
 
 static int read_step(lua_State *L)
 {
-	struct exchange *e = resumed_exchange(L);
+	struct exchange *e = http_resumed_exchange(L);
 
 	if (e->at < e->length) {
 		lua_pushlstring(L, e->buffer + e->at, e->length - e->at);
@@ -881,9 +863,9 @@ static int read_step(lua_State *L)
 		return 1;
 	}
 	if (!e->done)
-		return wait_for(L, e, read_step);
+		return http_wait_for(L, e, read_step);
 	if (e->result != CURLE_OK)
-		return fail(L, e);
+		return http_fail(L, e);
 	lua_pushnil(L);
 	return 1;
 }
@@ -891,7 +873,7 @@ static int read_step(lua_State *L)
 /* exchange:read([{timeout}]) -> bytes of the reply's body as they come, nil at its end */
 static int exchange_read(lua_State *L)
 {
-	check_exchange(L);
+	http_check_exchange(L);
 	task_deadline(L, 2, WAIT_MS);
 	return read_step(L);
 }
@@ -908,7 +890,7 @@ static void push_time(lua_State *L, struct exchange *e, CURLINFO which, const ch
 /* exchange:timings() -> seconds since it began: { name, connect, tls, sent, first_byte, total }, and received: bytes */
 static int exchange_timings(lua_State *L)
 {
-	struct exchange *e = check_exchange(L);
+	struct exchange *e = http_check_exchange(L);
 
 	lua_createtable(L, 0, 7);
 	push_time(L, e, CURLINFO_NAMELOOKUP_TIME_T, "name");
@@ -947,6 +929,10 @@ int luaopen_http(lua_State *L)
 		{"response", exchange_response},
 		{"read", exchange_read},
 		{"timings", exchange_timings},
+		{"connected", http_raw_connected},
+		{"send", http_raw_send},
+		{"send_frame", http_raw_send_frame},
+		{"receive", http_raw_receive},
 		{"close", exchange_close},
 		{"__gc", exchange_close},
 		{"__close", exchange_close},
@@ -955,6 +941,7 @@ int luaopen_http(lua_State *L)
 
 	start_multi(L);
 	http_mail_open(L);
+	http_raw_open(L);
 	luaL_newmetatable(L, EXCHANGE);
 	luaL_setfuncs(L, methods, 0);
 	lua_pushvalue(L, -1);

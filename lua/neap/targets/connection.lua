@@ -15,6 +15,10 @@ local hosts = {}
 --- The methods of hosts; neap.targets.host fills it.
 hosts.methods = {}
 
+--- Other ways to a shell than ssh, by the word before the colon of a name ("pod:…"): fn(name, text, reads) -> stream.
+--- The targets that know such places fill it; an environment names none of them.
+hosts.ways = {}
+
 local READ_TIMEOUT, CHANGE_TIMEOUT = 60, 3600 -- seconds
 local OPEN_TIMEOUT = 60                       -- seconds for a session or a file channel, questions to a person included
 local LAST_LINES = 10
@@ -46,9 +50,12 @@ function hosts.name(value)
   return name
 end
 
+local function way_of(name) return hosts.ways[name:match "^(%l+):"] end
+
 local function entry_of(run, name)
   local entry = run.environment.hosts[name]
   if name == "local" then return entry or {} end
+  if way_of(name) then return {} end
   if type(entry) == "table" and entry.name then return entry end
   local message = entry and "%s is a group of hosts, where one host is expected" or "no host is named %s"
   fault.raise { kind = "missing", message = message:format(name), host = name }
@@ -190,7 +197,11 @@ function hosts.open(value, text, reads)
   if connection.name == "local" then
     return process.spawn({ "/bin/sh", "-c", text }, { cwd = process.user().home, reads = reads })
   end
-  return hosts.guard(value, function() return session_of(connection, run):exec(text, { reads = reads }) end)
+  return hosts.guard(value, function()
+    local way = way_of(connection.name)
+    if way then return way(connection.name, text, reads) end
+    return session_of(connection, run):exec(text, { reads = reads })
+  end)
 end
 
 -- ---- ports ----

@@ -1,11 +1,14 @@
 --- Kubernetes: objects of a cluster of the environment, read, applied, altered, deleted and waited for.
 local client     = require "neap.targets.k8s_client"
+local commands   = require "neap.targets.k8s_command"
 local effect     = require "neap.engine.effect"
+local exec       = require "neap.targets.k8s_exec"
 local fault      = require "native.error"
 local hosts      = require "neap.targets.connection"
 local jobs       = require "neap.targets.k8s_job"
 local json       = require "native.json"
 local kinds      = require "neap.targets.k8s_kinds"
+local logs       = require "neap.targets.k8s_logs"
 local manifests  = require "neap.targets.k8s_manifest"
 local plain_data = require "neap.targets.plain_data"
 local plans      = require "neap.targets.k8s_plan"
@@ -18,6 +21,7 @@ local waits      = require "neap.targets.k8s_wait"
 local k8s = {}
 
 local ROLLOUT_TIMEOUT, WAIT_TIMEOUT, JOB_TIMEOUT = 600, 600, 3600 -- seconds
+local READ_TIMEOUT = 60
 local KIND_TIMEOUT = 30 -- seconds in which a server serves what a new definition describes
 
 -- ---- what is meant ----
@@ -104,19 +108,6 @@ end)
 function k8s.list(cluster, kind, options)
   return read_list(cluster, kind, check_options(options, { "namespace", "all_namespaces", "labels", "fields" }, nil, 2))
 end
-
-local read_logs = read("k8s.logs", function(of, ref, options)
-  return waits.logs(place_of(of.cluster, ref, options, 4), options)
-end)
-
-local LOGS = { "namespace", "container", "tail", "since", "previous" }
-
---- The log of a pod, or of one pod of a workload: one that runs, if any does. `since` is in seconds.
---- @param cluster string
---- @param ref string  "pod/x", "deployment/x", "job/x"
---- @param options? { namespace?: string, container?: string, tail?: integer, since?: integer, previous?: boolean }
---- @return string
-function k8s.logs(cluster, ref, options) return read_logs(cluster, ref, check_options(options, LOGS, nil, 2)) end
 
 local read_events = read("k8s.events", function(of, ref, options)
   if not ref then return waits.events(of.cluster, options.namespace or client.namespace(of.cluster)) end
@@ -366,6 +357,68 @@ function k8s.wait_gone(cluster, ref, options)
   parts_of(ref, 2)
   if planned_wait(cluster, ref, "is waited for until it is gone") then return end
   wait_gone(cluster, ref, options)
+end
+
+local read_logs = read("k8s.logs", function(of, ref, options)
+  local place = place_of(of.cluster, ref, options, 4)
+  if options.follow then return logs.follow(place, options, options.timeout or WAIT_TIMEOUT) end
+  return waits.logs(place, options)
+end)
+
+local LOGS = { "namespace", "container", "tail", "since", "previous", "follow", "until", "timeout" }
+
+--- The log of a pod, or of one pod of a workload: one that runs, if any does. `since` is in seconds. With `follow` it is
+--- read as it is written, for `timeout` seconds at most: until the pod writes no more, or a line has the pattern `until`,
+--- or that function returns true of it. Raises `timeout`, and `remote` where the log ends without that line.
+--- @param cluster string
+--- @param ref string  "pod/x", "deployment/x", "job/x"
+--- @param options? { namespace?: string, container?: string, tail?: integer, since?: integer, previous?: boolean,
+---   follow?: boolean, ["until"]?: string|(fun(line: string): any), timeout?: number }  600 seconds
+--- @return string
+function k8s.logs(cluster, ref, options)
+  options = check_options(options, LOGS, nil, 2)
+  if not options.follow and (options["until"] or options.timeout) then error("until and timeout are for follow", 2) end
+  local waited = options.follow and planned_wait(cluster, ref, "its log is followed")
+  return waited or read_logs(cluster, ref, options)
+end
+
+-- ---- commands in containers ----
+
+local read_pod = read("k8s.pod", function(of, ref, options) return waits.pod(place_of(of.cluster, ref, options, 4)) end)
+
+local function container_of(cluster, ref, options, level)
+  local kind, name, namespace = parts_of(ref, level + 1)
+  local is_pod = kind:lower():find "^pods?$" or kind:lower() == "po"
+  local pod = is_pod and name or effect.planning() and ("(one of %s/%s)"):format(kind, name)
+    or read_pod(cluster, ref, { namespace = options.namespace })
+  return { cluster = cluster, namespace = namespace or options.namespace or client.namespace(cluster), pod = pod,
+    container = options.container }
+end
+
+local read_exec = read("k8s.exec", function(_, place, command, options)
+  local result = exec.run(place, command, { reads = true, input = options.input, ok = options.ok,
+    timeout = options.timeout or READ_TIMEOUT })
+  return result
+end)
+
+local EXEC = { "namespace", "container", "input", "ok", "reads", "witness", "undo" }
+
+--- Runs a command in a container of a pod, or of one of a workload's, exactly once: it outlives the connection, and a
+--- witness in the container says what became of it. The image needs a shell for that; with witness = false none is
+--- needed, and of a call without an answer a person says what it did. reads: it changes nothing. Raises `remote` unless
+--- the exit status is in `ok` (default: 0).
+--- @param cluster string
+--- @param ref string  "pod/x", "deployment/x"
+--- @param command (string|number)[]|string  a list, or a text for the shell
+--- @param options? { namespace?: string, container?: string, input?: string, ok?: integer[]|"any", reads?: boolean,
+---   witness?: boolean, undo?: (string|number)[]|string, keep?: string, irreversible?: string, timeout?: number }
+--- @return { out: string, err: string, status: integer }
+function k8s.exec(cluster, ref, command, options)
+  options = check_options(options, EXEC, CHANGE, 2)
+  shell.text(command)
+  local place = container_of(cluster, ref, options, 2)
+  if options.reads then return read_exec(cluster, place, command, options) end
+  return commands.perform(place, command, options)
 end
 
 --- Runs a job to its end, once: by its name neap knows after an interruption whether it ran. Raises `remote` with the last

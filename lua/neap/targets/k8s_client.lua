@@ -10,6 +10,7 @@ local native = require "native.http"
 local near   = require "neap.near"
 local secret = require "native.secret"
 local task   = require "native.task"
+local websocket = require "neap.targets.websocket"
 
 local client = {}
 
@@ -73,17 +74,23 @@ local function authorization(settings, given)
   end
 end
 
-local function open(cluster, request, anew)
+--- How a path of a cluster is reached, and what says who asks.
+local function connection_to(cluster, path, anew)
   local settings, given = cluster.settings, credentials_of(cluster, anew)
-  local url, connect_to = way_of(settings, request.path)
-  return native.open { url = url, connect_to = connect_to, method = request.method, body = request.body,
-    reads = request.reads, ca = settings.ca, ca_data = settings.ca_data,
+  local url, connect_to = way_of(settings, path)
+  return { url = url, connect_to = connect_to, ca = settings.ca, ca_data = settings.ca_data,
     certificate = settings.certificate, key = settings.key,
     certificate_data = given.certificate_data or settings.certificate_data,
     key_data = given.key_data or settings.key_data,
-    proxy = settings.proxy or ((connect_to or is_here(settings.server)) and "" or nil),
-    headers = { Accept = "application/json", ["User-Agent"] = "neap", ["Content-Type"] = request.type,
-      Authorization = authorization(settings, given) } }
+    proxy = settings.proxy or ((connect_to or is_here(settings.server)) and "" or nil) },
+    { ["User-Agent"] = "neap", Authorization = authorization(settings, given) }
+end
+
+local function open(cluster, request, anew)
+  local options, headers = connection_to(cluster, request.path, anew)
+  options.method, options.body, options.reads = request.method, request.body, request.reads
+  options.headers, headers.Accept, headers["Content-Type"] = headers, "application/json", request.type
+  return native.open(options)
 end
 
 local function collect(exchange, path)
@@ -147,11 +154,11 @@ local function exchange_once(cluster, request, anew)
 end
 
 --- Where a token has expired a new one is asked for, once: a request that was not let in has changed nothing.
-local function let_in(cluster, request)
-  local ok, result = pcall(exchange_once, cluster, request)
+local function let_in(fn, cluster, request)
+  local ok, result = pcall(fn, cluster, request)
   if ok then return result end
   if fault.is(result, "auth") and result.code == 401 and cluster.settings.again then
-    return exchange_once(cluster, request, true)
+    return fn(cluster, request, true)
   end
   error(result, 0)
 end
@@ -171,7 +178,7 @@ end
 
 local function repeated(cluster, request)
   for count = 1, REPEATS do
-    local ok, result = pcall(let_in, cluster, request)
+    local ok, result = pcall(let_in, exchange_once, cluster, request)
     if ok then return result end
     if count == REPEATS or not is_worth_repeating(request, result) then error(result, 0) end
     task.sleep(pause_before(result, count))
@@ -207,6 +214,51 @@ function client.request(name, method, path, options)
   local value = decoded(text)
   if value then return value end
   return fault.raise { kind = "protocol", message = ("cluster %s does not answer %s with JSON"):format(name, path) }
+end
+
+--- Gives the text of a reply piece by piece to see(bytes), as it comes, until that returns true or there is no more.
+local function streamed_once(cluster, request, anew)
+  local exchange <close> = open(cluster, request, anew)
+  local head = exchange:response { timeout = 86400 }
+  if head.status ~= 200 then
+    raise_status(cluster, request, head.status, collect(exchange, request.path), header_of(head, "retry-after"))
+  end
+  repeat
+    local bytes = exchange:read { timeout = 86400 }
+  until not bytes or request.see(bytes)
+end
+
+--- Reads what comes as long as it comes; the deadline is the caller's. Raises as request does.
+--- @param name string
+--- @param path string
+--- @param query table
+--- @param see fun(bytes: string): any  true: that is enough
+function client.stream(name, path, query, see)
+  local cluster = cluster_of(name)
+  meet_first(cluster)
+  let_in(streamed_once, cluster, { method = "GET", path = path .. query_of(query), see = see })
+end
+
+local function socket_once(cluster, request, anew)
+  local options, headers = connection_to(cluster, request.path, anew)
+  options.reads = request.reads
+  return websocket.open(options, headers, request.protocols, function(status, body, found)
+    raise_status(cluster, request, status, body, found["retry-after"])
+  end)
+end
+
+--- A WebSocket to a path. Raises as request does.
+--- @param name string
+--- @param path string
+--- @param query string  encoded
+--- @param protocols string[]  the best first
+--- @param reads boolean
+--- @return neap.websocket
+function client.socket(name, path, query, protocols, reads)
+  local cluster = cluster_of(name)
+  meet_first(cluster)
+  return let_in(socket_once, cluster, { method = "CONNECT", path = path .. query, protocols = protocols,
+    reads = reads })
 end
 
 -- ---- kinds ----

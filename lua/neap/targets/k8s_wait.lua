@@ -223,8 +223,10 @@ end
 
 -- ---- logs ----
 
---- The name of a pod: the place itself, or the newest of a workload's that has begun.
-local function pod_of(place)
+--- The name of a pod: the place itself, or one of a workload's that runs, if any does.
+--- @param place table
+--- @return string
+function waits.pod(place)
   if place.kind.kind == "Pod" then return place.object end
   local object = read(place)
   local selector = object and object.spec and object.spec.selector
@@ -247,7 +249,7 @@ end
 --- @param options { container?: string, tail?: integer, previous?: boolean, since?: integer }
 --- @return string
 function waits.logs(place, options)
-  local path = client.path(POD, place.namespace, pod_of(place)) .. "/log"
+  local path = client.path(POD, place.namespace, waits.pod(place)) .. "/log"
   return client.request(place.cluster, "GET", path, { raw = true, query = { container = options.container,
     tailLines = options.tail, previous = options.previous or nil, sinceSeconds = options.since } })
 end

@@ -8,6 +8,7 @@
 local crypto = require "native.crypto"
 local fault  = require "native.error"
 local hosts  = require "neap.targets.connection"
+local output = require "neap.targets.output"
 local script = require "neap.targets.witness_script"
 local secret = require "native.secret"
 local shell  = require "neap.targets.shell"
@@ -15,7 +16,6 @@ local task   = require "native.task"
 
 local witness = {}
 
-local HEAD, TAIL = 64 * 1024, 1024 * 1024 -- bytes kept of each side of the output
 local TIMEOUT = 3600                      -- seconds a command may take where none is given
 local QUESTION_TIMEOUT = 60               -- seconds for what only asks
 local END_TIMEOUT = 30                    -- seconds to end a command that was cancelled
@@ -24,39 +24,12 @@ local INPUT_LIMIT = 64 * 1024 * 1024
 
 -- ---- what the script says ----
 
-local Side = {}
-Side.__index = Side
-
-local function new_side()
-  return setmetatable({ head = "", tail = "", total = 0, kept = 0, gap = 0, redactor = secret.redactor() }, Side)
-end
-
---- Keeps the bytes, secrets in them replaced, and returns what of them is certain by now.
-function Side:add(bytes)
-  self.total = self.total + #bytes
-  return self:keep(self.redactor:add(bytes))
-end
-
-function Side:keep(bytes)
-  self.kept = self.kept + #bytes
-  local room = math.max(0, HEAD - #self.head)
-  self.head, self.tail = self.head .. bytes:sub(1, room), self.tail .. bytes:sub(room + 1)
-  if #self.tail > 2 * TAIL then self.tail = self.tail:sub(-TAIL) end
-  return bytes
-end
-
-function Side:text()
-  local tail = self.tail:sub(-TAIL)
-  local cut = self.kept + self.gap - #self.head - #tail
-  return self.head .. (cut > 0 and ("\n[%d bytes left out]\n"):format(cut) or "") .. tail
-end
-
 --- Reads the lines and the framed output that the script writes; what a login shell says before them is passed over.
 local Frames = {}
 Frames.__index = Frames
 
 local function new_frames(on_output)
-  return setmetatable({ on_output = on_output, out = new_side(), err = new_side() }, Frames)
+  return setmetatable({ on_output = on_output, out = output.new(), err = output.new() }, Frames)
 end
 
 --- To be called before each conversation: what was got so far is kept.
@@ -72,7 +45,7 @@ end
 --- Nothing comes any more: what may have been the beginning of a secret was none.
 function Frames:finish()
   for _, name in ipairs { "out", "err" } do
-    local text = self[name]:keep(self[name].redactor:finish())
+    local text = self[name]:finish()
     if self.on_output and text ~= "" then self.on_output(text, name) end
   end
 end
@@ -136,8 +109,8 @@ local function folders_of(run)
   return run.connections["witness"].places
 end
 
-local function refused(host, what, output)
-  fault.raise { kind = "denied", host = host, output = output, message = what:format(host) }
+local function refused(host, what, said)
+  fault.raise { kind = "denied", host = host, output = said, message = what:format(host) }
 end
 
 local function make_folder(host)
@@ -304,8 +277,8 @@ end
 
 -- ---- settling ----
 
-local function unsettled(host, what, output)
-  fault.raise { kind = "conflict", host = host, message = what, output = output,
+local function unsettled(host, what, said)
+  fault.raise { kind = "conflict", host = host, message = what, output = said,
     hint = "look at the host, then say what became of it" }
 end
 

@@ -5,7 +5,8 @@
 --- folder made and no link in it can still close it under a job that was stopped between the two.
 --- Then `out`, `err`, and `status`, which is put there whole by a rename.
 ---
----     prepare UID NONCE                   makes the folder of the run: `= ready`, login, folder
+---     prepare UID NONCE                   makes the folder of the run, in $NEAP_HOME or the home: `= ready`, login,
+--- folder
 ---     start FOLDER ID COMMAND             the job, with `BASE64.` of its input on stdin, followed to its end
 ---     follow FOLDER ID OUT ERR            both outputs from these bytes on to the job's end
 ---     take FOLDER ID LOGIN                makes sure that the job has ended or cannot begin any more, or says
@@ -165,7 +166,7 @@ end() { # user
 }
 
 prepare() { # uid, nonce
-  cd && mkdir -p ".neap/effects/$1" && mkdir ".neap/effects/$1/$2" || return
+  cd ${NEAP_HOME:+"$NEAP_HOME"} && mkdir -p ".neap/effects/$1" && mkdir ".neap/effects/$1/$2" || return
   printf '= ready\n%s\n%s\n' "$(id -un)" "$(pwd -P)/.neap/effects/$1/$2"
 }
 

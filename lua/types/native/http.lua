@@ -27,6 +27,7 @@ local http = {}
 --- @field proxy? string  "": none; else as the environment says, but none for this machine
 --- @field no_proxy? string
 --- @field connect_timeout? number  seconds; 15
+--- @field raw? boolean  only the connection is made, with TLS and by way of proxies: then connected, send and receive
 
 --- @class native.http.exchange
 local exchange = {}
@@ -69,6 +70,27 @@ function exchange:read(options) end
 --- Seconds since it began at which each was there, and bytes of the body that were received.
 --- @return { name: number, connect: number, tls: number, sent: number, first_byte: number, total: number, received: integer }
 function exchange:timings() end
+
+--- Waits until a raw exchange has its connection. Raises `connect`, `auth`.
+--- @param options? { timeout?: number }  60 seconds
+function exchange:connected(options) end
+
+--- Sends all of it over a raw exchange. Raises `lost` where the connection breaks.
+--- @param bytes string|native.secret.value
+--- @param options? { timeout?: number }  60 seconds
+function exchange:send(bytes, options) end
+
+--- Sends one WebSocket frame of begin .. bytes, masked as a client has to. Frames of several tasks must not mix.
+--- @param opcode integer  1 text, 2 binary, 8 close, 9 ping, 10 pong
+--- @param begin string
+--- @param bytes string|native.secret.value
+--- @param options? { timeout?: number, first?: integer, last?: integer }  60 seconds; first and last cut the bytes
+function exchange:send_frame(opcode, begin, bytes, options) end
+
+--- Bytes of a raw exchange as they come, nil at its end.
+--- @param options? { timeout?: number }  60 seconds
+--- @return string?
+function exchange:receive(options) end
 
 --- Ends it, whatever it is at. May be called twice.
 function exchange:close() end
