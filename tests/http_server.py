@@ -9,6 +9,9 @@
 /count: how many requests came on this connection before
 /thing/NAME: PUT makes it, DELETE removes it, GET shows it (404); with ?fault=… a PUT is carried out or not, and then:
     refuse (409, not made) lost (made, hangs up) never (not made, hangs up) broken (made, 503) busy (not made, 503)
+    ?once=… breaks the first change of that thing alone, before it is carried out or after: cut-before cut-after, and so
+    half (a body), 500, 503, 503-later (with Retry-After), 429, 429-later, hold (silent, then it hangs up), delay; land
+    (silent, then it is carried out, and nobody is told)
 /log: one line for each change that was carried out      /later/N: 503 until the Nth request, then what it is
 /token: an OAuth2 endpoint
 """
@@ -21,7 +24,9 @@ import time
 from http.server import BaseHTTPRequestHandler
 
 
+HOLD, LAND, DELAY = 1.3, 1.2, 0.3
 things = {}
+broken = set()
 log = []
 asked = {}
 
@@ -100,16 +105,41 @@ class Handler(BaseHTTPRequestHandler):
             time.sleep(0.1)
         self.wfile.write(b"0\r\n\r\n")
 
+    def carry_out(self, name, body):
+        log.append(b"%s %s" % (self.command.encode(), name.encode()))
+        if self.command == "DELETE":
+            things.pop(name, None)
+        else:
+            things[name] = body
+
+    def break_once(self, name, fault, body):
+        kind, _, place = fault.rpartition("-")
+        kind = kind or fault
+        if kind in ("hold", "land", "delay") and place != "after":
+            time.sleep({"hold": HOLD, "land": LAND, "delay": DELAY}[kind])
+        if place == "after" or kind in ("land", "delay"):
+            self.carry_out(name, body)
+        if place == "after" and kind in ("hold", "delay"):
+            time.sleep({"hold": HOLD, "delay": DELAY}[kind])
+        if kind == "delay":
+            return self.reply(b"", 201)
+        if kind == "half":
+            return self.half()
+        if kind[0].isdigit():
+            return self.reply(b"", int(kind[:3]), [("Retry-After", "1")] if kind.endswith("-later") else [])
+        self.close_connection = True
+        return None
+
     def thing(self, name, fault):
         body = self.sent()
         if self.command in ("GET", "HEAD"):
             return self.reply(things[name]) if name in things else self.reply(b"", 404)
+        once = self.path.partition("once=")[2]
+        if once and (self.command, name) not in broken:
+            broken.add((self.command, name))
+            return self.break_once(name, once, body)
         if fault not in ("refuse", "never", "busy"):
-            log.append(b"%s %s" % (self.command.encode(), name.encode()))
-            if self.command == "DELETE":
-                things.pop(name, None)
-            else:
-                things[name] = body
+            self.carry_out(name, body)
         if fault in ("lost", "never"):
             self.close_connection = True
             return None

@@ -2,6 +2,7 @@
 --- ends
 --- as an undisturbed run does, or as before.
 local fs      = require "native.fs"
+local mortal  = require "tests.targets.mortal"
 local sshd    = require "tests.sshd"
 local stage   = require "tests.targets.aws.stage"
 local world   = require "tests.targets.aws.world"
@@ -98,6 +99,21 @@ describe("s3", function()
     equal(sent, 2) -- the first one, which the settling closed, and the fifth
     equal(one:boto "show(client('s3').head_object(Bucket='pail', Key='large')['ContentLength'])", 40000000)
     equal(one:boto "show(client('s3').list_multipart_uploads(Bucket='pail').get('Uploads'))", nil)
+  end)
+
+  it("leaves no upload behind where neap died between its beginning and its record, and the run was resumed", function()
+    local one = prepare()
+    local left = 0
+    for at = 1, 30 do
+      local trial, crash = mortal.run(one:trial { 's3.put("pail", "large", { file = "PATH/large" })' }, at)
+      if not crash.dead then break end
+      local begun = one:boto "show(len(client('s3').list_multipart_uploads(Bucket='pail').get('Uploads', [])))"
+      left = left + begun
+      if select(2, trial.store:lease()) then trial:resume "done" end
+      equal(one:boto "show(client('s3').list_multipart_uploads(Bucket='pail').get('Uploads'))", nil)
+      one:boto "client('s3').delete_object(Bucket='pail', Key='large')"
+    end
+    truthy(left > 1) -- one without a record, and others with one
   end)
 
   it("shuts out an upload's completion that is late, and leaves no parts behind when it is rolled back", function()

@@ -55,17 +55,6 @@ end)
 
 -- ---- changes ----
 
---- Calls what changes something, once; a clear no is remembered by the name of the effect, for nothing happened then.
-local function carry_out(target, data, call)
-  local client = known.client(target)
-  local parameters, has_token = serialize.with_token(client.service, data.operation, data.parameters, call.witness)
-  local ok, result = pcall(client.call, client, data.operation, parameters,
-    { reads = false, repeatable = has_token, timeout = call.timeout })
-  if ok then return result end
-  if clients.is_refusal(result) then known.refused()[call.witness] = true end
-  error(result, 0)
-end
-
 --- Whether the question that came with the call says that it happened.
 local function probe(target, question)
   local ok, result = pcall(asked, target, question.operation, question.parameters or {})
@@ -77,6 +66,18 @@ local function probe(target, question)
     found = found ~= nil and found ~= false and not (type(found) == "table" and #found == 0)
   end
   return found ~= (question.missing == true)
+end
+
+--- Calls what changes something, once; a clear no is remembered by the name of the effect, for nothing happened then.
+local function carry_out(target, data, call)
+  local client = known.client(target)
+  local parameters, has_token = serialize.with_token(client.service, data.operation, data.parameters, call.witness)
+  local ok, result = pcall(client.call, client, data.operation, parameters,
+    { reads = false, repeatable = has_token, timeout = call.timeout,
+      happened = not has_token and data.done and function() return probe(target, data.done) end or nil })
+  if ok then return result end
+  if clients.is_refusal(result) then known.refused()[call.witness] = true end
+  error(result, 0)
 end
 
 --- What the service says when it is asked for the same once more; nil: it says nothing clear.

@@ -43,12 +43,15 @@ local function get(target)
     tags = map_of(stack.Tags, "Key", "Value") }
 end
 
-local function is_moving(stack) return stack ~= nil and stack.StackStatus:find "_IN_PROGRESS$" ~= nil end
+--- A stack in review waits for somebody to carry out its change set, and does nothing by itself.
+local function is_moving(stack)
+  return stack ~= nil and stack.StackStatus ~= "REVIEW_IN_PROGRESS" and stack.StackStatus:find "_IN_PROGRESS$" ~= nil
+end
 
 --- @param story? table  of events.follow: what happens meanwhile is told
 local function wait_until_still(target, story)
   local stack, count = describe(target), 0
-  while is_moving(stack) and stack.StackStatus ~= "REVIEW_IN_PROGRESS" do
+  while is_moving(stack) do
     count = count + 1
     if story then story:look() end
     resource.pause(count, EVERY)
@@ -133,9 +136,21 @@ local function has_set(target, name)
   return error(failure, 0)
 end
 
+--- A stack that was reviewed and never made is a husk once nobody's change set is left in it.
+local function delete_husk(target)
+  local stack = describe(target)
+  if not stack or stack.StackStatus ~= "REVIEW_IN_PROGRESS" then return end
+  for _, set in ipairs(resource.all(target, "ListChangeSets", { StackName = target.stack }, "Summaries")) do
+    if set.StackName == target.stack then return end
+  end
+  account.change(target, "DeleteStack", { StackName = target.stack }, { repeatable = true })
+end
+
 local function delete_set(target, name)
-  if not has_set(target, name) then return end
-  account.change(target, "DeleteChangeSet", { StackName = target.stack, ChangeSetName = name }, { repeatable = true })
+  if has_set(target, name) then
+    account.change(target, "DeleteChangeSet", { StackName = target.stack, ChangeSetName = name }, { repeatable = true })
+  end
+  delete_husk(target)
 end
 
 --- The changes of a set, once it is made. Raises where AWS sees nothing to change.
@@ -220,7 +235,10 @@ local function take(target, id, intent)
   if is_moving(describe(target)) then return "running", "the stack is changing" end
   if effect.same(get(target), intent.after) then return nil end
   task.shield(delete_set, target, set_name(id))
-  if not events.has_begun(target, set_name(id)) then task.sleep(account.late(target, intent)) end
+  if not events.has_begun(target, set_name(id)) then
+    task.sleep(account.late(target, intent))
+    if not is_moving(describe(target)) then task.shield(delete_set, target, set_name(id)) end -- one that was made late
+  end
   if is_moving(describe(target)) then return "running", "the stack is changing" end
   return nil
 end

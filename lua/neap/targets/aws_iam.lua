@@ -51,9 +51,14 @@ end
 
 effect.action "iam.create_key" {
   timeout = 120,
-  run = function(target)
-    local key = change(target, "CreateAccessKey", { UserName = target.user }).AccessKey
-    return { id = key.AccessKeyId, secret = key.SecretAccessKey }
+  run = function(target, data)
+    local found = account.change(target, "CreateAccessKey", { UserName = target.user },
+      { repeatable = false, happened = function() return unknown_key(target, data.known) ~= nil end })
+    if not found then
+      fault.raise { kind = "lost",
+        message = ("a key of %s was made, and its secret did not arrive"):format(target.user) }
+    end
+    return { id = found.AccessKey.AccessKeyId, secret = found.AccessKey.SecretAccessKey }
   end,
   undo = function(target, _, call)
     local id = call.result and call.result.id or unknown_key(target, call.data.known)

@@ -111,8 +111,8 @@ resource.declare("route53.records", {
   put = function(target, state, call)
     local ok, result = pcall(account.change, target, "ChangeResourceRecordSets", { HostedZoneId = target.zone,
       ChangeBatch = { Comment = "neap " .. call.witness, Changes = batch(target, call.before, state) } },
-      { repeatable = false })
-    if ok then return wait_in_sync(target, result.ChangeInfo.Id) end
+      { repeatable = false, happened = function() return effect.same(get(target), state) end })
+    if ok then return result and wait_in_sync(target, result.ChangeInfo.Id) end
     if fault.is(result) and result.code == "InvalidChangeBatch" then result.kind = "conflict" end
     error(result, 0)
   end,

@@ -103,10 +103,15 @@ local function refusals()
   return run.connections["http refusals"].of
 end
 
+--- A gateway may say "too many requests" of one that was carried out behind it: where there is a question, that is asked.
+local function is_clear(failure, data)
+  return requests.is_refusal(failure) and not (failure.code == 429 and data.done)
+end
+
 local function carry_out(target, data, call)
   local ok, reply = pcall(requests.once, target, data, call.timeout)
   if ok then return { status = reply.status, headers = reply.headers, body = reply.body:sub(1, 65536) } end
-  if fault.is(reply) and requests.is_refusal(reply) then refusals()[call.witness] = reply end
+  if fault.is(reply) and is_clear(reply, data) then refusals()[call.witness] = reply end
   error(reply, 0)
 end
 

@@ -3,12 +3,14 @@
 local account  = require "neap.targets.aws.account"
 local crypto   = require "native.crypto"
 local fault    = require "native.error"
+local given    = require "neap.targets.aws.given"
 local hosts    = require "neap.targets.connection"
 local json     = require "native.json"
 local parallel = require "neap.targets.aws.parallel"
 local process  = require "native.process"
 local request  = require "neap.targets.s3_request"
 local state    = require "neap.targets.s3_state"
+local task     = require "native.task"
 
 local multipart = {}
 
@@ -17,6 +19,7 @@ multipart.PART = 8 << 20
 local MOST_PARTS = 10000
 local AT_A_TIME  = 4
 local TIMEOUT    = 3600 -- seconds for one part
+local SKEW       = 60   -- seconds that the clocks of S3 and of this machine may differ
 
 --- Whether an entry goes up in parts.
 --- @param entry table
@@ -61,17 +64,34 @@ local function begun(target, key)
   end
 end
 
---- Begins the uploads that a target needs, before its intent is written; nil where it needs none.
---- @param target table
---- @return table? place
-function multipart.prepare(target)
-  local uploads = {}
-  for _, entry in ipairs(target.objects) do
-    if multipart.is_wanted(entry) then
-      uploads[#uploads + 1] = { key = entry.key, id = begun(target, entry.key) or create(target, entry) }
-    end
+local function abort(target, bucket, key, id)
+  local ok, failure = pcall(account.change, target, "AbortMultipartUpload",
+    { Bucket = bucket, Key = key, UploadId = id }, { repeatable = true })
+  if not ok and not fault.is(failure, "missing") then error(failure, 0) end
+end
+
+--- The uploads of an object that were begun since then and hold no part.
+local function empty_uploads(target, bucket, key, since)
+  local list = {}
+  local page = account.read(target, "ListMultipartUploads", { Bucket = bucket, Prefix = key })
+  for _, one in ipairs(page.Uploads or {}) do
+    local is_young = one.Key == key and (given.time(one.Initiated) or 0) >= since
+    local parts = is_young and parts_of(target, key, one.UploadId)
+    if parts and not next(parts) then list[#list + 1] = one.UploadId end
   end
-  return uploads[1] and { bucket = target.bucket, uploads = uploads } or nil
+  return list
+end
+
+--- An upload whose beginning was answered to nobody has no record: neap died there, or the answer was lost. It is
+--- known by its key, by its time, and by having no parts: neap sends none before it has written an upload down.
+local function abort_unknown(target, place)
+  local state_of_run = hosts.run().state
+  local since = given.time(state_of_run and state_of_run.first and state_of_run.first.time)
+  for _, one in ipairs(since and place.uploads or {}) do
+    local ok, list = pcall(empty_uploads, target, place.bucket, one.key, since - SKEW)
+    if not ok and not (fault.is(list, "denied") or fault.is(list, "missing")) then error(list, 0) end
+    for _, id in ipairs(ok and list or {}) do abort(target, place.bucket, one.key, id) end
+  end
 end
 
 --- Ends uploads that were not completed, at a run's close.
@@ -79,10 +99,34 @@ end
 --- @param place table
 function multipart.release(target, place)
   for _, one in ipairs(place.uploads) do
-    local ok, failure = pcall(account.change, target, "AbortMultipartUpload",
-      { Bucket = place.bucket, Key = one.key, UploadId = one.id }, { repeatable = true })
-    if not ok and not fault.is(failure, "missing") then error(failure, 0) end
+    if one.id then abort(target, place.bucket, one.key, one.id) end
   end
+  abort_unknown(target, place)
+end
+
+--- Begins those uploads that no earlier attempt has begun; `made` are these alone.
+local function begin(target, uploads, made)
+  for _, entry in ipairs(target.objects) do
+    local one = multipart.is_wanted(entry) and { key = entry.key, id = begun(target, entry.key) }
+    if one then uploads[#uploads + 1] = one end
+    if one and not one.id then
+      made[#made + 1] = one
+      one.id = create(target, entry)
+    end
+  end
+end
+
+--- Begins the uploads that a target needs, before its intent is written; nil where it needs none.
+--- @param target table
+--- @return table? place
+function multipart.prepare(target)
+  local uploads, made = {}, {}
+  local ok, failure = pcall(begin, target, uploads, made)
+  if not ok then
+    task.shield(multipart.release, target, { bucket = target.bucket, uploads = made })
+    error(failure, 0)
+  end
+  return uploads[1] and { bucket = target.bucket, uploads = uploads } or nil
 end
 
 --- Shuts out a completion that is late, and leaves the other parts: it names the first part by a tag, which is
@@ -151,8 +195,8 @@ local function complete(target, entry, id, parts)
     entry.key) }
 end
 
---- Sends the parts, and reads each once more behind its sending: what was sent is the file that was looked at only if all
---- of it is still the same.
+--- Sends the parts, and reads each once more behind its sending: what was sent is the file that was looked at only if
+--- all of it is still the same.
 local function send_parts(target, entry, path, id, there)
   local numbers, parts, whole, behind, following = {}, {}, crypto.hasher(), 0, false
   for number = 1, (entry.size - 1) // size_of_parts(entry.size) + 1 do numbers[number] = number end

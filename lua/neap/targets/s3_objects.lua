@@ -140,7 +140,8 @@ local function put_one(target, entry, wanted, call, before)
   if effect.same(wanted, before) then return end
   if is_restored(entry, wanted) and versions.uncover(target, entry, wanted, effect.same) then return end
   if wanted then return write(target, entry, wanted, call, before) end
-  return account.change(target, "DeleteObject", { Bucket = target.bucket, Key = entry.key }, { repeatable = true })
+  return account.change(target, "DeleteObject", { Bucket = target.bucket, Key = entry.key },
+    { repeatable = true, happened = function() return not state.exists(target, target.bucket, entry.key) end })
 end
 
 --- Whether one object is as it was put. What this call has sent S3 has checked against its signature, and named by a tag.

@@ -128,7 +128,8 @@ end
 local function is_worth_repeating(target, given, failure)
   if not fault.is(failure) then return false end
   if failure.status and learns(target, given, failure) then return true end
-  return NOT_NOW[failure.code] or failure.kind == "connect" or failure.kind == "lost" or (failure.status or 0) >= 500
+  local status = failure.status or 0
+  return NOT_NOW[failure.code] or failure.kind == "connect" or failure.kind == "lost" or status == 429 or status >= 500
 end
 
 --- @class neap.s3.request
@@ -143,13 +144,14 @@ end
 --- @field to_file? string     the reply is added to it
 --- @field reads? boolean
 --- @field before_again? fun() called before it is sent another time
+--- @field happened? fun(): boolean  asked then: whether an earlier attempt was carried out after all
 
 --- Sends a request until it has an answer: every request here is one that is the same when it comes twice. Raises
 --- `missing`, `denied`, `conflict` where S3 says no, `lost` where nobody can tell; code is S3's.
 --- @param target table  of account.target
 --- @param given neap.s3.request
 --- @param timeout number  seconds
---- @return { status: integer, headers: table<string, string>, body: string }
+--- @return { status: integer, headers: table<string, string>, body: string }?  nil: it was, as `happened` says
 function request.send(target, given, timeout)
   account.meet(target)
   return task.deadline(timeout, function()
@@ -159,6 +161,7 @@ function request.send(target, given, timeout)
       if count == ATTEMPTS or not is_worth_repeating(target, given, reply) then error(reply, 0) end
       pause(reply, count)
       if given.before_again then given.before_again() end
+      if given.happened and given.happened() then return nil end
     end
   end)
 end

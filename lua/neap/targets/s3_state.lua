@@ -138,6 +138,12 @@ function state.headers(one, witness)
   return headers
 end
 
+--- @param target table
+--- @param bucket string
+--- @param key string
+--- @return boolean
+function state.exists(target, bucket, key) return found(target, bucket, { key = key }, "HEAD") ~= nil end
+
 --- The name of the effect that wrote the object that is there; nil where neap did not.
 --- @param target table
 --- @param bucket string

@@ -113,9 +113,10 @@ function versions.copy_from(target, entry, from, headers)
     .. (from.version and "?versionId=" .. from.version or "")
   headers["x-amz-copy-source-if-match"] = from.etag and ('"%s"'):format(from.etag)
   headers["x-amz-metadata-directive"], headers["x-amz-tagging-directive"] = "REPLACE", "REPLACE"
-  local reply = request.send(target, { method = "PUT", bucket = target.bucket, key = entry.key, headers = headers },
-    3600)
-  if not reply.body:find "<ETag>" then
+  local mark = headers["x-amz-meta-neap-effect"]
+  local reply = request.send(target, { method = "PUT", bucket = target.bucket, key = entry.key, headers = headers,
+    happened = mark and function() return state.witness(target, target.bucket, entry.key) == mark end or nil }, 3600)
+  if reply and not reply.body:find "<ETag>" then
     -- S3 says that it failed in the body of a good answer, too
     fault.raise { kind = "lost", message = ("the copy to s3://%s/%s did not succeed"):format(target.bucket, entry.key),
       output = reply.body:sub(1, 2000) }

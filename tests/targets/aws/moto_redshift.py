@@ -160,6 +160,7 @@ def modify_cluster_subnet_group(self):
 
 
 Backend.create_cluster, Backend.modify_cluster = create_cluster, modify_cluster
-for function in (describe_clusters, modify_cluster_iam_roles, resize_cluster, reboot_cluster, modify_cluster_subnet_group,
-                 describe_cluster_parameters, modify_cluster_parameter_group, reset_cluster_parameter_group):
+for function in (describe_clusters, modify_cluster_iam_roles, resize_cluster, reboot_cluster,
+                 modify_cluster_subnet_group, describe_cluster_parameters, modify_cluster_parameter_group,
+                 reset_cluster_parameter_group):
     setattr(Response, function.__name__, function)

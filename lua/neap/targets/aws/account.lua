@@ -76,15 +76,16 @@ function account.find(target, name, parameters)
   if not fault.is(result, "missing") then error(result, 0) end
 end
 
---- Calls an operation that changes something. repeatable: it may be sent again where it got no answer.
+--- Calls an operation that changes something. repeatable: it may be sent again where it got no answer; happened: asked
+--- before it is sent again (throttled, too), and where it says yes, nothing is sent and the result is nil.
 --- @param target table
 --- @param name string
 --- @param parameters table
---- @param options { repeatable?: boolean, timeout?: number }
---- @return table
+--- @param options { repeatable?: boolean, timeout?: number, happened?: fun(): boolean }
+--- @return table?
 function account.change(target, name, parameters, options)
   return account.client(target):call(name, parameters, { reads = false, repeatable = options.repeatable,
-    timeout = options.timeout or CHANGE_TIMEOUT })
+    timeout = options.timeout or CHANGE_TIMEOUT, happened = options.happened })
 end
 
 --- Seconds to wait until a request that was sent can no longer be carried out: its signature's.

@@ -182,13 +182,14 @@ end
 --- @field reads boolean
 --- @field repeatable? boolean  it reads, or has a token
 --- @field timeout number       seconds for all attempts
+--- @field happened? fun(): boolean  asked before it is sent again: whether an earlier attempt was carried out after all
 
 --- Calls an operation. Raises kinds as its refusals are, with AWS's code; `lost` where nobody can tell what became of
---- it.
+--- it. Gives nil where `happened` says so: it was carried out, and what AWS answered is not known.
 --- @param name string
 --- @param parameters table
 --- @param options aws.call_options
---- @return table
+--- @return table?
 function Client:call(name, parameters, options)
   local state = {}
   return task.deadline(options.timeout, function()
@@ -201,6 +202,7 @@ function Client:call(name, parameters, options)
         error(result, 0)
       end
       pause(result, count)
+      if options.happened and options.happened() then return nil end
     end
   end)
 end

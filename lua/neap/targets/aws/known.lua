@@ -59,8 +59,8 @@ function known.caller(target)
     message = ("these credentials are of the AWS account %s, the environment's is %s"):format(caller.Account, wanted) }
 end
 
---- Asks once in a run whose account the credentials are of, and holds it against the environment's and the plan's. Raises
---- kind `denied` with the code "identity" where it is another.
+--- Asks once in a run whose account the credentials are of, and holds it against the environment's and the plan's.
+--- Raises kind `denied` with the code "identity" where it is another.
 --- @param target table  of known.client
 function known.meet(target)
   local name, met = "AWS profile " .. (target.profile or "default"), kept().met
