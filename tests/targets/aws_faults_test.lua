@@ -1,22 +1,25 @@
 --- Requests that change AWS are broken in every way, before and after the server carried them out: nothing is made
 --- twice, nothing is lost. Judged by what the server carried out, and by its state as boto3 sees it.
-local clients = require "neap.targets.aws.client"
-local json    = require "native.json"
-local sshd    = require "tests.sshd"
-local stage   = require "tests.targets.aws.stage"
-local task    = require "native.task"
-local world   = require "tests.targets.aws.world"
+local clients   = require "neap.targets.aws.client"
+local json      = require "native.json"
+local sshd      = require "tests.sshd"
+local stage     = require "tests.targets.aws.stage"
+local task      = require "native.task"
+local versitygw = require "tests.versitygw"
+local world     = require "tests.targets.aws.world"
 
 local KINDS = { "cut", "half", "500", "503", "503-later", "429", "429-later", "delay", "hold" }
 local HOLD, LAND = 1.2, 1.5 -- seconds of silence; until a late request is carried out
 local ATTEMPTS = 4          -- with those of a person who takes up what has stopped, or begins anew
 
--- What the server has, once for all rows.
-local MAKE = [==[
+-- What the server has, once for all rows: of S3, and of AWS.
+local MAKE_S3 = [==[
 s3 = client('s3')
 s3.create_bucket(Bucket='pail', CreateBucketConfiguration={'LocationConstraint': 'us-west-2'})
 s3.put_bucket_versioning(Bucket='pail', VersioningConfiguration={'Status': 'Enabled'})
 s3.put_object(Bucket='pail', Key='source', Body=b's' * 9000000)
+]==]
+local MAKE = MAKE_S3 .. [==[
 client('route53').create_hosted_zone(Name='example.org', CallerReference='1')
 client('rds').create_db_instance(DBInstanceIdentifier='one', DBInstanceClass='db.t3.small', Engine='mysql',
     AllocatedStorage=20, MasterUsername='me', MasterUserPassword='long password')
@@ -50,7 +53,7 @@ local LARGE = { step = 's3.put("pail", "NAME", { file = "PATH/large" })',
 -- One for each kind of operation: `request` are texts that its request has, beside its name; `make` is Python that
 -- prepares a case, `state` Python that shows what counts of it, `made` what that is in the end; `once`: the server
 -- carries it out once, and does not only make the same of the second. NAME is another in each case.
-local ROWS = {
+local S3_ROWS = {
   { name = "an object of S3 is put", request = "PUT /pail/NAME", once = true,
     step = 's3.put("pail", "NAME", { text = "fourteen bytes" }, { timeout = LIMIT })',
     state = "show([size('NAME'), versions('NAME')])", made = { 14, { 1, 0 } } },
@@ -66,6 +69,9 @@ local ROWS = {
   { name = "an object is deleted", request = "DELETE /pail/NAME", once = true,
     make = "client('s3').put_object(Bucket='pail', Key='NAME', Body=b'x')",
     step = 's3.delete("pail", "NAME", { timeout = LIMIT })', state = "show(versions('NAME'))", made = { 1, 1 } },
+}
+
+local AWS_ROWS = {
   { name = "a record of Route 53 is made", request = "<Action>CREATE", once = true,
     step = [[route53.records("example.org", { { name = "NAME.example.org", type = "A", ttl = 60,
       values = { "10.0.0.1" } } }, { timeout = LIMIT })]],
@@ -114,25 +120,36 @@ local ROWS = {
     state = "show(len([u for u in client('iam').list_users()['Users'] if u['UserName'] == 'NAME']))", made = 1 },
 }
 
-describe("a change of AWS whose request is broken is made once:", function()
-  local place, proxy, count, asking
+local function all_faults()
+  local faults = { "land" }
+  for _, kind in ipairs(KINDS) do table.move({ kind .. "-before", kind .. "-after" }, 1, 2, #faults + 1, faults) end
+  return faults
+end
 
-  local function start()
+local function named(text, name, limit)
+  return (text:gsub("NAME", name):gsub("LIMIT", tostring(limit or 60)))
+end
+
+--- Tests for rows. new_place(folder) -> stage, and a server to be closed.
+local function try_rows(rows, new_place)
+  local place, server, proxy, count, asking
+
+  before_each(function()
     local folder = scratch()
     sshd.run { "sh", "-c", 'head -c 9000000 /dev/urandom >"$1/large"', "sh", folder }
-    place = stage.moto(folder)
-    place:boto(MAKE)
+    place, server = new_place(folder)
     proxy = world.server { "python3", "tests/targets/aws/proxy.py", place.url }
-    place.section.endpoint, count, asking = proxy.url, 0, false
+    place.section.endpoint, place.section.endpoints = nil, { s3 = proxy.url }
+    if not server then place.section.endpoint = proxy.url end
+    count, asking = 0, false
     clients.signature_life = { s3 = LAND + 0.3, other = LAND + 0.3 }
     world.ask(proxy.url .. "/proxy", { hold = HOLD, land = LAND })
-  end
-
-  before_each(start)
+  end)
   after_each(function()
     stage.leave()
     if proxy then proxy:close() end
-    proxy = nil
+    if server then server:close() end
+    proxy, server = nil, nil
   end)
 
   --- What Python shows, asked by one case after the other.
@@ -143,10 +160,6 @@ describe("a change of AWS whose request is broken is made once:", function()
     asking = false
     if not ok then error(value, 0) end
     return value
-  end
-
-  local function named(text, name, limit)
-    return (text:gsub("NAME", name):gsub("LIMIT", tostring(limit or 60)))
   end
 
   --- One more attempt, of a person who looks what a run that came to nothing has left.
@@ -180,14 +193,7 @@ describe("a change of AWS whose request is broken is made once:", function()
     if row.once then equal(world.ask(proxy.url .. "/proxy/carried", { has = has }), "1") end
   end
 
-  local function all_faults()
-    if os.getenv "FAULT" then return { os.getenv "FAULT" } end
-    local faults = { "land" }
-    for _, kind in ipairs(KINDS) do table.move({ kind .. "-before", kind .. "-after" }, 1, 2, #faults + 1, faults) end
-    return faults
-  end
-
-  for _, row in ipairs(ROWS) do if not os.getenv "ROW" or row.name:find(os.getenv "ROW") then
+  for _, row in ipairs(rows) do
     it(row.name, function()
       local running, failures = {}, {}
       for i, fault in ipairs(all_faults()) do
@@ -200,7 +206,27 @@ describe("a change of AWS whose request is broken is made once:", function()
       end
       if failures[1] then error(table.concat(failures, "\n"), 0) end
     end)
-  end end
+  end
+end
+
+local function moto(folder)
+  local place = stage.moto(folder)
+  place:boto(MAKE)
+  return place
+end
+
+describe("a change of S3 whose request is broken is made once:", function() try_rows(S3_ROWS, moto) end)
+
+describe("a change of AWS whose request is broken is made once:", function() try_rows(AWS_ROWS, moto) end)
+
+describe("a change of a strict server of S3 whose request is broken is made once:", function()
+  try_rows(S3_ROWS, function(folder)
+    if not versitygw.is_there() then skip "versitygw is not installed (sh vendor/versitygw.sh)" end
+    local server = versitygw.start(folder, "AKIATEST", "the/secret+of=a%test")
+    local place = stage.over(folder, server.url)
+    place:boto(MAKE_S3)
+    return place, server
+  end)
 
   it("ends its servers", stage.finish)
 end)

@@ -1,17 +1,12 @@
 --- S3 beside a server that checks every signature and checksum: odd names, empty objects, parts, presigned addresses.
-local aws     = require "neap.targets.aws"
-local fixture = require "tests.targets.fixture"
-local fs      = require "native.fs"
-local native  = require "native.http"
-local process = require "native.process"
-local s3      = require "neap.targets.s3"
-local secret  = require "native.secret"
-local sshd    = require "tests.sshd"
-local stage   = require "tests.targets.aws.stage"
-local task    = require "native.task"
-
-local CACHE = process.environ "XDG_CACHE_HOME" or process.user().home .. "/.cache"
-local PROGRAM = CACHE .. "/neap-lab/bin/versitygw"
+local aws       = require "neap.targets.aws"
+local fixture   = require "tests.targets.fixture"
+local native    = require "native.http"
+local s3        = require "neap.targets.s3"
+local secret    = require "native.secret"
+local sshd      = require "tests.sshd"
+local stage     = require "tests.targets.aws.stage"
+local versitygw = require "tests.versitygw"
 
 local PICTURE = [==[
 import hashlib
@@ -22,36 +17,14 @@ show([[c['Key'], hashlib.sha256(s3.get_object(Bucket='pail', Key=c['Key'])['Body
 
 local ODD = { "a b", "ü/日本", "a+b&c=d", "(x)*'!~;@$,:", "100%25", "q?x=1&y#z", "-", "end ", "..hidden" }
 
-local function free_port()
-  return tonumber(sshd.run { "python3", "-c",
-    "import socket; s = socket.socket(); s.bind(('127.0.0.1', 0)); print(s.getsockname()[1])" })
-end
-
-local function is_up(port)
-  local ok, exchange = pcall(native.open, { url = ("http://127.0.0.1:%d/"):format(port), proxy = "" })
-  if not ok then return false end
-  local answered = pcall(exchange.response, exchange, { timeout = 2 })
-  exchange:close()
-  return answered
-end
-
 describe("s3 of a strict server", function()
   local server, world
 
   before_each(function()
-    if not fs.exists(PROGRAM) then skip "versitygw is not installed (sh vendor/versitygw.sh)" end
-    local folder, port = scratch(), free_port()
-    fs.mkdir(folder .. "/data")
-    fs.mkdir(folder .. "/sidecar")
-    fs.mkdir(folder .. "/versions")
-    server = process.spawn({ PROGRAM, "--port", ("127.0.0.1:%d"):format(port), "--access", "AKIATEST", "--secret",
-      "the/secret+of=a%test", "--region", "us-west-2", "--quiet", "posix", "--sidecar", folder .. "/sidecar",
-      "--versioning-dir", folder .. "/versions", folder .. "/data" }, { reads = true, input = false })
-    for _ = 1, 100 do
-      if is_up(port) then break end
-      task.sleep(0.05)
-    end
-    world = stage.over(folder, ("http://127.0.0.1:%d"):format(port))
+    if not versitygw.is_there() then skip "versitygw is not installed (sh vendor/versitygw.sh)" end
+    local folder = scratch()
+    server = versitygw.start(folder, "AKIATEST", "the/secret+of=a%test")
+    world = stage.over(folder, server.url)
     world.section.endpoint, world.section.endpoints = nil, { s3 = world.url }
     world:boto "client('s3').create_bucket(Bucket='pail')"
   end)
