@@ -60,6 +60,7 @@ local function wanted(name, given, before)
     state[key] = given[key]
     if state[key] == nil then state[key] = (before or DEFAULTS)[key] end
   end
+  state.security_groups = { table.unpack(state.security_groups) }
   table.sort(state.security_groups)
   for _, key in ipairs(before and FIXED or {}) do
     if state[key] ~= before[key] then
