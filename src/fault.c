@@ -1,7 +1,8 @@
 /*
  * native.fault: fail points, for the tests of what a crash leaves. There are two sites, the journal's append ("journal")
- * and the call to a target ("call"); NEAP_FAULT=SITE:ORDINAL:before|after=kill|stop|error names one. Only a build with
- * -DFAULTS has them; in a release the functions do nothing.
+ * and the call to a target ("call"); NEAP_FAULT=SITE:ORDINAL:before|after=kill|stop|error names one. Waits whose
+ * length the world dictates can be told another by a variable. Only a build with -DFAULTS has them; in a release the
+ * functions do nothing.
  */
 #include "error.h"
 
@@ -58,12 +59,23 @@ static int point(lua_State *L, const char *when)
 	return 0;
 }
 
+static const char *variable(const char *name)
+{
+	return getenv(name);
+}
+
 #else
 
 static int point(lua_State *L, const char *when)
 {
 	(void)L, (void)when;
 	return 0;
+}
+
+static const char *variable(const char *name)
+{
+	(void)name;
+	return NULL;
 }
 
 #endif
@@ -80,9 +92,19 @@ static int after(lua_State *L)
 	return point(L, "after");
 }
 
+/* fault.seconds(name, seconds) -> seconds: of the environment's variable of that name, where it is set, else as given */
+static int seconds(lua_State *L)
+{
+	const char *text = variable(luaL_checkstring(L, 1));
+	lua_Number given = luaL_checknumber(L, 2);
+
+	lua_pushnumber(L, text ? strtod(text, NULL) : given);
+	return 1;
+}
+
 int luaopen_fault(lua_State *L)
 {
-	static const luaL_Reg functions[] = {{"before", before}, {"after", after}, {NULL, NULL}};
+	static const luaL_Reg functions[] = {{"before", before}, {"after", after}, {"seconds", seconds}, {NULL, NULL}};
 
 	luaL_newlib(L, functions);
 	return 1;

@@ -85,6 +85,7 @@ stay_off nginx nginx.service
 stay_off postgresql postgresql.service
 stay_off mariadb-server mariadb.service
 stay_off openssh-server ssh.service ssh.socket
+stay_off redis-server redis-server.service
 
 lacking=$(missing "$@")
 if [ -n "$lacking" ]; then

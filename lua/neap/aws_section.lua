@@ -3,7 +3,7 @@ local near = require "neap.near"
 
 local section = {}
 
-local KEYS = { "profile", "region", "account", "endpoint", "endpoints", "ca" }
+local KEYS = { "profile", "region", "account", "accounts", "endpoint", "endpoints", "ca" }
 
 local function is_open(value) return type(value) == "string" and value:find "%$%(" ~= nil end
 
@@ -12,9 +12,20 @@ local function wrong_url(value)
   if not value:find "^https?://[^/@%s]+[^%s]*$" then return ("is no URL, as in https://host: %s"):format(value) end
 end
 
+local function wrong_account(value)
+  if not tostring(value):find "^%d%d%d%d%d%d%d%d%d%d%d%d$" then return "is a number of twelve digits" end
+end
+
 local CHECKS = {
-  account = function(value)
-    if not tostring(value):find "^%d%d%d%d%d%d%d%d%d%d%d%d$" then return "is a number of twelve digits" end
+  account = wrong_account,
+  accounts = function(value)
+    if type(value) ~= "table" or value[1] ~= nil then
+      return "is a map of profiles to accounts, as in { developers: \"123456789012\" }"
+    end
+    for profile, account in pairs(value) do
+      local problem = not is_open(account) and wrong_account(account)
+      if problem then return ("of %s %s"):format(profile, problem) end
+    end
   end,
   region = function(value)
     if not tostring(value):find "^%l[%l%d-]+%d$" then return "is a region, as in us-west-2" end

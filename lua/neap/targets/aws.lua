@@ -30,7 +30,7 @@ local function target_of(self)
   local profile = options.profile or section.profile
   return { service = service, profile = profile, endpoint = options.endpoint,
     region = options.region or section.region or credentials.region(profile),
-    account = "AWS " .. (section.account and tostring(section.account) or profile or "default") }
+    account = "AWS " .. (known.account(profile) or profile or "default") }
 end
 
 -- ---- reads ----

@@ -162,8 +162,9 @@ local function checked(record, level)
   local one = {}
   for key, value in pairs(record) do one[key] = value end
   one.name, one.absent = absolute(record.name), nil
+  one.ttl, one.weight = math.tointeger(tonumber(record.ttl)), math.tointeger(tonumber(record.weight))
   if record.absent then return one, true end
-  if (record.values == nil) == (record.alias == nil) or record.values and not record.ttl then
+  if (record.values == nil) == (record.alias == nil) or record.values and not one.ttl then
     error(("%s: either ttl and values, or alias = { zone =, name = }"):format(record.name), level + 1)
   end
   if one.alias then

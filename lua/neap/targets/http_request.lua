@@ -140,9 +140,13 @@ local function no_proxy()
   return process.environ "NO_PROXY" or process.environ "no_proxy"
 end
 
+local function of_home(path)
+  return path and path:sub(1, 2) == "~/" and process.user().home .. path:sub(2) or path
+end
+
 local function open(target, data, to_file)
   return native.open { url = target.url, method = target.method, reads = target.reads, headers = headers_of(data),
-    body = data.body, form = data.form, ca = data.ca, connect_to = way_of(target), proxy = proxy_of(target),
+    body = data.body, form = data.form, ca = of_home(data.ca), connect_to = way_of(target), proxy = proxy_of(target),
     no_proxy = no_proxy(), to_file = to_file, max_bytes = to_file and (data.max_bytes or MAX_FILE) }
 end
 

@@ -23,7 +23,7 @@ function account.target(service, options)
   local profile = options.profile or section.profile
   return { service = service, profile = profile, endpoint = options.endpoint,
     region = options.region or section.region or credentials.region(profile),
-    account = "AWS " .. (section.account and tostring(section.account) or profile or "default") }
+    account = "AWS " .. (known.account(profile) or profile or "default") }
 end
 
 --- Raises a mistake for an option that neither these are nor profile, region or endpoint.

@@ -7,6 +7,7 @@ local endpoint    = require "neap.targets.aws.endpoint"
 local fault       = require "native.error"
 local hosts       = require "neap.targets.connection"
 local model       = require "neap.targets.aws.model"
+local points      = require "native.fault"
 local parse       = require "neap.targets.aws.parse"
 local process     = require "native.process"
 local requests    = require "neap.targets.http_request"
@@ -48,7 +49,9 @@ local BY_CODE = {
 }
 
 --- Seconds for which a request that was sent can still be carried out: as long as its signature is good.
-client.signature_life = { s3 = 900, other = 300 }
+client.signature_life = {
+  s3 = points.seconds("NEAP_SIGNATURE_LIFE", 900), other = points.seconds("NEAP_SIGNATURE_LIFE", 300),
+}
 
 --- @param service string
 --- @param settings { profile?: string, region?: string, endpoint?: string, endpoints?: table<string, string>,

@@ -22,6 +22,15 @@ end
 --- @return table<string, boolean>
 function known.refused() return kept().refused end
 
+--- Whose account a profile is to be of; nil where the environment does not say.
+--- @param profile? string
+--- @return string?
+function known.account(profile)
+  local section = known.section()
+  local account = section.accounts and section.accounts[profile or ""] or section.account
+  return account and tostring(account)
+end
+
 --- The client of a target.
 --- @param target { service: string, profile?: string, region?: string, endpoint?: string, plain?: boolean }
 --- @return aws.client
@@ -53,10 +62,11 @@ end
 --- @param target table  of known.client
 --- @return { Account: string, Arn: string }
 function known.caller(target)
-  local caller, wanted = sts_of(target):call("GetCallerIdentity", {}, known.reading()), known.section().account
-  if not wanted or tostring(wanted) == caller.Account then return caller end
+  local caller, wanted = sts_of(target):call("GetCallerIdentity", {}, known.reading()), known.account(target.profile)
+  if not wanted or wanted == caller.Account then return caller end
   return fault.raise { kind = "denied", code = "identity", output = caller.Arn,
-    message = ("these credentials are of the AWS account %s, the environment's is %s"):format(caller.Account, wanted) }
+    message = ("these credentials are of the AWS account %s, the environment's is %s"):format(caller.Account, wanted),
+    hint = "another account that belongs to it stands in aws.accounts, by its profile" }
 end
 
 --- Asks once in a run whose account the credentials are of, and holds it against the environment's and the plan's.

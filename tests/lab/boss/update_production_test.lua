@@ -1,0 +1,131 @@
+-- The update of BOSS by the command line, on the lab's hosts and on moto. What is said of AWS, of repositories and of hosts
+-- was asked of those.
+local console = require "tests.lab.console"
+local json    = require "native.json"
+
+local NEAP  = "build/fault/neap"
+local KILLS = tonumber(os.getenv "NEAP_KILLS" or os.getenv "NEAP_SOAK" and 40 or 3)
+local WHAT  = "boss/update-production --env lab -p sprint=sprint19 -p former=sprint18 -p mine=ops@theboss.lab"
+local RUN   = "run " .. WHAT .. " --foreground --yes"
+local ALL   = 12 -- manual steps, at most
+
+-- moto carries out at once what it is asked: nothing that was sent has to be waited out for five minutes
+local function neap(words, setting)
+  local text = "%s NEAP_SIGNATURE_LIFE=0.5 timeout 300 %s %s --no-input </dev/null"
+  return console.shell(text:format(setting or "", NEAP, words))
+end
+
+local function resume() return neap "resume 1 --env boss/lab --foreground --yes" end
+
+--- Answers what run n waits for until it ends, or until `until_then` stands in what it says; the last exit status.
+local function go_on(output, status, until_then, n)
+  local answer = "resume %d --env boss/lab --foreground --yes --answer done --reason 'the test says so'"
+  for _ = 1, ALL do
+    if status ~= 8 or until_then and output:find("WAITS FOR A PERSON +[%d.]+ " .. until_then) then break end
+    output, status = neap(answer:format(n or 1))
+  end
+  return output, status
+end
+
+local function check(output, status, expected)
+  if status == expected then return output end
+  error(("expected exit status %d, got %s\n%s"):format(expected, tostring(status), output), 2)
+end
+
+-- ---- what is there ----
+
+local function aws()
+  local output, status = console.shell "build/vendor/moto/bin/python tests/lab/boss/picture.py"
+  return check(output, status, 0)
+end
+
+--- What each branch and tag of the remotes holds, what is checked out here, and which files are changed.
+local function repositories()
+  return console.shell [[for r in boss-manage spdb; do
+    git -C /srv/git/$r.git for-each-ref --format='%(refname) %(objectname)' | sed "s/^/$r /"
+    git -C ~/git/$r symbolic-ref HEAD
+    git -C ~/git/$r for-each-ref --format='%(refname) %(objectname)' refs/tags
+    git -C ~/git/$r status --porcelain
+  done; ls ~/git]]
+end
+
+local function state() return aws() .. repositories() end
+
+local function now() return json.decode(aws()) end
+
+--- Names of operations that moto was asked for and that are no reads.
+local function changing_requests()
+  return console.shell [[grep -vE ' (AWSEvents\.|AWSStepFunctions\.)?(Get|List|Describe)[A-Za-z]*$|^GET ' /srv/aws/requests |
+    grep -vE ' /$| GetCallerIdentity$' | sort | uniq -c]]
+end
+
+local function forget_requests() console.shell ": >/srv/aws/requests" end
+
+--- Changes the release that is to come: Python that has `configs`, as a commit on the branch integration.
+local function release(text)
+  local _, status = console.shell(([[set -e; rm -rf /tmp/release-of-the-test
+    git clone -q -b integration /srv/git/boss-manage.git /tmp/release-of-the-test
+    cd /tmp/release-of-the-test; python3 -c "
+import json
+configs = json.load(open('cloud_formation/configs.json'))
+%s
+json.dump(configs, open('cloud_formation/configs.json', 'w'), indent=1)"
+    git commit -q -a -m 'Another release' && git push -q origin integration; cd /; rm -rf /tmp/release-of-the-test]]):format(text))
+  equal(status, 0)
+end
+
+local function rolled_back_to(before)
+  local output, status = neap "rollback 1 --env boss/lab --foreground --yes"
+  check(output, status, 0)
+  equal(state(), before)
+end
+
+local undisturbed -- what a run leaves that nothing happens to
+
+describe("boss/update-production", function()
+  before_each(function() console.lab "reset" end)
+
+  it("is planned without a change, brings the stack to the sprint, and changes no stack when it runs again", function()
+    local before = state()
+    forget_requests()
+    local output, status = neap("plan " .. WHAT)
+    check(output, status, 0)
+    equal(changing_requests(), "")
+    equal(state(), before)
+    equal(select(2, output:gsub("~ stack ApiProductionBoss", "")), 2) -- one index goes, another comes
+    check("", select(2, go_on(neap(RUN))), 0)
+    undisturbed = state()
+    local after = now()
+    equal(after.indexes, { "appended-index", "task-index" })
+    equal(after["mailing list"], json.decode(before:match "^(.-\n})")["mailing list"])
+    equal(after.records, json.decode(before:match "^(.-\n})").records)
+    equal(after["delete rule"], "DISABLED")
+    matches(after.machines["Resolve.Hierarchy.Production.Boss"], "side by side")
+    equal(console.shell "stat -c %a /srv/boss-backups /srv/boss-backups/*", "700\n600\n")
+    matches(console.shell "cat /srv/boss-backups/*", "bossadmin%-of%-lab%-realm")
+    equal(console.shell(("grep -raolE '%s' ~/.local || true"):format(table.concat({ "bossadmin-of-lab-realm",
+      "admin-of-lab-keycloak", "set-at-creation-b7", "token-of-the-labs-vault" }, "|"))), "")
+    forget_requests()
+    check("", select(2, go_on(neap(RUN), nil, nil, 2)), 0)
+    equal(state(), undisturbed)
+    equal(changing_requests():find("ExecuteChangeSet", 1, true), nil)
+  end)
+
+  it("makes redis anew when no cuboid waits, and stacks with new functions; is rolled back to what was", function()
+    release [[configs['redis']['resources']['Cache']['Properties']['CacheNodeType'] = 'cache.r5.large'
+name = 'downsampleVolume-production-boss'
+configs['cachedb']['functions'].append(name)
+configs['cachedb']['resources']['Downsample'] = json.loads(json.dumps(
+    configs['cachedb']['resources']['Lambda']).replace('multiLambda-production-boss', name))]]
+    console.on("cache", "redis-cli set WRITE-CUBOID-41 bytes; redis-cli set READ-CUBOID-7 bytes")
+    local before = state()
+    local output, status = neap(RUN, "NEAP_FAULT=journal:1000000:before=kill")
+    output, status = go_on(output, status, "See in Scalyr")
+    check(output, status, 8)
+    local after = now()
+    truthy(after.functions["downsampleVolume-production-boss"])
+    local node = after.stacks.RedisProductionBoss.template.Resources.Cache.Properties.CacheNodeType
+    equal(node, "cache.r5.large")
+    rolled_back_to(before)
+  end)
+end)

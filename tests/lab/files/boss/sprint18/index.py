@@ -1,0 +1,5 @@
+RELEASE = "sprint18"
+
+
+def handler(event, context):
+    return RELEASE

@@ -1,0 +1,5 @@
+RELEASE = "sprint19"
+
+
+def handler(event, context):
+    return RELEASE

@@ -1,0 +1,233 @@
+#!/usr/bin/env python3
+"""Stands in for AWS and for the name servers of the world: moto, made stricter, and what its Route 53 says by DNS.
+
+    aws.py FOLDER PORT NAMESERVER…     NAMESERVER: PORT:SECONDS, how long after a change it answers by it
+
+FOLDER/requests  a line for each request: METHOD PATH OPERATION
+FOLDER/refused   names of stacks, one a line, whose updates fail as an update of resources does
+FOLDER/addresses names and addresses of what is not in Route 53: load balancers, distributions
+What moto lacks and AWS does: DynamoDB takes one change of indexes in an update, and a stack's update that fails is rolled
+back; a new size of a cache is not taken. The account of a key that STS gave is the one of its role.
+"""
+import json
+import os
+import re
+import socket
+import struct
+import sys
+import threading
+import time
+
+from moto.cloudformation.models import CloudFormationBackend, Stack
+from moto.dynamodb.models import dynamodb_backends
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from moto.route53.models import ChangeList, route53_backends
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+ACCOUNT = "123456789012"
+FOLDER, PORT, SERVERS = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
+
+
+def lines_of(name):
+    try:
+        with open(os.path.join(FOLDER, name)) as file:
+            return file.read().split("\n")
+    except FileNotFoundError:
+        return []
+
+
+# ---- CloudFormation ----
+
+def resources_of(template, kind):
+    resources = json.loads(template).get("Resources", {})
+    return {name: one.get("Properties", {}) for name, one in resources.items() if one["Type"] == kind}
+
+
+def indexes_of(table):
+    return {one["IndexName"]: one for one in table.get("GlobalSecondaryIndexes", [])}
+
+
+def changed_indexes(before, after):
+    names = set(before) | set(after)
+    return [name for name in names if before.get(name) != after.get(name)
+            for _ in range((name in before) + (name in after))]
+
+
+def complaint(stack, template):
+    """Why AWS would not make this update; None where it would."""
+    if stack.name in lines_of("refused"):
+        return "Resource handler returned message: the resource is not stabilized"
+    kind = "AWS::ElastiCache::ReplicationGroup"
+    before, after = resources_of(stack.template, kind), resources_of(template, kind)
+    for name in before.keys() & after.keys():
+        if before[name].get("CacheNodeType") != after[name].get("CacheNodeType"):
+            return "CacheNodeType of {} cannot be updated".format(name)
+    before, after = (resources_of(one, "AWS::DynamoDB::Table") for one in (stack.template, template))
+    for name in before.keys() & after.keys():
+        if len(changed_indexes(indexes_of(before[name]), indexes_of(after[name]))) > 1:
+            return "Cannot perform more than one GSI creation or deletion in a single update"
+    return None
+
+
+def update_tables(backend, before, after):
+    """moto leaves the indexes of a table as they are."""
+    tables = dynamodb_backends[backend.account_id][backend.region_name]
+    before, after = (resources_of(one, "AWS::DynamoDB::Table") for one in (before, after))
+    for name in before.keys() & after.keys():
+        was, will = indexes_of(before[name]), indexes_of(after[name])
+        updates = [{"Delete": {"IndexName": one}} for one in was.keys() - will.keys()]
+        updates += [{"Create": will[one]} for one in will.keys() - was.keys()]
+        if updates:
+            tables.update_table(after[name]["TableName"], after[name]["AttributeDefinitions"], updates,
+                                None, None, None, None, None)
+
+
+execute_change_set = CloudFormationBackend.execute_change_set
+
+
+def execute(self, change_set_name, stack_name=None):
+    named = [one for key, one in self.change_sets.items() if change_set_name in (key, one.change_set_name)]
+    stack = self.stacks[named[-1].stack_id]
+    before, after = stack.template, named[-1].template
+    reason = named[-1].change_set_type == "UPDATE" and complaint(stack, after)
+    if reason:
+        stack._add_stack_event("UPDATE_FAILED", resource_status_reason=reason)
+        stack.status = "UPDATE_ROLLBACK_COMPLETE"
+        del self.change_sets[named[-1].change_set_id]
+        return
+    execute_change_set(self, change_set_name, stack_name)
+    if named[-1].change_set_type == "UPDATE":
+        stack.tags = named[-1].tags
+        update_tables(self, before, after)
+
+
+def shown_parameters(stack):
+    hidden = stack.resource_map.no_echo_parameter_keys
+    return [{"ParameterKey": key, "ParameterValue": "****" if key in hidden else value}
+            for key, value in stack.resource_map.resolved_parameters.items()]
+
+
+CloudFormationBackend.execute_change_set = execute
+Stack.parameter_list = property(shown_parameters)
+ChangeList.__contains__ = lambda self, item: False  # moto refuses a batch that takes and makes a record of one name
+
+# ---- DNS ----
+
+TYPES = {"A": 1, "CNAME": 5, "AAAA": 28}
+HERE = b"\xc0\x0c"
+
+
+def value_of(record):
+    return (record["Value"] if isinstance(record, dict) else record).rstrip(".").lower()
+
+
+def world():
+    """{ (name, type): [values] } of Route 53; an alias has the addresses of what it leads to."""
+    records = {}
+    for line in lines_of("addresses"):
+        if line:
+            name, address = line.split()
+            records[name, "A"] = [address]
+    for zone in list(route53_backends[ACCOUNT]["aws"].zones.values()):
+        for one in list(zone.rrsets):
+            name = one.name.rstrip(".").lower()
+            if one.alias_target:
+                target = one.alias_target["DNSName"].rstrip(".").lower()
+                records[name, "A"] = records.get((target, "A"), [])
+            else:
+                records[name, one.type] = [value_of(each) for each in one.records]
+    return records
+
+
+class NameServer:
+    """Answers by the world as it was some seconds ago."""
+
+    def __init__(self, port, seconds):
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind(("127.0.0.1", port))
+        self.seconds, self.seen = seconds, [(0, world())]
+
+    def look(self, now, records):
+        if records != self.seen[-1][1]:
+            self.seen.append((now, records))
+        while len(self.seen) > 1 and self.seen[1][0] <= now - self.seconds:
+            self.seen.pop(0)
+
+    def serve(self):
+        while True:
+            question, peer = self.socket.recvfrom(4096)
+            self.socket.sendto(answer(question, self.seen[0][1]), peer)
+
+
+def encoded(name):
+    return b"".join(bytes([len(part)]) + part.encode() for part in name.split(".")) + b"\0"
+
+
+def data_of(kind, value):
+    return socket.inet_aton(value) if kind == "A" else encoded(value)
+
+
+def answer(question, records):
+    labels, end = [], 12
+    while question[end]:
+        labels.append(question[end + 1:end + 1 + question[end]].decode().lower())
+        end += question[end] + 1
+    name, end = ".".join(labels), end + 5
+    wanted = struct.unpack(">H", question[end - 4:end - 2])[0]
+    found, known = [], any(key[0] == name for key in records)
+    for _ in range(5):
+        for kind in ("CNAME", "A"):
+            if kind == "CNAME" or TYPES[kind] == wanted:
+                found += [encoded(name) + struct.pack(">HHIH", TYPES[kind], 1, 60, len(data_of(kind, value))) + data_of(
+                    kind, value) for value in records.get((name, kind), [])]
+        alias = records.get((name, "CNAME"))
+        if not alias or wanted == TYPES["CNAME"]:
+            break
+        name = alias[0]
+    flags = 0x8180 | (0 if known else 3)
+    return question[:2] + struct.pack(">HHHHH", flags, 1, len(found), 0, 0) + question[12:end] + b"".join(found)
+
+
+def keep_looking(servers):
+    while True:
+        try:
+            now, records = time.monotonic(), world()
+            for server in servers:
+                server.look(now, records)
+        except RuntimeError:
+            pass  # changed while it was read: the next look sees it whole
+        time.sleep(0.1)
+
+
+# ---- the server ----
+
+def logged(app):
+    log = open(os.path.join(FOLDER, "requests"), "a", buffering=1)
+
+    def call(environ, start_response):
+        length = int(environ.get("CONTENT_LENGTH") or 0)
+        body = environ["wsgi.input"].read(length) if length else b""
+        environ["wsgi.input"] = __import__("io").BytesIO(body)
+        action = re.search(rb"Action=(\w+)", body)
+        what = environ.get("HTTP_X_AMZ_TARGET") or (action and action.group(1).decode()) or "-"
+        log.write("{} {} {}\n".format(environ["REQUEST_METHOD"], environ["PATH_INFO"], what))
+        return app(environ, start_response)
+    return call
+
+
+class Quiet(WSGIRequestHandler):
+    def log(self, *_):
+        pass
+
+
+def main():
+    os.makedirs(FOLDER, exist_ok=True)
+    servers = [NameServer(int(one.split(":")[0]), float(one.split(":")[1])) for one in SERVERS]
+    for one in servers:
+        threading.Thread(target=one.serve, daemon=True).start()
+    threading.Thread(target=keep_looking, args=(servers,), daemon=True).start()
+    app = logged(DomainDispatcherApplication(create_backend_app))
+    make_server("127.0.0.1", PORT, app, threaded=True, request_handler=Quiet).serve_forever()
+
+
+main()
