@@ -98,7 +98,7 @@ phase "Backup of Vault"
 step "Save what Vault has" {
   from = "L46-L51",
   run  = function()
-    file.directory("local", env.backups, { mode = "0700" })
+    file.directory("local", env.backups, { mode = "0700", keep = "it holds the backup" })
     boss.export_vault(("%s/vault-before-%s.json"):format(env.backups, arg.sprint))
   end,
 }
@@ -169,7 +169,7 @@ await "No cuboid waits in the cache to be written" {
   from  = "L128-L130, L136-L141",
   when  = redis_was_refused,
   check = function() return boss.unwritten_cuboids() == "" end,
-  every = "15s", timeout = "4h",
+  every = "10s", timeout = "4h",
 }
 step "Make redis anew" {
   from = "L141-L145",

@@ -249,6 +249,12 @@ local function lines_of(title, map)
   return lines
 end
 
+--- JSON in one form, so that a difference shows what differs; all else as it is.
+local function readable(template)
+  local ok, text = pcall(resource.pretty, template)
+  return ok and text or template
+end
+
 effect.resource "cloudformation.stack" {
   timeout = 3600 * 3, get = get, put = put, take = take, meet = account.meet,
   show = function(target) return "stack " .. target.stack end,
@@ -256,7 +262,7 @@ effect.resource "cloudformation.stack" {
   text = function(state)
     local lines = lines_of("parameter", state.parameters)
     table.move(lines_of("tag", state.tags), 1, 1000, #lines + 1, lines)
-    lines[#lines + 1] = state.template
+    lines[#lines + 1] = readable(state.template)
     return table.concat(lines, "\n")
   end,
 }

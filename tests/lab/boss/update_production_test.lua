@@ -80,6 +80,14 @@ local function rolled_back_to(before)
   equal(state(), before)
 end
 
+--- Beside the run: waits until the cache was asked for its keys, notes of which size redis then is, and lets the key go.
+local function write_the_cuboid_once_it_is_asked_for()
+  console.shell [[rm -f /tmp/redis-while-it-waited
+    (until tests/lab/lab sh cache redis-cli info commandstats | grep -q cmdstat_scan; do sleep 0.5; done
+    build/vendor/moto/bin/python tests/lab/boss/picture.py | grep -o 'cache\.m3\.xlarge\|cache\.r5\.large' >/tmp/redis-while-it-waited
+    tests/lab/lab sh cache redis-cli del WRITE-CUBOID-41) >/dev/null 2>&1 </dev/null &]]
+end
+
 local undisturbed -- what a run leaves that nothing happens to
 
 describe("boss/update-production", function()
@@ -93,7 +101,8 @@ describe("boss/update-production", function()
     equal(changing_requests(), "")
     equal(state(), before)
     equal(select(2, output:gsub("~ stack ApiProductionBoss", "")), 2) -- one index goes, another comes
-    check("", select(2, go_on(neap(RUN))), 0)
+    output, status = go_on(neap(RUN))
+    check(output, status, 0)
     undisturbed = state()
     local after = now()
     equal(after.indexes, { "appended-index", "task-index" })
@@ -106,7 +115,9 @@ describe("boss/update-production", function()
     equal(console.shell(("grep -raolE '%s' ~/.local || true"):format(table.concat({ "bossadmin-of-lab-realm",
       "admin-of-lab-keycloak", "set-at-creation-b7", "token-of-the-labs-vault" }, "|"))), "")
     forget_requests()
-    check("", select(2, go_on(neap(RUN), nil, nil, 2)), 0)
+    output, status = neap(RUN)
+    output, status = go_on(output, status, nil, 2)
+    check(output, status, 0)
     equal(state(), undisturbed)
     equal(changing_requests():find("ExecuteChangeSet", 1, true), nil)
   end)
@@ -119,13 +130,80 @@ configs['cachedb']['resources']['Downsample'] = json.loads(json.dumps(
     configs['cachedb']['resources']['Lambda']).replace('multiLambda-production-boss', name))]]
     console.on("cache", "redis-cli set WRITE-CUBOID-41 bytes; redis-cli set READ-CUBOID-7 bytes")
     local before = state()
-    local output, status = neap(RUN, "NEAP_FAULT=journal:1000000:before=kill")
+    write_the_cuboid_once_it_is_asked_for()
+    local output, status = neap(RUN)
     output, status = go_on(output, status, "See in Scalyr")
     check(output, status, 8)
+    equal(console.shell "cat /tmp/redis-while-it-waited", "cache.m3.xlarge\n")
     local after = now()
     truthy(after.functions["downsampleVolume-production-boss"])
     local node = after.stacks.RedisProductionBoss.template.Resources.Cache.Properties.CacheNodeType
     equal(node, "cache.r5.large")
     rolled_back_to(before)
+  end)
+
+  --- Goes on, and is to stop at a step with that said.
+  local function stops_at(step, said, output, status)
+    check(output, status, 5)
+    matches(output, "FAILED  " .. step)
+    matches(output, said)
+    matches(output, "neap rollback 1")
+  end
+
+  it("stops where something fails in each phase, goes on when it is mended, and is rolled back to what was", function()
+    console.shell [[mkdir -m 700 /srv/boss-backups && ln -s /dev/full /srv/boss-backups/vault-before-sprint19.json
+      mv ~/.aws/credentials ~/.aws/kept && sed 's/AKIABOSSLABPROD/AKIAOFNOBODY/' ~/.aws/kept >~/.aws/credentials
+      chmod 600 ~/.aws/credentials; curl -s -d 0 -H 'Content-Type: text/plain' http://127.0.0.1:5000/moto-api/reset-auth]]
+    local output, status = go_on(neap(RUN))
+    stops_at("3.1", "auth", output, status)
+    console.shell [[mv ~/.aws/kept ~/.aws/credentials
+      curl -s -d 1000000 -H 'Content-Type: text/plain' http://127.0.0.1:5000/moto-api/reset-auth]]
+    local before = now()
+    console.lab("off", "bastion")
+    stops_at("5.1", "Vault at vault.production.boss", resume())
+    console.lab("boot", "bastion")
+    console.shell "echo wrong >~/git/boss-manage/vault/private/vault.production.boss/vault_token"
+    stops_at("5.1", "403", resume())
+    console.shell "printf token-of-the-labs-vault >~/git/boss-manage/vault/private/vault.production.boss/vault_token"
+    stops_at("5.1", "No space left on device", resume())
+    console.shell "rm /srv/boss-backups/*; echo CoreProductionBoss >/srv/aws/refused"
+    output, status = resume()
+    output, status = go_on(output, status)
+    stops_at("9.1", "UPDATE_ROLLBACK_COMPLETE", output, status)
+    console.shell "echo CachedbProductionBoss >/srv/aws/refused"
+    stops_at("9.8", "Boss Manage Error: Status of stack 'CachedbProductionBoss'", resume())
+    console.shell "rm /srv/aws/refused"
+    output, status = neap "rollback 1 --env boss/lab --foreground --yes"
+    check(output, status, 0)
+    local back = now()
+    before.records, before.images = back.records, back.images
+    equal(back, before)
+  end)
+
+  it("is stopped before any stack is touched by a template that would lose a table", function()
+    release "del configs['api']['resources']['Objects']"
+    local before = now()
+    local output, status = go_on(neap(RUN))
+    stops_at("8.2", "would lose what the environment's policy protects", output, status)
+    matches(output, "Objects AWS::DynamoDB::Table would be deleted")
+    equal(now().stacks, before.stacks)
+  end)
+
+  it(("ends after each of %d kills as an undisturbed run does"):format(KILLS), function()
+    if not undisturbed then
+      check("", select(2, go_on(neap(RUN))), 0)
+      undisturbed = state()
+      console.lab "reset"
+    end
+    math.randomseed(19)
+    for kill = 1, KILLS do
+      if kill > 1 then console.lab "reset" end
+      local point = ("journal:%d:%s=kill"):format(math.random(20, 210), math.random() < 0.5 and "before" or "after")
+      local output, status = neap(RUN, "NEAP_FAULT=" .. point)
+      output, status = go_on(output, status)
+      if status == 137 then output, status = go_on(resume()) end
+      check(point .. "\n" .. output, status, 0)
+      equal({ point, state() }, { point, undisturbed })
+    end
   end)
 end)
