@@ -33,9 +33,19 @@ needs {
 local repo = env.repositories.boss_manage
 local STACKS = { "core", "redis", "api", "cachedb", "activities", "cloudwatch", "idindexing", "dynamolambda" }
 
-remark "What is updated; the checkout, its credentials and its Vault folder are boss-manage's own." { from = "L1-L9" }
+remark "What is updated." { from = "L1-L4" }
 
 phase "Rebuild and update integration"
+
+step "See that AWS and Vault let this run in" {
+  from = "L6-L9",
+  run  = function()
+    local machine = env.machines[1]
+    if not boss.has_images({ machine }, "h*") then fail(("there is no image of %s"):format(machine)) end
+    if not boss.vault_has("secret/auth/realm", "password") then fail "Vault has no password of bossadmin" end
+  end,
+  hint = "boss-manage needs its bosslets, and the newest vault/private.",
+}
 
 manual "See that the integration stack runs this sprint" {
   from = "L11-L15",
@@ -45,10 +55,8 @@ manual "See that the integration stack runs this sprint" {
 phase "Tag and merge"
 
 step "Have the release in service beside, for the way back" {
-  from = "L6-L9",
-  run  = function()
-    boss.have_beside(env.repositories.former, arg.former, repo)
-  end,
+  from = "L9",
+  run  = function() boss.have_beside(env.repositories.former, arg.former, repo) end,
 }
 step "Tag the sprint and merge it into master" {
   from = "L17-L18",
@@ -111,7 +119,7 @@ step "Export groups, roles and policies of the developers' account" {
 }
 manual "Look over what has changed in IAM" {
   from = "L63-L71",
-  text = "git diff config/iam in boss-manage; what does not belong there is a filter's matter, in iam_utils.py.",
+  text = "git diff config/iam in boss-manage: commit what belongs there, put the rest back; iam_utils.py filters.",
 }
 
 phase "Subscriptions of the mailing list removed"

@@ -278,7 +278,7 @@ end
 local NO_CHANGE = { "didn't contain changes", "No updates are to be performed" } -- as AWS says it
 
 local function says_no_change(failure)
-  local reason = fault.is(failure) and failure.code == "ChangeSetFailed" and failure.output or ""
+  local reason = fault.is(failure) and (failure.message .. (failure.output or "")) or ""
   return reason:find(NO_CHANGE[1], 1, true) ~= nil or reason:find(NO_CHANGE[2], 1, true) ~= nil
 end
 
@@ -286,8 +286,10 @@ effect.action "cloudformation.preview" {
   timeout = 900,
   run = function(target, state, call)
     local name, lines = set_name(call.witness), {}
-    create_set(target, name, state, false)
-    local ok, changes = pcall(harmless_changes, target, name)
+    local ok, changes = pcall(function()
+      create_set(target, name, state, false)
+      return harmless_changes(target, name)
+    end)
     if not ok and not says_no_change(changes) then error(changes, 0) end
     for i, change in ipairs(ok and changes or {}) do lines[i] = line_of(change) end
     delete_set(target, name)
@@ -390,6 +392,7 @@ function cloudformation.preview(name, stack, options)
   if not before then fault.raise { kind = "missing", message = ("there is no stack %s"):format(name) } end
   refuse_loss(target, templates.losses(before.template, stack.template))
   local state = wanted_state(stack, summary(resource.apart(target), stack.template), before)
+  if effect.same(before, state) then return {} end
   return effect.perform("cloudformation.preview", target, state,
     { keep = "nothing is left of it", timeout = options.timeout })
 end

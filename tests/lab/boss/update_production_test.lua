@@ -1,5 +1,5 @@
--- The update of BOSS by the command line, on the lab's hosts and on moto. What is said of AWS, of repositories and of hosts
--- was asked of those.
+-- The update of BOSS by the command line, on the lab's hosts and on moto. What is said of AWS, of repositories and of
+-- hosts was asked of those.
 local console = require "tests.lab.console"
 local json    = require "native.json"
 
@@ -55,7 +55,8 @@ local function now() return json.decode(aws()) end
 
 --- Names of operations that moto was asked for and that are no reads.
 local function changing_requests()
-  return console.shell [[grep -vE ' (AWSEvents\.|AWSStepFunctions\.)?(Get|List|Describe)[A-Za-z]*$|^GET ' /srv/aws/requests |
+  return console.shell [[
+    grep -vE ' (AWSEvents\.|AWSStepFunctions\.)?(Get|List|Describe)[A-Za-z]*$|^GET ' /srv/aws/requests |
     grep -vE ' /$| GetCallerIdentity$' | sort | uniq -c]]
 end
 
@@ -70,7 +71,8 @@ import json
 configs = json.load(open('cloud_formation/configs.json'))
 %s
 json.dump(configs, open('cloud_formation/configs.json', 'w'), indent=1)"
-    git commit -q -a -m 'Another release' && git push -q origin integration; cd /; rm -rf /tmp/release-of-the-test]]):format(text))
+    git commit -q -a -m 'Another release' && git push -q origin integration
+    cd /; rm -rf /tmp/release-of-the-test]]):format(text))
   equal(status, 0)
 end
 
@@ -80,11 +82,12 @@ local function rolled_back_to(before)
   equal(state(), before)
 end
 
---- Beside the run: waits until the cache was asked for its keys, notes of which size redis then is, and lets the key go.
+--- Beside the run: waits until the cache was asked for its keys, notes of which size redis then is, lets the key go.
 local function write_the_cuboid_once_it_is_asked_for()
   console.shell [[rm -f /tmp/redis-while-it-waited
     (until tests/lab/lab sh cache redis-cli info commandstats | grep -q cmdstat_scan; do sleep 0.5; done
-    build/vendor/moto/bin/python tests/lab/boss/picture.py | grep -o 'cache\.m3\.xlarge\|cache\.r5\.large' >/tmp/redis-while-it-waited
+    build/vendor/moto/bin/python tests/lab/boss/picture.py |
+      grep -o 'cache\.m3\.xlarge\|cache\.r5\.large' >/tmp/redis-while-it-waited
     tests/lab/lab sh cache redis-cli del WRITE-CUBOID-41) >/dev/null 2>&1 </dev/null &]]
 end
 
@@ -115,6 +118,7 @@ describe("boss/update-production", function()
     equal(console.shell(("grep -raolE '%s' ~/.local || true"):format(table.concat({ "bossadmin-of-lab-realm",
       "admin-of-lab-keycloak", "set-at-creation-b7", "token-of-the-labs-vault" }, "|"))), "")
     forget_requests()
+    console.shell "git -C ~/git/boss-manage checkout -q -- config/iam" -- what a person has done by then
     output, status = neap(RUN)
     output, status = go_on(output, status, nil, 2)
     check(output, status, 0)
@@ -150,34 +154,35 @@ configs['cachedb']['resources']['Downsample'] = json.loads(json.dumps(
     matches(output, "neap rollback 1")
   end
 
-  it("stops where something fails in each phase, goes on when it is mended, and is rolled back to what was", function()
-    console.shell [[mkdir -m 700 /srv/boss-backups && ln -s /dev/full /srv/boss-backups/vault-before-sprint19.json
-      mv ~/.aws/credentials ~/.aws/kept && sed 's/AKIABOSSLABPROD/AKIAOFNOBODY/' ~/.aws/kept >~/.aws/credentials
-      chmod 600 ~/.aws/credentials; curl -s -d 0 -H 'Content-Type: text/plain' http://127.0.0.1:5000/moto-api/reset-auth]]
-    local output, status = go_on(neap(RUN))
-    stops_at("3.1", "auth", output, status)
-    console.shell [[mv ~/.aws/kept ~/.aws/credentials
-      curl -s -d 1000000 -H 'Content-Type: text/plain' http://127.0.0.1:5000/moto-api/reset-auth]]
-    local before = now()
+  it("begins nothing with credentials that AWS does not take", function()
+    console.shell [[sed -i 's/AKIABOSSLABPROD/AKIAOFNOBODY/' ~/.aws/credentials
+      curl -s -d 0 -H 'Content-Type: text/plain' http://127.0.0.1:5000/moto-api/reset-auth]]
+    local before = repositories()
+    local output, status = neap(RUN)
+    check(output, status, 1)
+    matches(output, "FAILED  1.1 ")
+    matches(output, "InvalidClientTokenId")
+    equal(repositories(), before)
+  end)
+
+  it("stops where something fails, says so, goes on when it is mended, and is rolled back to what was", function()
+    local before = state()
+    console.shell [[mkdir -m 700 /srv/boss-backups && ln -s /dev/full /srv/boss-backups/vault-before-sprint19.json]]
+    local output, status = neap(RUN)
+    output, status = go_on(output, status, "See that boss%-manage")
     console.lab("off", "bastion")
-    stops_at("5.1", "Vault at vault.production.boss", resume())
+    stops_at("5.1", "Vault at vault.production.boss", go_on(output, status))
     console.lab("boot", "bastion")
     console.shell "echo wrong >~/git/boss-manage/vault/private/vault.production.boss/vault_token"
     stops_at("5.1", "403", resume())
     console.shell "printf token-of-the-labs-vault >~/git/boss-manage/vault/private/vault.production.boss/vault_token"
     stops_at("5.1", "No space left on device", resume())
     console.shell "rm /srv/boss-backups/*; echo CoreProductionBoss >/srv/aws/refused"
-    output, status = resume()
-    output, status = go_on(output, status)
-    stops_at("9.1", "UPDATE_ROLLBACK_COMPLETE", output, status)
+    stops_at("9.1", "UPDATE_ROLLBACK_COMPLETE", go_on(resume()))
     console.shell "echo CachedbProductionBoss >/srv/aws/refused"
     stops_at("9.8", "Boss Manage Error: Status of stack 'CachedbProductionBoss'", resume())
     console.shell "rm /srv/aws/refused"
-    output, status = neap "rollback 1 --env boss/lab --foreground --yes"
-    check(output, status, 0)
-    local back = now()
-    before.records, before.images = back.records, back.images
-    equal(back, before)
+    rolled_back_to(before)
   end)
 
   it("is stopped before any stack is touched by a template that would lose a table", function()
