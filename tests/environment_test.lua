@@ -45,6 +45,7 @@ describe("environment", function()
     for text, problem in pairs {
       ["acount: 1"] = "aws has no key 'acount'. Did you mean 'account'?",
       ["account: 123"] = "aws.account is a number of",
+      ["accounts: { dev: 123 }"] = "aws.accounts of dev is a number of",
       ["region: here"] = "aws.region is a region", ["endpoint: s3.lab"] = "aws.endpoint is no URL",
       ["endpoints: [a]"] = "aws.endpoints is a map", ["endpoints: { s3: x }"] = "aws.endpoints of s3 is no URL",
     } do

@@ -181,6 +181,14 @@ describe("aws", function()
       equal({ failure.kind, failure.code }, { "denied", "identity" })
       matches(failure.message, "of the AWS account 123456789012, the environment's is 210987654321")
     end)
+
+    it("of another account where the environment names one for the profile that is called", function()
+      local function list() return aws.client("s3", { profile = "default" }):ListBuckets().Owner end
+      local other = { account = "210987654321", accounts = { default = "123456789012" } }
+      truthy(within(list, other))
+      local mixed = { account = "123456789012", accounts = { default = "210987654321" } }
+      equal(raises(within, list, mixed).code, "identity")
+    end)
   end)
 
   -- ---- changes ----

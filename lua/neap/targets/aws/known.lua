@@ -65,8 +65,7 @@ function known.caller(target)
   local caller, wanted = sts_of(target):call("GetCallerIdentity", {}, known.reading()), known.account(target.profile)
   if not wanted or wanted == caller.Account then return caller end
   return fault.raise { kind = "denied", code = "identity", output = caller.Arn,
-    message = ("these credentials are of the AWS account %s, the environment's is %s"):format(caller.Account, wanted),
-    hint = "another account that belongs to it stands in aws.accounts, by its profile" }
+    message = ("these credentials are of the AWS account %s, the environment's is %s"):format(caller.Account, wanted) }
 end
 
 --- Asks once in a run whose account the credentials are of, and holds it against the environment's and the plan's.
