@@ -135,6 +135,7 @@ describe("a rehearsal", function()
       step "One" { run = function() world.set("a", world.read "count") end }]], { a = 0, count = 0 })
     equal({ outcome.status, outcome.exit, outcome.rehearsal }, { "done", 9, "failed" })
     equal(w:state().rehearsal.compared.differ[1].what, "it came to another state")
+    equal(coverage(w), { a = "proven", count = "kept" })
   end)
 
   it("does not hold against a state that an earlier change of another kind had made", function()
@@ -180,23 +181,41 @@ describe("a rehearsal", function()
     equal({ outcome.status, outcome.exit, outcome.rehearsal }, { "rolled back", 0, "failed" })
   end)
 
-  it("comes to the same end from every point at which it may die", function()
+  local function die_everywhere(procedure, policy, status)
     local values = { a = 0, b = 0, conf = 1, p = 0 }
-    local procedure = TWO .. [[
-      step "Promote" { run = function() world.set("c", 1) world.event("mail", "out") end }]]
-    local whole = rehearse(procedure, values, { policy = { point_of_no_return = "pass" } })
+    local whole = rehearse(procedure, values, { policy = policy })
     local ends = whole.values
     for point = 1, whole.points do
-      local w = world.new(procedure, values, { policy = { point_of_no_return = "pass" } })
+      local w = world.new(procedure, values, { policy = policy })
       w.crash_at = point
       pcall(w.start, w, { rehearsal = true })
       local state = w:state()
       if state.first and not state.closed then
         local outcome = w:resume()
         local said = ("died %s (%d)"):format(w.crashed, point)
-        equal({ said, outcome.status, outcome.rehearsal, w.values }, { said, "done", "passed", ends })
+        equal({ said, outcome.status, outcome.rehearsal, w.values }, { said, status, "passed", ends })
       end
     end
+  end
+
+  it("comes to the same end from every point at which it may die", function()
+    die_everywhere(TWO .. [[
+      step "Promote" { run = function() world.set("c", 1) world.event("mail", "out") end }]],
+      { point_of_no_return = "pass" }, "done")
+  end)
+
+  it("that crosses no point of no return does not after it has died, either", function()
+    die_everywhere(POINT, {}, "rolled back")
+  end)
+
+  it("that found a difference crosses no point of no return", function()
+    local w, outcome = rehearse([[
+      step "One" {
+        run = function() world.set("a", 1) world.set("b", 1) end, undo = function() world.set("a", 0) end,
+      }
+      step "Promote" { irreversible = "it takes writes", run = function() world.set("p", 1) end }]],
+      { a = 0, b = 0, p = 0 }, { policy = { point_of_no_return = "pass" } })
+    equal({ outcome.status, outcome.exit, outcome.rehearsal, w.values.p }, { "rollback incomplete", 6, "failed", 0 })
   end)
 end)
 

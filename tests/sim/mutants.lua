@@ -15,7 +15,7 @@ return {
     replacement = [[call.finish(branch, intent, "done", { how = "reply", result = result })
   call.finish(branch, intent, "done", { how = "reply", result = result })]] },
   { name = "what was put is not verified", module = "call",
-    text = "if verify then call.inside(branch, { inside = true }, verify) end",
+    text = "if verify then call.inside(branch, { inside = true }, verify, given) end",
     replacement = "" },
   { name = "an ambiguous error is taken for a failure", module = "call",
     text = "if refused and begun == 0 then",

@@ -59,7 +59,7 @@ function on.close(found, record) found.verdict = record.rehearsal or found.verdi
 local function doubts(found)
   local astray, unseen, stages = {}, {}, found.stages
   for _, one in ipairs(stages.compared and stages.compared.differ or {}) do
-    astray[one.path .. "\0" .. one.show] = one.what
+    astray[one.path .. "\0" .. one.show] = one.astray and one.what or nil
   end
   for _, one in ipairs(stages.returned and stages.returned.suspects or {}) do
     local here = one.path .. "\0" .. one.show

@@ -42,7 +42,9 @@ local compare
 
 --- On the second way forward, where the first one turned: the two are compared before the point is crossed.
 local function cross(self, step, why)
-  compare(self)
+  if not stages(self).compared then compare(self) end
+  local known = self.state:step(step.title)
+  if known and known.status ~= "undone" then return end -- it was begun: somebody has said so
   local refused = refusal(self, step, why)
   if not refused then return end
   self.uncrossed = true
@@ -54,10 +56,10 @@ end
 --- @param self table  the session
 --- @param step table
 function rehearsal.before_step(self, step)
-  if not self.state.first.rehearsal or stages(self).compared then return end
+  if not self.state.first.rehearsal then return end
   local turned = stages(self).turned
   local is_here = turned and turned.at == step.title
-  if not (is_here or step.irreversible) then return end
+  if not (is_here or step.irreversible and not stages(self).compared) then return end
   if not stages(self).returned then return arrive(self, step, step.irreversible) end
   cross(self, step, step.irreversible or turned.why)
 end
@@ -113,6 +115,13 @@ end
 
 local function line_of(one, what) return { key = one.key, show = one.show, path = one.path, what = what } end
 
+--- The same of one that did not come back.
+local function astray(one, what)
+  local line = line_of(one, what)
+  line.astray = true
+  return line
+end
+
 --- The whole way back; then every state that was changed is read.
 local function back(self)
   rollback.step(self, self.procedure.steps[1], { type = "note", kind = "rehearsal", stage = "taken back",
@@ -135,7 +144,7 @@ local function not_come_back(self, second)
   local list = {}
   for _, one in ipairs(stages(self).returned.suspects) do
     if not second[one.key] and title_of(one.path) ~= stages(self).turned.at then
-      list[#list + 1] = line_of(one, one.what or "it was not as before after the way back")
+      list[#list + 1] = astray(one, one.what or "it was not as before after the way back")
     end
   end
   return list
@@ -147,7 +156,7 @@ local function compare_befores(first, second, found)
     if not earlier and not one.kept then
       found[#found + 1] = line_of(one, "only the second way forward changed it")
     elseif earlier and not earlier.kept and fingerprint.of(earlier.before) ~= fingerprint.of(one.before) then
-      found[#found + 1] = line_of(one, "the second way forward found it otherwise")
+      found[#found + 1] = astray(one, "the second way forward found it otherwise")
     end
   end
 end
@@ -194,7 +203,7 @@ function compare(self, other_point)
   elseif not changed then
     text = "everything was as wanted already, so nothing was rehearsed"
   end
-  note(self, "compared", text, { read = #list, differ = found,
+  note(self, "compared", text, { read = #list, differ = found, at = other_point,
     passed = #found == 0 and not other_point and changed })
 end
 
@@ -210,6 +219,22 @@ local function second_forward(self, walk)
   return "back"
 end
 
+--- Whether it was found before an interruption that it goes no further.
+local function ends_here(self)
+  local compared = stages(self).compared
+  return stages(self)["not crossed"] ~= nil or compared ~= nil and compared.at ~= nil
+end
+
+--- Whether the comparison found that something did not come back.
+--- @param self table
+--- @return boolean
+function rehearsal.left_astray(self)
+  for _, one in ipairs(stages(self).compared and stages(self).compared.differ or {}) do
+    if one.astray then return true end
+  end
+  return false
+end
+
 --- Goes on with a rehearsal from where its notes say that it is.
 --- @param self table  the session, turned forward
 --- @param walk fun(self: table)  attempts all steps that are not over
@@ -218,6 +243,7 @@ function rehearsal.walk(self, walk)
   self.before_no_return = function(step, why) before_effect(self, step, why) end
   if not stages(self).turned then first_forward(self, walk) end
   if not stages(self).returned then back(self) end
+  if ends_here(self) then return "back" end
   return second_forward(self, walk)
 end
 

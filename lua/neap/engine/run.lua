@@ -275,7 +275,10 @@ end
 local function rehearse(self)
   local ok, way = pcall(rehearsal.walk, self, walk)
   if not ok then return failed(self, way) end
-  if way == "back" then return judged(self, rollback.back(self, { reason = "the rehearsal goes no further" })) end
+  if way == "back" then
+    self.incomplete = rehearsal.left_astray(self)
+    return judged(self, rollback.back(self, { reason = "the rehearsal goes no further" }))
+  end
   self:close "done"
   return judged(self, outcome.of(self, "done"))
 end

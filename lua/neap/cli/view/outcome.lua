@@ -206,7 +206,8 @@ end
 
 local function incomplete_for_good(outcome, page)
   local lines = { page:edges(page:paint("alarm", "ROLLBACK INCOMPLETE"), ("run %d"):format(outcome.run)) }
-  lines[2] = "All is as it was before this run, but for what was left:"
+  lines[2] = outcome.proof and "All was taken back, and not all is as it was before: see below."
+    or "All is as it was before this run, but for what was left:"
   add_kept(lines, outcome, page)
   lines[#lines + 1] = page:clean("The environment is free. What happened when: neap log " .. named(outcome))
   return lines
