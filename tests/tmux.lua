@@ -86,6 +86,16 @@ function tmux:expect_last(text)
   end
 end
 
+--- Waits until a file is there.
+--- @param path string
+function tmux:expect_file(path)
+  local until_then = task.now() + PATIENCE
+  while not fs.exists(path) do
+    if task.now() > until_then then error(("no %s; the screen is\n%s"):format(path, self:screen()), 2) end
+    task.sleep(0.05)
+  end
+end
+
 --- Takes the terminal away from what runs in it.
 function tmux:kill() call(self, "kill-server") end
 

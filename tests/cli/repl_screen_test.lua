@@ -87,12 +87,12 @@ describe("a screen of neap repl", function()
   end)
 
   it("ends a call by Ctrl-C, and the line that is typed, not the session", function()
-    pane:command "env.hosts['local']:read { 'sleep', '60' }"
-    task.sleep(0.5)
+    pane:command "env.hosts['local']:read_shell 'touch ~/started; sleep 60'"
+    pane:expect_file(pane.folder .. "/started")
     pane:keys "C-c"
     pane:expect "! cancelled"
     pane:type "half a li"
-    task.sleep(0.2)
+    pane:expect "half a li"
     pane:keys "C-c"
     pane:expect "^C"
     pane:command "'still here'"
@@ -136,7 +136,7 @@ describe("a screen of neap repl", function()
     pane:command "1 + 1"
     pane:expect "\n2\n"
     pane:type "half a li"
-    task.sleep(0.2)
+    pane:expect "half a li"
     pane:keys "C-c"
     pane:expect "half a li^C"
     pane:expect "\nneap prod> "

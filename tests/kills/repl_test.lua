@@ -185,12 +185,12 @@ describe("a session at a terminal", function()
 
   it("ends a call by Ctrl-C, and goes on; a line that is typed is dropped by it", function()
     start()
-    pane:command "env.hosts['local']:read { 'sleep', '50' }"
-    pane:command ""
-    task.sleep(0.5)
+    pane:command "env.hosts['local']:read_shell 'touch ~/started; sleep 50'"
+    pane:expect_file(world.folder .. "/home/started")
     pane:keys "C-c"
     pane:expect "! cancelled"
     pane:type "1 + "
+    pane:expect "1 + "
     pane:keys "C-c"
     pane:expect "^C"
     pane:command "2 + 2"
@@ -202,17 +202,17 @@ describe("a session at a terminal", function()
   it("settles a change that Ctrl-C cuts short, and does not end its run", function()
     start()
     write()
-    pane:command "env.hosts['local']:run({ 'sh', '-c', 'sleep 1; echo late >>' .. env.folder .. '/count' })"
+    pane:command "env.hosts['local']:shell('touch ~/started; sleep 3; echo late >>' .. env.folder .. '/count')"
     pane:expect "apply on lab? [y/N/all] "
     pane:command "y"
-    task.sleep(0.4)
+    pane:expect_file(world.folder .. "/home/started")
     pane:keys "C-c"
     pane:expect "! "
     pane:expect "neap lab!> "
     pane:command ":read"
     pane:expect "run 1 is closed"
     local settled = world:world().count
-    task.sleep(1.5)
+    task.sleep(3.5)
     equal(world:world().count, settled)
   end)
 
@@ -220,15 +220,15 @@ describe("a session at a terminal", function()
     start()
     write()
     for _, name in ipairs { "x", "y" } do
-      pane:command(("env.hosts['local']:run({ 'touch', env.folder .. '/%s' }, { undo = { 'sh', '-c', 'sleep 1; rm '"
-        .. " .. env.folder .. '/%s' } })"):format(name, name))
+      pane:command(("env.hosts['local']:run({ 'touch', env.folder .. '/%s' }, { undo = { 'sh', '-c', 'touch ~/started; "
+        .. "sleep 2; rm ' .. env.folder .. '/%s' } })"):format(name, name))
       pane:expect "apply on lab? [y/N/all] "
       pane:command "y"
       pane:expect "command.run  done"
       pane:expect "neap lab!> "
     end
     pane:command ":undo 2"
-    task.sleep(0.5)
+    pane:expect_file(world.folder .. "/home/started")
     pane:keys "C-c"
     pane:expect "stopping after the effect in hand"
     pane:expect "run 1 stays open: 1 change stays so far"
