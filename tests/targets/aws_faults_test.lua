@@ -105,6 +105,12 @@ local AWS_ROWS = {
     step = 'rds.snapshot({ database = "one" }, "NAME", { timeout = LIMIT })',
     state = "show(len([s for s in client('rds').describe_db_snapshots()['DBSnapshots'] " ..
       "if s['DBSnapshotIdentifier'] == 'NAME']))", made = 1 },
+  { name = "a parameter group of Redshift is made", request = "CreateClusterParameterGroup",
+    step = 'redshift.parameter_group("NAME", { parameters = { require_ssl = "true" } }, { timeout = LIMIT })',
+    state = "show([[p['ParameterValue'] for p in client('redshift').describe_cluster_parameters(ParameterGroupName=" ..
+      "g['ParameterGroupName'], Source='user')['Parameters']] for g in client('redshift')." ..
+      "describe_cluster_parameter_groups()['ParameterGroups'] if g['ParameterGroupName'] == 'NAME'])",
+    made = { { "true" } } },
   { name = "a rule of EventBridge is disabled", request = "DisableRule",
     make = "client('events').put_rule(Name='NAME', ScheduleExpression='rate(1 day)')",
     step = 'events.disable("NAME", { timeout = LIMIT })', state = "show(client('events').describe_rule(Name='NAME')" ..

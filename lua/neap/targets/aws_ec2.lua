@@ -5,9 +5,10 @@ local effect     = require "neap.engine.effect"
 local fault      = require "native.error"
 local plain_data = require "neap.targets.plain_data"
 local resource   = require "neap.targets.aws.resource"
+local security   = require "neap.targets.aws_ec2_security"
 local task       = require "native.task"
 
-local ec2 = {}
+local ec2 = { security_group = security.group, security_group_id = security.id }
 
 local EVERY = 5 -- seconds between two looks
 

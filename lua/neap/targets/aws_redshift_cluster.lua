@@ -3,7 +3,6 @@
 local account    = require "neap.targets.aws.account"
 local effect     = require "neap.engine.effect"
 local fault      = require "native.error"
-local plain_data = require "neap.targets.plain_data"
 local resource   = require "neap.targets.aws.resource"
 local task       = require "native.task"
 
@@ -169,36 +168,19 @@ end
 
 -- ---- settling ----
 
---- Whether each field is as before or as after, and not all are the same of the two: it was stopped half way.
-local function is_between(now, before, after)
-  if not now or not before or not after then return false end
-  local made, waiting = false, false
-  for _, name in ipairs(plain_data.names(after)) do
-    if effect.same(now[name], after[name]) then
-      made = made or not effect.same(before[name], after[name])
-    elseif effect.same(now[name], before[name]) then
-      waiting = true
-    else
-      return false
-    end
-  end
-  return made and waiting
-end
-
 local function is_moving(target)
   local one = cluster.describe(target)
   return one and not cluster.is_at_rest(one) and not BROKEN[one.ClusterStatus] and one.ClusterStatus
 end
 
-local function take(target, _, intent)
+local take_at_rest = resource.taken_in_parts(cluster.get, function(state) return state end)
+
+local function take(target, id, intent)
   local moving = is_moving(target)
   if moving then return "running", ("the cluster is %s"):format(moving) end
-  if effect.same(cluster.get(target), intent.after) then return nil end
-  task.sleep(account.late(target, intent))
+  local verdict, why = take_at_rest(target, id, intent)
   if is_moving(target) then return "running", "the cluster is changing" end
-  local now = cluster.get(target)
-  if is_between(now, intent.before, intent.after) then return "partial", "some of it was changed" end
-  return nil
+  return verdict, why
 end
 
 effect.resource "redshift.cluster" {

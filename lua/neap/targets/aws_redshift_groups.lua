@@ -61,6 +61,15 @@ local function set_parameters(target, wanted, now)
   in_pieces(target, "ModifyClusterParameterGroup", set)
 end
 
+local function merged(parameters, given)
+  local map = {}
+  for name, value in pairs(parameters) do map[name] = value end
+  for name, value in pairs(given) do
+    map[name] = value ~= false and canonical(value) or nil
+  end
+  return map
+end
+
 resource.declare("redshift.parameter_group", {
   get = get_parameters,
   put = function(target, state)
@@ -73,6 +82,11 @@ resource.declare("redshift.parameter_group", {
     end
     set_parameters(target, state.parameters, now and now.parameters or {})
   end,
+  take = resource.taken_in_parts(get_parameters, function(state)
+    local parts = merged(state.parameters, {})
+    parts["the group"] = { state.family, state.description }
+    return parts
+  end),
   show = function(target) return "parameter group " .. target.group end,
   text = function(state)
     local lines = { "family " .. state.family, state.description }
@@ -93,15 +107,6 @@ local function check_fields(group, known, what, level)
       error(("%s has no %q%s"):format(what, tostring(key), near.hint(key, known)), level + 1)
     end
   end
-end
-
-local function merged(parameters, given)
-  local map = {}
-  for name, value in pairs(parameters) do map[name] = value end
-  for name, value in pairs(given) do
-    map[name] = value ~= false and canonical(value) or nil
-  end
-  return map
 end
 
 local function refuse_other(what, name, field, before, given)

@@ -89,7 +89,8 @@ local function abort_unknown(target, place)
   local since = given.time(state_of_run and state_of_run.first and state_of_run.first.time)
   for _, one in ipairs(since and place.uploads or {}) do
     local ok, list = pcall(empty_uploads, target, place.bucket, one.key, since - SKEW)
-    if not ok and not (fault.is(list, "denied") or fault.is(list, "missing")) then error(list, 0) end
+    local is_no = fault.is(list, "denied") or fault.is(list, "missing") or fault.is(list) and list.status == 501
+    if not ok and not is_no then error(list, 0) end
     for _, id in ipairs(ok and list or {}) do abort(target, place.bucket, one.key, id) end
   end
 end
@@ -123,7 +124,7 @@ function multipart.prepare(target)
   local uploads, made = {}, {}
   local ok, failure = pcall(begin, target, uploads, made)
   if not ok then
-    task.shield(multipart.release, target, { bucket = target.bucket, uploads = made })
+    pcall(task.shield, multipart.release, target, { bucket = target.bucket, uploads = made })
     error(failure, 0)
   end
   return uploads[1] and { bucket = target.bucket, uploads = uploads } or nil

@@ -43,6 +43,33 @@ function resource.declare(name, kind)
   }
 end
 
+--- Whether each part is as before or as after.
+local function is_between(now, before, after)
+  for _, map in ipairs { now, before, after } do
+    for name in pairs(map) do
+      if not effect.same(now[name], before[name]) and not effect.same(now[name], after[name]) then return false end
+    end
+  end
+  return true
+end
+
+--- A resource's take where a change takes several calls and may have been stopped between two: then it is put back to
+--- what it was, and made anew.
+--- @param get fun(target: table): any
+--- @param parts fun(state: table): table<string, any>  what of a state is changed by itself
+--- @return fun(target: table, id: string, intent: table): string?, string?
+function resource.taken_in_parts(get, parts)
+  local function of(state) return state and parts(state) or {} end
+  local wait = account.taken_by(get)
+  return function(target, id, intent)
+    wait(target, id, intent)
+    local now = get(target)
+    if effect.same(now, intent.after) or effect.same(now, intent.before) then return nil end
+    if is_between(of(now), of(intent.before), of(intent.after)) then return "partial", "some of it was changed" end
+    return nil
+  end
+end
+
 --- The options that a word hands on to the engine.
 --- @param options table
 --- @return table
