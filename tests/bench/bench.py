@@ -267,6 +267,16 @@ def apply_manifests(folder):
     return show("Twelve manifests (24 objects) on an empty namespace", found, peers)
 
 
+def service_models(folder):
+    missed = 0
+    for name, operation in (("s3", "PutObject"), ("ec2", "RunInstances")):
+        peers = [Peer("neap", [NEAP, "test", str(HERE / "model.lua")],
+                      {"BENCH_SERVICE": name, "BENCH_OPERATION": operation}),
+                 Peer("botocore", [PYTHON, str(HERE / "model.py"), name, operation])]
+        missed += show(f"The model of {name} loaded", reported(peers, samples(9, 3), folder / "log"), peers)
+    return missed
+
+
 def within_store(folder, name, fn):
     """Shows what fn(store) measures of an S3 server of its own."""
     place = folder / name
@@ -341,6 +351,7 @@ def measure_all(folder):
     measure(journal_pair, folder)
     measure(yaml_edit, folder)
     measure(apply_manifests, folder)
+    measure(service_models, folder)
     measure(small_objects, folder)
     measure(large_object, folder)
     if not QUICK and is_wanted(growth):
