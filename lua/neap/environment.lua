@@ -16,7 +16,7 @@ local environment = {}
 
 local SECTIONS = { "extends", "hosts", "databases", "clusters", "aws", "repositories", "values", "secrets", "policy",
                    "notify" }
-local HOST_KEYS = { "name", "ssh", "address", "user", "port", "become" }
+local HOST_KEYS = { "name", "ssh", "address", "user", "port", "become", "later" }
 local REPOSITORY_KEYS = { "git", "remote", "branch", "on", "become" }
 local GROUP_KEYS = { "from", "hosts", "match", "command", "expect", "user", "port", "become" }
 local SOURCES = { static = "hosts", ssh_config = "match", command = "command" }

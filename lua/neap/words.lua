@@ -15,7 +15,7 @@ local MODULES = {
   sns = "neap.targets.aws_sns", cloudformation = "neap.targets.aws_cloudformation",
   events = "neap.targets.aws_events", elb = "neap.targets.aws_elb", ec2 = "neap.targets.aws_ec2",
   rds = "neap.targets.aws_rds", dynamodb = "neap.targets.aws_dynamodb",
-  redshift = "neap.targets.aws_redshift",
+  redshift = "neap.targets.aws_redshift", crontab = "neap.targets.crontab",
 }
 local FUNCTIONS = {
   with_reload = { "neap.targets.service", "with_reload" }, with_restart = { "neap.targets.service", "with_restart" },

@@ -38,6 +38,10 @@
 --- @field hint? string
 --- @field from? string
 
+--- What a phase may have.
+--- @class (exact) neap.parts.phase
+--- @field when? fun(): any  where it says no, its steps are skipped
+
 --- What a remark may have.
 --- @class (exact) neap.parts.remark
 --- @field from? string
@@ -52,8 +56,9 @@
 --- @class neap.declared_step
 --- @field result any  what its run returned, for later steps
 
---- A heading: the steps below belong to it.
+--- A heading: the steps below belong to it. `phase "Switch" { when = function() … end }` skips all of them where it says no.
 --- @param title string
+--- @return fun(parts: neap.parts.phase)
 function phase(title) end
 
 --- neap acts: `step "Stop the workers" { run = function() … end }`. The title names it on resume.

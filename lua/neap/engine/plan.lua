@@ -74,9 +74,18 @@ end
 --- Errors that an earlier step may take away, of which the plan does not know all that it does: a file is not there yet.
 local MAY_CHANGE = { missing = true, conflict = true, remote = true, verify = true, protocol = true, auth = true }
 
+--- Whether the environment says of a host that it may not be there yet when a plan is made.
+local function is_later(self, name)
+  local entry = name and self.environment.hosts[name]
+  return entry and tostring(entry.later) == "true"
+end
+
 --- Why a step's plan ends early; nil where the error is one of the plan as a whole.
 local function why_it_ends(self, failure)
   if fault.is(failure, "unknown") then return failure.message end
+  if fault.is(failure) and is_later(self, failure.host) then
+    return ("known once %s is there: as it is now, %s"):format(failure.host, failure.message)
+  end
   -- a login that is refused may be one that an earlier step makes, on a target that has another name
   local after = self.ended_at or fault.is(failure, "auth") and select(2, next(self.touched))
   if not after or not fault.is(failure) or failure.code == "identity" or not MAY_CHANGE[failure.kind] then

@@ -52,6 +52,7 @@ local PARTS = {
     timeout = { "string", "number" }, hint = { "string" }, from = { "string" },
   },
   remark = { from = { "string" } },
+  phase = { when = { "function" } },
 }
 local REQUIRED = { await = "check" }
 
@@ -126,6 +127,12 @@ local function check_parts(kind, title, given, level)
   if mistake then error(("%s %q%s"):format(kind, title, mistake), level) end
 end
 
+--- A step is attempted only where its phase is.
+local function both(first, second)
+  if not first or not second then return first or second end
+  return function() return first() and second() end
+end
+
 --- What a rollback does with a step: "own" (its undo), "keep", "irreversible", or "effects" (theirs).
 local function disposition(given)
   return given.undo and "own" or given.keep and "keep" or given.irreversible and "irreversible" or "effects"
@@ -184,6 +191,7 @@ local function add(loading, kind, title, given)
     file = frame.source:sub(2), line = frame.currentline, guide = loading.guide,
     disposition = disposition(given), number = ("%d.%d"):format(phase.number, #phase.steps + 1) }
   for part, value in pairs(given) do definition[part] = value end
+  definition.when = both(phase.when, given.when)
   loading.titles[title] = definition
   table.insert(phase.steps, definition)
   table.insert(loading.steps, definition)
@@ -241,10 +249,15 @@ end
 local function declaring(loading, included)
   local declared = {}
   function declared.phase(title)
-    table.insert(loading.phases, { title = title, number = #loading.phases + 1, steps = {} })
+    local phase = { title = title, number = #loading.phases + 1, steps = {} }
+    table.insert(loading.phases, phase)
+    return function(given)
+      check_parts("phase", title, given, 3)
+      phase.when = given.when
+    end
   end
   for kind in pairs(PARTS) do
-    if kind ~= "remark" then
+    if not declared[kind] and kind ~= "remark" then
       declared[kind] = function(title)
         return function(given) return add(loading, kind, title, given) end
       end

@@ -36,6 +36,25 @@ local function made_by(target, witness)
   end
 end
 
+local STANDING = { "pending", "running", "stopping", "stopped" }
+
+--- Instances by their tag Name, also by a pattern with `*`; not those that are ended.
+local function named(target, name)
+  local list = {}
+  local found = account.read(target, "DescribeInstances", { Filters = { { Name = "tag:Name", Values = { name } },
+    { Name = "instance-state-name", Values = STANDING } } })
+  for _, group in ipairs(found.Reservations or {}) do
+    for _, one in ipairs(group.Instances) do
+      local tags = {}
+      for _, tag in ipairs(one.Tags or {}) do tags[tag.Key] = tag.Value end
+      list[#list + 1] = { id = one.InstanceId, name = tags.Name, state = one.State.Name, type = one.InstanceType,
+        private_ip = one.PrivateIpAddress, tags = tags }
+    end
+  end
+  table.sort(list, function(a, b) return a.name .. a.id < b.name .. b.id end)
+  return list
+end
+
 local function wait_for(target, id, wanted)
   local now = state_of(target, id)
   while now ~= wanted do
@@ -98,6 +117,32 @@ effect.action "ec2.run" {
   take = take_run, meet = account.meet,
   show = function(target) return "instance " .. target.name end,
   says = function(data) return "of " .. tostring(data.parameters.ImageId) end,
+}
+
+--- Those that are there now and were not known before.
+local function newcomers(target, known)
+  local set, list = {}, {}
+  for _, id in ipairs(known) do set[id] = true end
+  for _, one in ipairs(named(target, target.name)) do
+    if not set[one.id] then list[#list + 1] = one.id end
+  end
+  return list
+end
+
+--- Forward nothing happens: what makes the instances comes after it, and so is over when they are ended.
+effect.action "ec2.launched" {
+  timeout = 1800,
+  run = function() end,
+  undo = function(target, _, call)
+    for _, id in ipairs(newcomers(target, call.data.known)) do terminate(target, id) end
+  end,
+  take = function(target, _, intent)
+    if not intent.undoes then return "void" end
+    return newcomers(target, intent.data.known)[1] and "void" or "done"
+  end,
+  meet = account.meet,
+  show = function(target) return "instances " .. target.name end,
+  says = function() return "made by what follows" end,
 }
 
 effect.action "ec2.terminate" {
@@ -283,6 +328,31 @@ function ec2.image(name, source, options)
   options = resource.options(options, {}, 2)
   return effect.perform("ec2.image", resource.target("ec2", options, { name = name }), source,
     resource.of_change(options))
+end
+
+local read_named = effect.read("ec2.named", function(target) return named(target, target.name) end)
+
+--- Instances that are not ended, by their tag Name.
+--- @param name string  `*` stands for any text
+--- @param options? table  profile, region
+--- @return { id: string, name: string, state: string, type: string, private_ip: string?, tags: table }[]
+function ec2.named(name, options)
+  local target = resource.target("ec2", account.check_options(options, {}, 2), { name = name })
+  return read_named(resource.apart(target))
+end
+
+--- Calls fn, which has a program of somebody else's make instances; a rollback ends those of that name which were not
+--- there before.
+--- @param name string  their tag Name; `*` stands for any text
+--- @param fn fun(): any
+--- @param options? table  as of ec2.start
+--- @return any  what fn returns
+function ec2.launched(name, fn, options)
+  options = resource.options(options, {}, 2)
+  local target, known = resource.target("ec2", options, { name = name }), {}
+  for i, one in ipairs(read_named(resource.apart(target))) do known[i] = one.id end
+  effect.perform("ec2.launched", target, { known = known }, resource.of_change(options))
+  return fn()
 end
 
 local read_instance = effect.read("ec2.instance", function(target)

@@ -8,9 +8,10 @@ local witness = require "neap.targets.witness"
 local service = {}
 
 local OPTIONS = { become = true }
+local BRACKET_OPTIONS = { become = true, test = true }
 
-local function target_of(host, name, options)
-  options = shell.check_options(options, OPTIONS, 3)
+local function target_of(host, name, options, known)
+  options = shell.check_options(options, known or OPTIONS, 3)
   return { host = hosts.name(host), service = name, become = options.become or "root" }
 end
 
@@ -73,23 +74,39 @@ function service.restart(host, name, options)
   effect.perform("service.restart", target_of(host, name, options), nil, HARMLESS)
 end
 
+--- The program that says whether the configuration on disk is one. Raises `remote` with its own lines where it is none.
+local read_test = effect.read("service.test", function(target, argv)
+  local result = hosts.exec(target.host, argv, { become = target.become, reads = true, ok = "any", timeout = 60 })
+  if result.status == 0 then return end
+  local output = result.err .. result.out
+  fault.raise {
+    kind = "remote", host = target.host, code = result.status, output = output,
+    message = ("%s failed on %s: %s"):format(shell.line(argv), target.host, output:match "[^\n]+" or "no output"),
+  }
+end)
+
+local function bracket(kind, target, fn, test)
+  return effect.bracket(kind, target, fn, test and { test = function() read_test(target, test) end })
+end
+
 --- Reloads a service after what `fn` changes on it; a rollback reloads it after that is put back. Nothing is reloaded
---- where fn changed nothing.
+--- where fn changed nothing, or where `test` refuses what is on disk, which is then put back.
 --- @param host string|table
 --- @param name string
 --- @param fn fun()
---- @param options? { become?: string }
+--- @param options? { become?: string, test?: string[] }  test: arguments of a program that reads the configuration, as
+---   { "apache2ctl", "configtest" }
 function service.with_reload(host, name, fn, options)
-  return effect.bracket("service.reload", target_of(host, name, options), fn)
+  return bracket("service.reload", target_of(host, name, options, BRACKET_OPTIONS), fn, options and options.test)
 end
 
 --- The same with a restart.
 --- @param host string|table
 --- @param name string
 --- @param fn fun()
---- @param options? { become?: string }
+--- @param options? { become?: string, test?: string[] }
 function service.with_restart(host, name, fn, options)
-  return effect.bracket("service.restart", target_of(host, name, options), fn)
+  return bracket("service.restart", target_of(host, name, options, BRACKET_OPTIONS), fn, options and options.test)
 end
 
 return service
