@@ -86,6 +86,8 @@ stay_off postgresql postgresql.service
 stay_off mariadb-server mariadb.service
 stay_off openssh-server ssh.service ssh.socket
 stay_off redis-server redis-server.service
+stay_off apache2 apache2.service apache-htcacheclean.service
+stay_off cron cron.service
 
 lacking=$(missing "$@")
 if [ -n "$lacking" ]; then

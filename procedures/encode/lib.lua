@@ -12,7 +12,7 @@ function encode.deploy(name, options, nodes)
   if ec2.named(instances)[1] then return end
   ec2.launched(instances, function()
     env.hosts["local"]:run({ "bin/deploy", "-b", env.tag, "-n", name, table.unpack(options) },
-      { cwd = git.path(env.repositories.encoded, "."), timeout = "1h", keep = "its instances are ended by a rollback" })
+      { cwd = git.path(env.repositories.encoded, "."), timeout = 3600, keep = "its instances are ended by a rollback" })
   end)
 end
 

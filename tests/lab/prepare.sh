@@ -27,10 +27,11 @@ base_folders() {
 
 base_etc() {
 	local name
-	for name in alternatives bash.bashrc debian_version default/nginx init.d default/mariadb  ld.so.cache ld.so.conf ld.so.conf.d lsb-release login.defs lsb-base-logging.sh \
+	for name in alternatives apache2 bash.bashrc debian_version default/nginx init.d default/mariadb  ld.so.cache ld.so.conf ld.so.conf.d lsb-release login.defs lsb-base-logging.sh \
 		mime.types nginx/mime.types os-release perl postgresql-common profile protocols services shells skel ssh/moduli ssl/certs ssl/openssl.cnf; do
 		[ ! -e "/etc/$name" ] || (cd / && cp -a --parents "etc/$name" "$fs/base")
 	done
+	rm -f etc/apache2/sites-enabled/*
 	ln -s /usr/share/zoneinfo/Etc/UTC etc/localtime
 	mkdir -p etc/sudoers.d etc/pam.d etc/ssh etc/nginx etc/postgresql
 	printf 'passwd: files\ngroup: files\nshadow: files\nhosts: files\nservices: files\nprotocols: files\n' >etc/nsswitch.conf

@@ -240,6 +240,7 @@ function effect.change(kind_name, target, new_state, options)
   local branch = current(2)
   options = check_options(options, 2)
   local kind = kinds.find(branch.run, kind_name)
+  if branch.run.planning then planned.refuse_unknown_part(target) end
   target = data.plain(target)
   reopen_brackets(branch)
   local item = branch:answer("effect", data.digest(kind_name, target), kind_name)

@@ -18,6 +18,13 @@ function planned.refuse_unknown(run, target, ...)
   if touched then unknown.raise(touched) end
 end
 
+--- Raises kind "unknown" where nobody knows yet what a target is called: there is nothing to be looked at.
+function planned.refuse_unknown_part(target)
+  for _, part in pairs(type(target) == "table" and not unknown.is(target) and target or { target }) do
+    if unknown.is(part) then unknown.raise(unknown.after(part)) end
+  end
+end
+
 local function mark_touched(run, branch, target, opaque)
   local host = tostring(host_of(target))
   run.touched[host] = run.touched[host] or branch.step.number

@@ -1,7 +1,9 @@
 #!/bin/bash
-# Hosts of a web site before its release: old and new (PostgreSQL primary and standby, application page), proxy1 and proxy2
-# (nginx). Sourced by prepare.sh.
-# shellcheck disable=SC2154 # files, fs, postgres: of lab, hosts.sh and prepare.sh
+# Hosts of a web site before its release: old and new (PostgreSQL primary and standby, application page, Apache with what its
+# indexer tells), proxy1 and proxy2 (nginx). The team's own programs are those of stand-ins/encode. Sourced by prepare.sh.
+# shellcheck disable=SC2154 # files, here, fs, postgres: of lab, hosts.sh and prepare.sh
+own=$here/stand-ins/encode
+services=(nginx postgresql apache2 cron indexer elasticsearch)
 
 proxy() {
 	local up=$fs/disk/$1/up
@@ -16,7 +18,86 @@ server() { # HOST VERSION: the application's page, which tells its server's name
 	cp "$files/app.conf" "$up/etc/nginx/nginx.conf"
 	echo "$version.production.lab" >"$up/srv/encoded/www/index.html"
 	echo "$version.test.lab" >"$up/srv/encoded/www/test.html"
-	printf 'nginx\npostgresql\n' >"$up/etc/lab-services"
+	application "$1"
+	printf '%s\n' "${services[@]}" >"$up/etc/lab-services"
+}
+
+# The application's own programs, its user, and Apache.
+application() {
+	local up=$fs/disk/$1/up program
+	cp "$fs/base/etc/passwd" "$fs/base/etc/group" "$fs/base/etc/shadow" "$up/etc/"
+	echo 'encoded:x:1001:1001:ENCODE:/home/encoded:/bin/sh' >>"$up/etc/passwd"
+	echo 'encoded:x:1001:' >>"$up/etc/group"
+	echo 'encoded:*:19000:0:99999:7:::' >>"$up/etc/shadow"
+	install -d -o 1001 -g 1001 "$up/home/encoded"
+	install -d -m 755 "$up/opt/lab/bin" "$up/opt/wal-e/bin" "$up/srv/encoded/bin" "$up/etc/init.d"
+	for program in ask-aws key-status fileindexer servers.py; do install "$own/$program" "$up/opt/lab/bin/$program"; done
+	for program in wal-e envfile; do install "$own/$program" "$up/opt/wal-e/bin/$program"; done
+	for program in batchupgrade keyValidation.sh; do install "$own/$program" "$up/srv/encoded/bin/$program"; done
+	for program in indexer elasticsearch; do install "$own/init" "$up/etc/init.d/$program"; done
+	echo http://10.77.0.1:5000 >"$up/etc/lab-aws"
+	apache "$1"
+	install -d -o root -g crontab -m 1730 "$up/var/spool/cron/crontabs"
+}
+
+apache() {
+	local up=$fs/disk/$1/up
+	mkdir -p "$up/etc/apache2/sites-available" "$up/etc/apache2/sites-enabled" "$up/etc/apache2/mods-enabled"
+	sed "s/@HOST@/$1/" "$files/encode.conf" >"$up/etc/apache2/sites-available/encode.conf"
+	ln -s ../sites-available/encode.conf "$up/etc/apache2/sites-enabled/encode.conf"
+	ln -s ../mods-available/proxy.load ../mods-available/proxy_http.load "$up/etc/apache2/mods-enabled/"
+	install -d -o root -g adm -m 750 "$up/var/log/apache2"
+}
+
+# The keys that a server has, and where its backups go.
+credentials() {
+	local up=$fs/disk/$1/up
+	install -d -o postgres -g postgres -m 755 "$up/var/lib/postgresql" "$up/var/lib/postgresql/.aws"
+	credential default AKIABACKUPSINUSE0087 | install -o postgres -g postgres -m 640 /dev/stdin "$up/var/lib/postgresql/.aws/credentials"
+}
+
+credential() { # SECTION ID
+	printf '[%s]\naws_access_key_id = %s\naws_secret_access_key = %s\n' "$1" "$2" "$(head -c 30 /dev/urandom | base64 -w 0)"
+}
+
+uploads() {
+	local folder=$fs/disk/$1/up/home/encoded/.aws
+	install -d -o 1001 -g 1001 -m 755 "$folder"
+	{
+		credential read-only AKIAREADONLY00000000
+		[ "$1" != old ] || credential encode-files-upload AKIAUPLOADSINUSE0087
+	} | install -o 1001 -g 1001 -m 640 /dev/stdin "$folder/credentials"
+}
+
+prefix() {
+	echo "s3://encoded-backups-prod/production" >"$fs/disk/$1/up/etc/postgresql/$postgres/main/wale_s3_prefix"
+}
+
+# The application's repository: what the jump server has of it is behind, by what was merged last.
+repository() {
+	local work=$fs/first-home/git/encoded commit=(-c user.name=Ann -c user.email=ann@encodedcc.org commit -q)
+	export GIT_COMMITTER_DATE=2016-11-20T12:00:00Z GIT_AUTHOR_DATE=2016-11-20T12:00:00Z
+	git init -q -b master "$work"
+	install -D "$own/deploy" "$work/bin/deploy"
+	install "$own/ask-aws" "$work/bin/ask-aws"
+	git -C "$work" add -A
+	git -C "$work" "${commit[@]}" -m "What deploys"
+	mkdir -p "$fs/first-srv/git"
+	git clone -q --bare "$work" "$fs/first-srv/git/encoded.git"
+	echo "release notes" >"$work/CHANGES"
+	git -C "$work" add -A
+	git -C "$work" "${commit[@]}" -m "The last merge"
+	git -C "$work" push -q "$fs/first-srv/git/encoded.git" master
+	git -C "$work" reset -q --hard HEAD^
+	git -C "$work" remote add origin /srv/git/encoded.git
+	git -C "$work" update-ref refs/remotes/origin/master master
+	git -C "$work" branch -q --set-upstream-to origin/master master
+	printf '[user]\n\tname = Operator\n\temail = operator@encodedcc.org\n' >"$fs/first-home/.gitconfig"
+}
+
+profile() {
+	install -d -m 700 "$fs/first-home/.aws"
+	credential production AKIAOPERATOROFTHELAB | install -m 600 /dev/stdin "$fs/first-home/.aws/credentials"
 }
 
 # Logs as an Apache of years leaves them, with a folder and names that a careless copy loses.
@@ -56,10 +137,18 @@ set_hosts() {
 	server old v87
 	server new v88
 	apache_logs
+	repository
+	profile
+	credentials old
+	: >"$fs/disk/old/up/etc/lab-services"
 	start old
 	cluster
 	power_off old
+	printf '%s\n' "${services[@]}" >"$fs/disk/old/up/etc/lab-services"
 	standby
+	rm -rf "$fs/disk/new/up/var/lib/postgresql/.aws"
+	each uploads old new
+	each prefix old new
 }
 
 # Told by the process's title: a question to the server would stand in its log.

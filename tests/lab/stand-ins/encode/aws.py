@@ -1,0 +1,47 @@
+"""AWS for the lab of ENCODE: moto, with the users, keys and buckets that are there before a release.
+
+aws.py FILE      serves at port 5000, and makes FILE as soon as it does; runs until it is ended
+"""
+import logging
+import pathlib
+import sys
+
+from moto.ec2.models import ec2_backends
+from moto.iam.models import iam_backends
+from moto.s3.models import s3_backends
+from moto.server import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+ACCOUNT = "123456789012"
+KEYS = {  # as the files of credentials on the old server have them, and the ones before those
+    "write-encoded-backups": ("AKIABACKUPSINUSE0087", "AKIABACKUPSEARLIER86"),
+    "upload-encode-files": ("AKIAUPLOADSINUSE0087", "AKIAUPLOADSEARLIER86"),
+}
+
+
+def users():
+    iam = iam_backends[ACCOUNT]["aws"]
+    for name, (active, inactive) in KEYS.items():
+        iam.create_user("us-east-1", name)
+        for key_id, status in ((active, "Active"), (inactive, "Inactive")):
+            iam.create_access_key(name, status=status).access_key_id = key_id
+
+
+def buckets():
+    s3 = s3_backends[ACCOUNT]["aws"]
+    for name in ("encoded-logs", "encoded-backups-prod"):
+        s3.create_bucket(name, "us-west-2")
+
+
+class Handler(WSGIRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+
+users()
+buckets()
+logging.getLogger("werkzeug").disabled = True
+server = make_server("0.0.0.0", 5000, DomainDispatcherApplication(create_backend_app), threaded=True,
+                     request_handler=Handler)
+ec2_backends[ACCOUNT]["us-west-2"].describe_instances()
+pathlib.Path(sys.argv[1]).touch()
+server.serve_forever()
