@@ -13,10 +13,10 @@ files["tests"].read_globals = {
   "truthy",
 }
 local words = {
-  "await", "aws", "cloudformation", "dns", "dynamodb", "each", "ec2", "effect", "elb", "env", "events", "fail", "file",
-  "git", "guide", "host",
-  "http", "iam", "include", "json", "k8s", "mail", "manual", "needs", "nginx", "now", "parallel", "parameters",
-  "phase", "postgres", "random", "rds", "redshift", "remark", "route53", "s3", "service", "sns", "sql", "step", "template",
+  "await", "aws", "cloudformation", "crontab", "dns", "dynamodb", "each", "ec2", "effect", "elb", "env", "events",
+  "fail", "file", "git", "guide", "host", "http", "iam", "include", "json", "k8s", "mail", "manual", "needs", "nginx",
+  "now", "parallel", "parameters", "phase", "postgres", "random", "rds", "redshift", "remark", "route53", "s3", "service",
+  "sns", "sql", "step", "template",
   "with_reload", "with_restart", "witness", "yaml",
 }
 files["procedures"].read_globals = words

@@ -4,7 +4,6 @@ a file in FOLDER: the envelope as JSON in the first line, then what was sent.
 
 --tls CERTIFICATE KEY: offers STARTTLS    --smtps: begins with TLS     --auth USER PASSWORD: takes mail of that user alone
 --refuse ADDRESS: knows no such recipient --full: 552 to the message   --later: 451 to the message
---port NUMBER: else one that is free
 --cut PLACE: hangs up at hello, rcpt, data (asked for the message), half (in the middle of it), end (took it, says
 nothing), lost (all of it came, it is not taken, nothing is said)
 --silent PLACE: the same places, but waits    --quiet-quit: never answers QUIT    --chatter: replies without end

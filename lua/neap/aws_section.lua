@@ -3,7 +3,7 @@ local near = require "neap.near"
 
 local section = {}
 
-local KEYS = { "profile", "region", "account", "accounts", "endpoint", "endpoints", "ca" }
+local KEYS = { "profile", "region", "account", "accounts", "endpoint", "endpoints", "ca", "late" }
 
 local function is_open(value) return type(value) == "string" and value:find "%$%(" ~= nil end
 
@@ -31,6 +31,9 @@ local CHECKS = {
     if not tostring(value):find "^%l[%l%d-]+%d$" then return "is a region, as in us-west-2" end
   end,
   endpoint = wrong_url,
+  late = function(value)
+    if not tostring(value):find "^%d+$" then return "is a number of seconds" end
+  end,
   endpoints = function(value)
     if type(value) ~= "table" or value[1] ~= nil then
       return "is a map of services to URLs, as in { s3: https://host }"
@@ -61,6 +64,9 @@ end
 --- @return string? message
 --- @return string? key  whose line it is
 function section.mistake(aws)
+  if aws.late and not aws.endpoint then
+    return "aws.late is for another server than AWS's: it needs endpoint", "late"
+  end
   for _, key in ipairs(sorted(aws)) do
     if not is_known(key) then
       return ("aws has no key '%s'.%s Keys are %s"):format(key, near.question(tostring(key), KEYS),

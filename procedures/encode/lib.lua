@@ -30,7 +30,7 @@ end
 --- Whether cloud-init has done all that a new server is made of. Raises what went wrong.
 function encode.is_made(server)
   local log = server:read({ "cat", "/var/log/cloud-init-output.log" }, { become = "root" })
-  local mistake = log:match "[^\n]*[Tt]raceback[^\n]*" or log:match "[^\n]*ERROR[^\n]*" or log:match "[^\n]*%f[%w]E: [^\n]*"
+  local mistake = log:match "[^\n]*Traceback[^\n]*" or log:match "[^\n]*ERROR[^\n]*" or log:match "%f[^\n]E: [^\n]*"
   if mistake then fail(("cloud-init says on %s: %s"):format(server.name, mistake)) end
   return log:find("finished at", 1, true) ~= nil
 end
@@ -70,9 +70,11 @@ end
 --- What the indexer of a server says of itself.
 function encode.indexer(server) return http.json(env.indexer, { via = server }) end
 
---- Whether the indexer has indexed something, and waits for more.
+--- Whether the indexer has indexed something, and waits for more. Raises what it says where it has given up.
 function encode.has_indexed(server)
   local now = encode.indexer(server)
+  local mistake = now.status == "sleeping" and now.errors and now.errors[1]
+  if mistake then fail(("the indexer of %s sleeps: %s"):format(server.name, tostring(mistake.error))) end
   return now.status == "waiting" and now.last_result ~= nil and now
 end
 
@@ -159,15 +161,17 @@ end
 --- Pushes a base backup of a server's database to S3.
 function encode.backup(server, cluster)
   local prefix, data = wal_e(cluster)
+  prefix = file.read(server, prefix):match "%S+"
   server:run({ "/opt/wal-e/bin/envfile", "--config", env.homes.postgres .. "/.aws/credentials", "--section", "default",
-    "--upper", "--", "/opt/wal-e/bin/wal-e", "--s3-prefix=" .. file.read(server, prefix):gsub("%s+$", ""), "backup-push",
-    data }, { become = "postgres", timeout = 12 * 3600, keep = "a backup more harms nobody" })
+    "--upper", "--", "/opt/wal-e/bin/wal-e", "--s3-prefix=" .. prefix, "backup-push", data },
+    { become = "postgres", timeout = 12 * 3600, keep = "a backup more harms nobody" })
 end
 
 --- The line of a crontab that does the same each day.
 function encode.backup_line(cluster)
-  return ([[00 7 * * * sudo -i -u postgres /opt/wal-e/bin/envfile --config ~postgres/.aws/credentials --section default ]]
-    .. [[--upper -- /opt/wal-e/bin/wal-e --s3-prefix="$(cat %s)" backup-push %s]]):format(wal_e(cluster))
+  local line = [[00 7 * * * sudo -i -u postgres /opt/wal-e/bin/envfile --config ~postgres/.aws/credentials ]]
+    .. [[--section default --upper -- /opt/wal-e/bin/wal-e --s3-prefix="$(cat %s)" backup-push %s]]
+  return line:format(wal_e(cluster))
 end
 
 -- ---- proxies ----

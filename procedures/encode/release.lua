@@ -72,6 +72,7 @@ step "Tag the newest master, here and at the remote" {
   run  = function()
     local repo = env.repositories.encoded
     git.checkout(repo, "master")
+    git.fetch(repo) -- bin/deploy asks what origin has
     git.pull(repo)
     git.tag(repo, env.tag, "master", { message = env.tag })
     git.push(repo, env.tag)
@@ -101,7 +102,8 @@ step "Build the cluster" { -- before its master, which joins it at boot
   from = "L63-L73",
   when = clustered,
   run  = function()
-    encode.deploy(version .. "-data", encode.nodes(version .. "-cluster", env.nodes, table.unpack(production)), env.nodes)
+    local options = encode.nodes(version .. "-cluster", env.nodes, table.unpack(production))
+    encode.deploy(version .. "-data", options, env.nodes)
   end,
 }
 step "Build the master" {
@@ -115,7 +117,7 @@ await "The new server is made, and its log has no errors" {
   from  = "L81-L84",
   when  = switching,
   check = function() return encode.is_made(new) end,
-  every = "30s", timeout = "2h", retry = { times = 40, every = "30s" },
+  every = "10s", timeout = "2h", retry = { times = 90, every = "10s" },
   hint  = "It restarts once by itself. Does ssh know its key?",
 }
 step "Build the cluster of the test server" {
@@ -186,7 +188,7 @@ phase "Wait for NEW master to finish its first big indexing before continuing" {
 await "The new server has finished its first indexing" {
   from  = "L215-L217",
   check = function() return encode.has_indexed(new) end,
-  every = "10s", timeout = "24h", retry = { times = 5, every = "1m" },
+  every = "10s", timeout = "24h",
 }
 await "The old server indexes nothing" {
   from  = "L219-L222",
@@ -243,7 +245,7 @@ step "Make the new keys the active ones" {
 step "See that the new server's keys are valid" {
   from = "L277",
   run  = function() return new:read(env.key_check, { become = "root", timeout = 300 }) end,
-  retry = { times = 6, every = "10s" }, -- other machines of AWS learn of a key some seconds later
+  retry = { times = 3, every = "5s" }, -- other machines of AWS learn of a key some seconds later
 }
 
 phase "WAIT for the snapshot on new server to match" { when = switching }

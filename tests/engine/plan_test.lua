@@ -71,6 +71,13 @@ describe("a plan", function()
     })
   end)
 
+  it("ends a change of a target that has no name yet: there is nothing to be looked at", function()
+    local w = world.new([[
+      local id = step "Make" { run = function() return world.event("machine", "new", { undo = 0 }) end }
+      step "Use" { run = function() effect.change("fake.value", { name = id.result }, function() return 1 end) end }]])
+    matches(effects_of(w:plan())[2], "1.2 ended: known after 1.1")
+  end)
+
   it("asks a check that comes before the first change", function()
     local w = world.new([[await "Ready" { check = function() return world.read "ready" end }]], { ready = true })
     equal(w:plan().phases[1].steps[1].holds, true)

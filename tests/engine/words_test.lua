@@ -101,6 +101,35 @@ describe("when", function()
     equal({ state.steps.Make.skipped, state.steps.Make.result }, { true, nil })
   end)
 
+  it("of a phase goes for all its steps, beside their own", function()
+    local w = world.new([[
+      phase "First" { when = function() return world.read "wanted" end }
+      step "One" { run = function() world.set("a", 1) end }
+      step "Two" { when = function() return false end, run = function() world.set("a", 2) end }
+      phase "Second"
+      step "Three" { run = function() world.set("b", 1) end }]], { wanted = false })
+    equal(w:start().status, "done")
+    equal(w.log, { "b=1" })
+    w = world.new(w.files["procedures/test/it.lua"], { wanted = true })
+    w:start()
+    equal(w.log, { "a=1", "b=1" })
+    local failure = load_failure(world.new 'phase "First" { wen = function() end }')
+    matches(failure, "no part named \"wen\". Did you mean 'when'")
+  end)
+
+  it("that says no makes no point of no return", function()
+    local w = world.new([[
+      step "Set" { run = function() world.set("a", 1) end }
+      step "Promote" { irreversible = "a new timeline", when = function() return false end,
+        run = function() world.event("promote", 1) end }
+      step "Fail" { run = function() world.set("b", 1) end }]], { a = 0, b = 0 })
+    equal(#w:plan().points, 0)
+    w.failing.b = true
+    equal(w:start().status, "stopped")
+    equal(w:rollback().status, "rolled back")
+    equal(w.values.a, 0)
+  end)
+
   it("stands for the whole attempt: what it read is not read again after an interruption", function()
     local w = world.new([[
       step "Make" { when = function() return world.read "wanted" end,

@@ -60,7 +60,7 @@ base_login() {
 	chown -R 1000:1000 home/ops
 	cp "$files/sshd_config" etc/ssh/sshd_config
 	printf 'Defaults secure_path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"\nDefaults logfile=/var/log/sudo.log,loglinelen=0\n@includedir /etc/sudoers.d\n' >etc/sudoers
-	echo 'ops ALL=(ALL:ALL) NOPASSWD: ALL' >etc/sudoers.d/ops
+	printf '%s ALL=(ALL:ALL) NOPASSWD: ALL\n' root ops >etc/sudoers.d/ops
 	chmod 440 etc/sudoers etc/sudoers.d/ops
 	cp "$files/lab-init" etc/lab-init
 }

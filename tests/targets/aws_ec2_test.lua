@@ -1,5 +1,6 @@
 --- EC2, RDS and DynamoDB.
-local stage = require "tests.targets.aws.stage"
+local process = require "native.process"
+local stage   = require "tests.targets.aws.stage"
 
 local PICTURE = [==[
 ec2, rds, d = client('ec2'), client('rds'), client('dynamodb')
@@ -56,6 +57,21 @@ describe("AWS's servers and databases", function()
       equal(#now.instances, 2)
       equal({ now.instances[1][2], now.instances[1][3] }, { "stopped", { { "a", "x" }, { "e", "f" } } })
     end)
+  end)
+
+  it("EC2: what a program makes is ended with the run, and no other of its name", function()
+    local program = process.run({ "pwd" }, { reads = true }).out:gsub("\n", "") .. "/tests/lab/stand-ins/encode/ask-aws"
+    world:boto(("client('ec2').create_tags(Resources=['%s'], Tags=[{'Key': 'Name', 'Value': 'data7'}])"):format(id))
+    world:there_and_back(PICTURE, { ([[
+      ec2.launched("data*", function()
+        env.hosts["local"]:run({ %q, %q, "ec2", "Version=2016-11-15", "Action=RunInstances", "ImageId=ami-12c6146b",
+          "MinCount=1", "MaxCount=1", "TagSpecification.1.ResourceType=instance", "TagSpecification.1.Tag.1.Key=Name",
+          "TagSpecification.1.Tag.1.Value=data0" }, { keep = "as the test says" })
+      end)]]):format(program, world.url), [[
+      local names = {}
+      for i, one in ipairs(ec2.named "data*") do names[i] = one.name .. " " .. one.state end
+      if table.concat(names, ",") ~= "data0 running,data7 running" then fail(table.concat(names, ",")) end]] },
+      function(now) equal(#now.instances, 2) end)
   end)
 
   it("EC2: what is ended does not come back: a point of no return", function()

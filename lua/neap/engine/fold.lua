@@ -491,7 +491,8 @@ function fold:point_of_no_return()
   last = last and { seq = last.seq, path = last.path,
     why = last.why or "it has no undo, and its step is not at its end" }
   for _, step in pairs(self.steps) do
-    if step.undo == "irreversible" and step.status == "done" and (not last or step.end_seq > last.seq) then
+    local passed = step.undo == "irreversible" and step.status == "done" and not step.skipped
+    if passed and (not last or step.end_seq > last.seq) then
       last = { seq = step.end_seq, path = step.path, why = step.why }
     end
   end

@@ -145,7 +145,7 @@ local function undo_plan(model)
   local list = {}
   for _, phase in ipairs(model.phases) do
     for _, step in ipairs(phase.steps) do
-      if step.irreversible then
+      if step.irreversible and not step.skipped then
         table.insert(model.points, { number = step.number, title = step.title, why = step.irreversible })
       end
       for _, one in ipairs(step.effects) do

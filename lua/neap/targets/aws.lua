@@ -96,8 +96,7 @@ local function ask_for(target, intent, data)
       ("%s may have been carried out, and there is no question that tells (done)"):format(data.operation)
   end
   if probe(target, data.done) then return "done" end
-  local life = clients.signature_life
-  task.sleep(intent.timeout == 0 and 0 or life[target.service] or life.other)
+  task.sleep(intent.timeout == 0 and 0 or known.life(target.service))
   return probe(target, data.done) and "done" or "void"
 end
 

@@ -119,6 +119,7 @@ local function end_of_step(self, step, record)
              result = record.status == "skipped" and "SKIPPED" or "done by hand" }
   end
   if branch or step.line then return nil end
+  if record.skipped then return { sign = "=", number = number, text = name, result = "left out" } end
   return { sign = "done", number = number, text = name, result = step.undoes and "undone" or record.status,
            seconds = seconds }
 end

@@ -20,8 +20,11 @@ end
 
 --- A step of which nothing need be said: neap acts, it was asked, and all is as wanted.
 local function is_as_wanted(step)
-  return step.kind == "step" and not step.listed and not step.ended and not changing(step)
+  return step.kind == "step" and not step.skipped and not step.listed and not step.ended and not changing(step)
 end
+
+--- Nor of one that is left out.
+local function is_quiet(step) return is_as_wanted(step) or step.skipped == true end
 
 local function all_as_wanted(phase)
   for _, step in ipairs(phase.steps) do
@@ -66,7 +69,8 @@ end
 
 local function add_step(lines, step, page, options)
   lines[#lines + 1] = step_head(step, page)
-  if is_as_wanted(step) then lines[#lines] = lines[#lines] .. page:paint("dim", "  = as wanted") end
+  local word = step.skipped and "  left out" or is_as_wanted(step) and "  = as wanted"
+  if word then lines[#lines] = lines[#lines] .. page:paint("dim", word) end
   for _, effect in ipairs(step.effects or {}) do
     if effect.sign ~= "=" or options.full then
       for _, line in ipairs(change.lines(shown(step, effect), page, { full = options.full, indent = 5 })) do
@@ -100,14 +104,18 @@ local function add_quiet(lines, quiet, page)
   if #quiet == 0 then return end
   local first, last = quiet[1].number, quiet[#quiet].number
   local numbers = first == last and first or ("%s to %s"):format(first, last)
-  lines[#lines + 1] = page:paint("dim", (" = %s  as wanted"):format(numbers))
+  lines[#lines + 1] = page:paint("dim", (quiet[1].skipped and " - %s  left out" or " = %s  as wanted"):format(numbers))
 end
 
 local function add_steps(lines, phase, model, page, options)
   local quiet = {}
   for _, step in ipairs(phase.steps) do
     local point = point_at(model, step.number)
-    if is_as_wanted(step) and not point and not options.full then
+    if is_quiet(step) and not point and not options.full then
+      if quiet[1] and quiet[1].skipped ~= step.skipped then
+        add_quiet(lines, quiet, page)
+        quiet = {}
+      end
       quiet[#quiet + 1] = step
     else
       add_quiet(lines, quiet, page)
@@ -155,14 +163,20 @@ local function add_effect(sums, step, effect)
   increase(sums.undo, undo_of(step, effect) or "undo")
 end
 
+--- Under which figure a step is counted.
+local function slot_of(step)
+  if step.skipped then return "skipped" end
+  if step.kind ~= "step" then return step.kind == "await" and "waits" or "humans" end
+  return step.ended and "unknown" or changing(step) and "changing" or step.listed and "unknown" or "wanted"
+end
+
 local function tally(model)
-  local sums = { steps = 0, wanted = 0, changing = 0, waits = 0, humans = 0, unknown = 0, effects = 0, signs = {},
-                 certainty = {}, undo = {} }
+  local sums = { steps = 0, wanted = 0, changing = 0, waits = 0, humans = 0, unknown = 0, skipped = 0, effects = 0,
+                 signs = {}, certainty = {}, undo = {} }
   for _, phase in ipairs(model.phases) do
     for _, step in ipairs(phase.steps) do
       sums.steps = sums.steps + 1
-      local slot = step.kind == "await" and "waits" or step.kind == "manual" and "humans" or step.ended and "unknown"
-        or changing(step) and "changing" or step.listed and "unknown" or "wanted"
+      local slot = slot_of(step)
       sums[slot] = sums[slot] + 1
       for _, effect in ipairs(step.effects or {}) do add_effect(sums, step, effect) end
     end
@@ -183,7 +197,7 @@ end
 function plan.figures(model, page)
   local sums = tally(model)
   local steps = listed(sums, { { "wanted", "as wanted" }, { "changing", "change" }, { "waits", "wait" },
-                               { "humans", "human" }, { "unknown", "known later" } })
+                               { "humans", "human" }, { "unknown", "known later" }, { "skipped", "left out" } })
   local lines = { ("%s: %s."):format(page.count(sums.steps, "step"), steps) }
   if sums.effects == 0 then
     lines[2] = "No change that is known now."

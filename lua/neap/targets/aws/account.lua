@@ -1,5 +1,4 @@
 --- Which account, region and server a target of AWS lies in, and the client for it: made once in a run.
-local clients     = require "neap.targets.aws.client"
 local credentials = require "neap.targets.aws.credentials"
 local effect      = require "neap.engine.effect"
 local fault       = require "native.error"
@@ -94,7 +93,7 @@ end
 --- @return number
 function account.late(target, intent)
   if intent.timeout == 0 then return 0 end
-  return clients.signature_life[target.service] or clients.signature_life.other
+  return known.life(target.service)
 end
 
 --- A resource's take where AWS offers neither token nor condition: what is there already needs no waiting, for what is

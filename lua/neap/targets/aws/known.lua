@@ -43,6 +43,15 @@ function known.client(target)
   return made[key]
 end
 
+--- Seconds after which a request that was sent is carried out no more: the life of its signature, unless the environment
+--- knows the server better.
+--- @param service string
+--- @return number
+function known.life(service)
+  local life = clients.signature_life
+  return tonumber(known.section().late) or life[service] or life.other
+end
+
 --- How a client calls what reads.
 --- @param timeout? number
 --- @return aws.call_options

@@ -24,7 +24,9 @@ def users():
     for name, (active, inactive) in KEYS.items():
         iam.create_user("us-east-1", name)
         for key_id, status in ((active, "Active"), (inactive, "Inactive")):
-            iam.create_access_key(name, status=status).access_key_id = key_id
+            key = iam.create_access_key(name, status=status)
+            iam.access_keys[key_id] = iam.access_keys.pop(key.access_key_id)
+            key.access_key_id = key_id
 
 
 def buckets():

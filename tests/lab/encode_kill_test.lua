@@ -1,0 +1,89 @@
+-- The release of ENCODE, killed anywhere: by the fail points of its processes, of which there is one more after each thing
+-- that a person says is done.
+local console = require "tests.lab.console"
+local encode  = require "tests.lab.encode"
+local fs      = require "native.fs"
+
+local KILLS     = os.getenv "NEAP_SOAK" and math.huge or 10
+local PROCESSES = 4
+
+--- The command of the run's process number `i`.
+local function command(i) return i == 1 and encode.RUN or encode.ANSWER end
+
+--- The points that an undisturbed run passes, as NEAP_FAULT names them, each with its process.
+local function points()
+  console.lab "reset"
+  local path, list = scratch() .. "/points", {}
+  for i = 1, PROCESSES do
+    local setting = ("NEAP_FAULT_COUNT=%s-%d"):format(path, i)
+    encode.expect(i == PROCESSES and 0 or 8, command(i), setting, encode.FAULTY)
+    local passed = {}
+    for point in fs.read(("%s-%d"):format(path, i)):gmatch "[^\n]+" do
+      passed[point] = (passed[point] or 0) + 1
+      local site, when = point:match "^(%S+) (%S+)$"
+      list[#list + 1] = { process = i, at = #list + 1, text = ("%s:%d:%s=kill"):format(site, passed[point], when) }
+    end
+  end
+  return list
+end
+
+--- Some of them, the same each time, in the order of the run.
+local function chosen(list, seed)
+  if KILLS >= #list then return list end
+  math.randomseed(seed)
+  for i = #list, 2, -1 do
+    local j = math.random(i)
+    list[i], list[j] = list[j], list[i]
+  end
+  local some = table.move(list, 1, KILLS, 1, {})
+  table.sort(some, function(a, b) return a.at < b.at end)
+  return some
+end
+
+local function kill_at(point)
+  console.lab "reset"
+  for i = 1, point.process - 1 do encode.expect(8, command(i)) end
+  local _, status = encode.neap(command(point.process), "NEAP_FAULT=" .. point.text, encode.FAULTY)
+  equal({ point.text, status }, { point.text, 137 })
+end
+
+--- What it comes to, but for the names of keys and of backups.
+local function outcome()
+  return { encode.servers(), encode.instances(), encode.repository():gsub(" %x+\n", "\n"), encode.upgrades(),
+    encode.key_count(), encode.objects "encoded-logs", encode.mails(), #encode.objects "encoded-backups-prod",
+    console.on("new", "crontab -l"), console.file("new", encode.CONF), console.file("new", encode.APACHE) }
+end
+
+describe("encode/release, killed", function()
+  it("is resumed to the end state of an undisturbed run", function()
+    local all = points()
+    local wanted = outcome()
+    for _, point in ipairs(chosen(all, 142)) do
+      kill_at(point)
+      local output, status = encode.neap(encode.GO_ON)
+      if status == 2 then output, status = encode.neap(encode.RUN) end -- killed before there was a run
+      output, status = encode.answer(output, status)
+      equal({ point.text, status, output }, { point.text, 0, output })
+      equal({ point.text, outcome() }, { point.text, wanted })
+    end
+  end)
+
+  it("is rolled back to what was there before, until it has promoted", function()
+    local all = points()
+    console.lab "reset"
+    local wanted = encode.state()
+    for _, point in ipairs(chosen(all, 88)) do
+      kill_at(point)
+      local may_go_back = console.in_recovery "new"
+      local output, status = encode.neap(encode.BACK)
+      if status == 2 then output, status = "", 0 end -- killed before there was a run
+      if may_go_back then
+        equal({ point.text, status, output }, { point.text, 0, output })
+        equal({ point.text, encode.state() }, { point.text, wanted })
+      else
+        truthy(status ~= 0)
+        equal(console.page "proxy1", "v88.production.lab")
+      end
+    end
+  end)
+end)
