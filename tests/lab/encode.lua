@@ -23,11 +23,10 @@ encode.CONF   = ("/etc/postgresql/%s/main/postgresql.conf"):format(version)
 encode.MASTER = ("/etc/postgresql/%s/main/master.conf"):format(version)
 encode.BACKUPS, encode.UPLOADS = "/var/lib/postgresql/.aws/credentials", "/home/encoded/.aws/credentials"
 
---- Every file that the procedure touches.
+--- Every file that the procedure touches, by host.
 local TOUCHED = {
-  { "proxy1", encode.NGINX }, { "proxy2", encode.NGINX }, { "old", encode.SIGNAL }, { "old", encode.APACHE },
-  { "new", encode.CONF }, { "new", encode.APACHE }, { "new", encode.BACKUPS }, { "new", encode.UPLOADS },
-  { "new", "/var/spool/cron/crontabs/root" },
+  proxy1 = { encode.NGINX }, proxy2 = { encode.NGINX }, old = { encode.SIGNAL, encode.APACHE },
+  new = { encode.CONF, encode.APACHE, encode.BACKUPS, encode.UPLOADS, "/var/spool/cron/crontabs/root" },
 }
 
 -- ---- runs ----
@@ -66,20 +65,25 @@ end
 
 -- ---- what is there ----
 
+local FILES = [[for f in %s; do echo $f; [ ! -e $f ] || { sha256sum <$f; stat -c '%%a %%U:%%G' $f; }; done]]
+
 --- Digest, mode and owner of each touched file.
 function encode.files()
   local state = {}
-  for i, place in ipairs(TOUCHED) do state[i] = place[1] .. " " .. console.file(table.unpack(place)) end
+  for host, paths in pairs(TOUCHED) do state[host] = console.on(host, FILES:format(table.concat(paths, " "))) end
   return state
 end
+
+local SERVER = "cd /; runuser -u postgres -- psql -XAtqc 'select pg_is_in_recovery()'; "
+  .. "pgrep -fx cat >/dev/null && echo indexes || true"
 
 --- Who serves, who takes writes, and where the file indexer runs.
 function encode.servers()
   local state = {}
   for _, proxy in ipairs { "proxy1", "proxy2" } do state[proxy] = console.page(proxy) end
   for _, host in ipairs { "old", "new" } do
-    state[host] = { recovery = console.in_recovery(host),
-      indexes_files = console.on(host, "pgrep -fx cat >/dev/null && echo yes || true") == "yes" }
+    local said = console.on(host, SERVER)
+    state[host] = { recovery = said:find "^t" ~= nil, indexes_files = said:find "indexes" ~= nil }
   end
   return state
 end

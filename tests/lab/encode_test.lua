@@ -163,6 +163,9 @@ describe("encode/release", function()
       end },
       { PROXIES, "proxy1", function()
         console.lab("unfill", "proxy1")
+      end },
+      { PROXIES, "the block opened here is not closed", function()
+        console.on("proxy2", "sed -i '/^broken/d' " .. CONF)
         console.lab("off", "proxy2")
       end },
       { PROXIES, "proxy2", function()
@@ -174,8 +177,6 @@ describe("encode/release", function()
         console.lab("cut", "proxy2")
       end },
       { PROXIES, "proxy2", function() console.lab("heal", "proxy2") end },
-      { PROXIES, "the block opened here is not closed",
-        function() console.on("proxy2", "sed -i '/^broken/d' " .. CONF) end },
       { "See that the new server's keys are valid", "is not Active", function()
         installed = console.on("new", "sed -n 's/^aws_access_key_id = //p' " .. encode.BACKUPS)
         console.on("new", "mv /opt/lab/bin/key-status.off /opt/lab/bin/key-status")

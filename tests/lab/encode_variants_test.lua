@@ -19,9 +19,8 @@ local CLUSTER = with(nodes("v88-data", 5), { ["v88-master"] = "running" })
 local TEST    = with(nodes("v88-test-data", 5), { ["v88-test-master"] = "running" })
 
 describe("encode/release", function()
-  before_each(function() console.lab "reset" end)
-
   it("of a cluster builds nodes and master, and a test server of the same kind; the test proxy leads there", function()
+    console.lab "reset"
     encode.run(0, "-p servers=clustered -p test_server=yes")
     local instances = with({}, CLUSTER)
     equal(encode.instances(), with(instances, TEST))
@@ -32,11 +31,11 @@ describe("encode/release", function()
   end)
 
   it("of a node puts it aside, builds one of its name, and sets the replicas", function()
-    encode.run(0, "-p servers=clustered")
+    local cluster = with(encode.instances(), {}) -- of the run before
     console.on("new", "rm /var/lib/elasticsearch-stand-in.json")
     local before = encode.servers()
     encode.expect(0, encode.RUN .. " -p servers=node -p node=3")
-    equal(encode.instances(), with({ ["v88-data3-replaced"] = "stopped" }, CLUSTER))
+    equal(encode.instances(), with({ ["v88-data3-replaced"] = "stopped" }, cluster))
     matches(health(), '"status":"green".*"number_of_data_nodes":5')
     equal({ encode.servers(), #encode.mails() }, { before, 1 })
     -- and one that cannot be built is taken back
@@ -45,10 +44,11 @@ describe("encode/release", function()
     matches(output, "InstanceLimitExceeded")
     equal(encode.instances()["v88-data1-replaced"], "stopped")
     encode.expect(0, (encode.BACK:gsub("rollback 1", "rollback 3")))
-    equal(encode.instances(), with({ ["v88-data3-replaced"] = "stopped" }, CLUSTER))
+    equal(encode.instances(), with({ ["v88-data3-replaced"] = "stopped" }, cluster))
   end)
 
   it("of a cluster that is half made is rolled back to no instance at all", function()
+    console.lab "reset"
     local before = encode.state()
     console.shell "echo 3 >~/instance-limit"
     local output = encode.run(5, "-p servers=clustered")
@@ -59,9 +59,10 @@ describe("encode/release", function()
   end)
 
   it("of a demo server builds that alone; its run has no point of no return", function()
+    console.lab "reset"
     local before = encode.state()
     local output = encode.run(0, "-p servers=demo")
-    equal(output:find "point of no return is passed", nil)
+    equal(output:find "The point of no return is passed", nil)
     equal(encode.instances(), { ["v88-test"] = "running" })
     local after = encode.state()
     equal({ after.files, after.servers, encode.mails() }, { before.files, before.servers, {} })

@@ -183,9 +183,10 @@ lab_reset() {
 	each power_off "${all[@]}"
 	each blank_disk "${all[@]}"
 	for host in "${all[@]}"; do disk_size "$host" 1g; done
+	[ $# -gt 0 ] || serve
 	start "${all[@]}"
 	[ $# -gt 0 ] || {
-		serve
+		await_serving
 		set_is_ready
 	}
 }
@@ -197,7 +198,7 @@ stop_serving() {
 	rm -f "$fs/serving" "$fs/jump/served"
 }
 
-# A session of its own: it ends as one, also what it started.
+# A session of its own: it ends as one, also what it started. Begins beside the hosts.
 serve() {
 	local user=()
 	[ -x "$set/serve" ] || return 0
@@ -207,6 +208,10 @@ serve() {
 		# shellcheck disable=SC2016 # the inner shell expands
 		HOME=$fs/home exec setsid sh -c 'echo $$ >"$1" && shift && exec "$@"' - "$fs/serving" "${user[@]}" "$set/serve" "$fs/jump/served"
 	) </dev/null >"$fs/log/serve" 2>&1 9>&- &
+}
+
+await_serving() {
+	[ -x "$set/serve" ] || return 0
 	for _ in $(seq 1200); do
 		[ ! -e "$fs/jump/served" ] || return 0
 		sleep 0.05
