@@ -14,6 +14,8 @@ local arg = parameters {
                   default = "single" },
   node        = { "number of the cluster's node that is made anew", match = "^%d+$", optional = true },
   test_server = { "whether a new test server is made, too", type = "boolean", default = false },
+  new_keys    = { "whether the new server gets keys of its own; a rehearsal, which cannot compare what AWS makes "
+                  .. "anew each time, goes without, on a server that has some", type = "boolean", default = true },
   stop_old    = { "whether the old server is stopped at the end", type = "boolean", default = false },
 }
 local env = needs {
@@ -44,6 +46,7 @@ local function switching() return arg.servers == "single" or arg.servers == "clu
 local function clustered() return arg.servers == "clustered" end
 local function with_cluster() return clustered() or arg.servers == "node" end
 local function replacing() return arg.node ~= nil end
+local function with_keys() return arg.new_keys end
 
 if arg.servers == "node" and not arg.node then error "which node? -p node=NUMBER" end
 
@@ -164,6 +167,7 @@ phase "Create and install Keys" { when = switching }
 
 local backups = step "Give the new server the next key for backups" {
   from = "L152-L155, L160-L163, L171-L195",
+  when = with_keys,
   run  = function()
     local key = encode.new_key(env.keys.backups, found.result.backups)
     encode.write_credentials(new, "postgres", "default", key)
@@ -172,6 +176,7 @@ local backups = step "Give the new server the next key for backups" {
 }
 local uploads = step "Give the new server the next key for uploads" {
   from = "L165-L169, L197-L204",
+  when = with_keys,
   run  = function()
     local key = encode.new_key(env.keys.uploads, found.result.uploads)
     encode.set_credentials(new, "encoded", "encode-files-upload", key)
@@ -237,6 +242,7 @@ phase "Switch over keys" { when = switching }
 
 step "Make the new keys the active ones" {
   from = "L272-L275",
+  when = with_keys,
   run  = function()
     encode.switch_key(env.keys.backups, found.result.backups, backups.result)
     encode.switch_key(env.keys.uploads, found.result.uploads, uploads.result)
