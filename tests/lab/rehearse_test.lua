@@ -26,8 +26,8 @@ end
 local function give_keys()
   for owner, path in pairs { postgres = encode.BACKUPS, encoded = encode.UPLOADS } do
     local text = console.on("old", "cat " .. path)
-    console.on("new", ("f=%s; install -d -o %s $(dirname $f); printf '%%s\n' '%s' >$f; chown %s: $f; chmod 640 $f"):format(
-      path, owner, text, owner))
+    local put = "f=%s; install -d -o %s $(dirname $f); printf '%%s\n' '%s' >$f; chown %s: $f; chmod 640 $f"
+    console.on("new", put:format(path, owner, text, owner))
   end
 end
 
