@@ -484,6 +484,7 @@ step "Migrate the warehouse and the reporting data mart" {
       reporting = function() rdw.gradle(repos.schema, { "migrateReporting" }, "reporting") end,
     }
   end,
+  hint = "What a migration did before it failed stays: take that back by hand, put the migration right, and resume.",
 }
 step "Merge the branches of deployment and configuration" {
   from = "L416-L431",

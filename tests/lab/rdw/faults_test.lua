@@ -39,7 +39,7 @@ describe("rdw/upgrade-v1.1", function()
     console.lab("boot", "redshift")
     console.lab("fill", "redshift")
     run:resume()
-    check_stopped(run, "Create the users and the database of Redshift", "No space left on device")
+    check_stopped(run, "Connect to Redshift from the ops system", "No space left on device")
     console.lab("unfill", "redshift")
     run:resume():expect(8)
     truthy(run:is_at(ROLES))
@@ -47,13 +47,13 @@ describe("rdw/upgrade-v1.1", function()
 
   it("stops where a password is wrong, names no password, and goes on with the right one", function()
     local run = to_the_first_step()
-    console.shell "cp -p ~/ingest.password ~/right; printf Wrong-one-of-the-lab >~/ingest.password"
+    console.shell "cp -p ~/sso-user.password ~/right; printf Wrong-one-of-the-lab >~/sso-user.password"
     run:answer()
-    check_stopped(run, "Export a table from Aurora to S3 as the ingest user", "Access denied for user 'rdw%-ingest'")
+    check_stopped(run, "Create the roles and permissions of the component Reporting", "invalid_grant")
     equal(run.output:find "Wrong%-one", nil)
-    console.shell "mv ~/right ~/ingest.password"
-    run:roll_back():expect(0)
-    opus.run(PROCEDURE):go_on(ROLES):expect(8)
+    console.shell "mv ~/right ~/sso-user.password"
+    run:resume():expect(8)
+    truthy(run:is_at(ROLES))
   end)
 
   it("stops where an import is not processed, before it scales down what would process it", function()
@@ -73,7 +73,8 @@ describe("rdw/upgrade-v1.1", function()
     change_remote("RDW_Schema", "master", migration, "s/ADD COLUMN version/ADD COLUM version/")
     local run = opus.run(PROCEDURE):go_on(QUIESCE)
     run:answer()
-    check_stopped(run, "Migrate the warehouse and the reporting data mart", "ERROR 1064", "no return is passed")
+    check_stopped(run, "Migrate the warehouse and the reporting data mart", "Unknown data type: 'version'",
+      "point of no return is passed")
     change_remote("RDW_Schema", "master", migration, "s/ADD COLUM version/ADD COLUMN version/")
     console.shell "git -C ~/git/RDW_Schema pull -q"
     opus.mariadb("warehouse", "drop table if exists warehouse.item_trait_score")

@@ -125,8 +125,12 @@ local COUNTS = [[select (select count(*) from warehouse.import), (select group_c
   (select count(*) from warehouse.schema_version)]]
 
 local function counts()
-  return opus.mariadb("warehouse", COUNTS) .. "\n"
-    .. opus.mariadb("reporting", "select count(*) from reporting.instructional_resource")
+  local found = { opus.mariadb("warehouse", COUNTS) }
+  found[2] = console.on("reporting", "mariadb -Ne 'select count(*) from reporting.instructional_resource' 2>&1 || true")
+  for _, tenant in ipairs { "pa", "ca" } do
+    found[#found + 1] = opus.psql("reporting_" .. tenant, "select count(*), sum(exam_id) from exam_alt_score")
+  end
+  return table.concat(found, "\n")
 end
 
 -- ---- repositories and files ----
@@ -216,10 +220,12 @@ end
 
 local function changes_of_cluster()
   local list = {}
+  local namespace = console.shell "sed -n 's/.*namespace: *//p' ~/.kube/config":match "%S+"
   for line in console.shell "grep -h '\"userAgent\":\"neap' ~/lab/audit.log":gmatch "[^\n]+" do
     local event = json.decode(line)
     local reads = event.verb == "get" or event.verb == "list" or event.verb == "watch"
-    if not reads and not event.requestURI:find("dryRun=All", 1, true) then list[#list + 1] = event.requestURI end
+    local is_here = event.objectRef and event.objectRef.namespace == namespace
+    if is_here and not reads and not event.requestURI:find("dryRun=All", 1, true) then list[#list + 1] = event.requestURI end
   end
   return list
 end
