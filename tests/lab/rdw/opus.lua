@@ -225,7 +225,8 @@ local function changes_of_cluster()
     local event = json.decode(line)
     local reads = event.verb == "get" or event.verb == "list" or event.verb == "watch"
     local is_here = event.objectRef and event.objectRef.namespace == namespace
-    if is_here and not reads and not event.requestURI:find("dryRun=All", 1, true) then list[#list + 1] = event.requestURI end
+    local is_change = not reads and not event.requestURI:find("dryRun=All", 1, true)
+    if is_here and is_change then list[#list + 1] = event.requestURI end
   end
   return list
 end
