@@ -362,12 +362,22 @@ function rdw.security_group(vpc, name)
   return found.SecurityGroups[1] and found.SecurityGroups[1].GroupId
 end
 
+local MADE = "made by the upgrade of RDW" -- tells a group that a cut-off step has made from one of others
+
+--- Deletes a security group that an upgrade has made.
+function rdw.remove_security_group(vpc, name)
+  local filter, ec2 = group_of(vpc, name), aws.client "ec2"
+  table.insert(filter.Filters, { Name = "description", Values = { MADE } })
+  local one = ec2:DescribeSecurityGroups(filter).SecurityGroups[1]
+  if one then ec2:DeleteSecurityGroup({ GroupId = one.GroupId }, { keep = "it is the way back" }) end
+end
+
 --- Lets the nodes and the jump server come to a port, by a new security group.
---- @return string id
+--- @return { id: string, is_new: boolean }
 function rdw.make_security_group(network, name, port)
-  local ec2 = aws.client "ec2"
-  if not rdw.security_group(network.vpc, name) then
-    ec2:CreateSecurityGroup({ GroupName = name, Description = name, VpcId = network.vpc }, {
+  local ec2, is_new = aws.client "ec2", not rdw.security_group(network.vpc, name)
+  if is_new then
+    ec2:CreateSecurityGroup({ GroupName = name, Description = MADE, VpcId = network.vpc }, {
       keep = "the step's undo deletes it", done = { operation = "DescribeSecurityGroups",
         parameters = group_of(network.vpc, name), path = "SecurityGroups[0].GroupId" } })
   end
@@ -379,7 +389,7 @@ function rdw.make_security_group(network, name, port)
       done = { operation = "DescribeSecurityGroups", parameters = { GroupIds = { id } },
         path = "SecurityGroups[0].IpPermissions[0].FromPort", equals = port } })
   end
-  return id
+  return { id = id, is_new = is_new }
 end
 
 -- ---- the ops server ----

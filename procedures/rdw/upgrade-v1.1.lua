@@ -25,7 +25,6 @@ needs {
   ingest_user   = "who loads packages",
   alarms        = { "alarms that are still meanwhile: services, and of the admin webapp: admin", type = "map" },
   aurora        = { "clusters of Aurora that are backed up", type = "list" },
-  archive       = "where the archive lies, archive.uri-root of the configuration",
   packages      = { "files of the tabulator", type = "list" },
   guides        = { "folder of the guides, and where they go in S3: from, to", type = "map" },
   psql_install  = { "the command that installs psql", type = "list" },
@@ -263,8 +262,8 @@ step "Make the subnet group of Redshift" {
 local group = step "Let the nodes and the jump server come to Redshift" {
   from = "L221-L224",
   run  = function() return rdw.make_security_group(network.result, env.redshift.security_group, 5439) end,
-  undo = function(id)
-    if id then aws.client("ec2"):DeleteSecurityGroup({ GroupId = id }, { keep = "it is the way back" }) end
+  undo = function(made)
+    if not made or made.is_new then rdw.remove_security_group(network.result.vpc, env.redshift.security_group) end
   end,
 }
 step "Make the Redshift cluster" {
@@ -273,7 +272,7 @@ step "Make the Redshift cluster" {
   run     = function()
     redshift.cluster(env.redshift.cluster, { node_type = "dc2.large", nodes = 2, user = "root",
       password = env.secrets.redshift_root, subnet_group = env.redshift.subnet_group,
-      security_groups = { group.result }, parameter_group = env.redshift.parameter_group })
+      security_groups = { group.result.id }, parameter_group = env.redshift.parameter_group })
   end,
 }
 step "Give Redshift a role that may read the archive" {
@@ -281,7 +280,7 @@ step "Give Redshift a role that may read the archive" {
   run  = function()
     local name = env.redshift.role:match "[^/]+$"
     aws.client("iam"):GetPolicy { PolicyArn = env.redshift.policy }
-    iam.role(name, { description = "Redshift access to " .. env.archive, trust = rdw.TRUST })
+    iam.role(name, { description = "Redshift access to " .. env.redshift.archive, trust = rdw.TRUST })
     iam.attach({ role = name }, env.redshift.policy)
     redshift.attach(env.redshift.cluster, env.redshift.role)
   end,
@@ -356,7 +355,7 @@ step "See that the users of Redshift find the tables" {
 local test_file = step "Export a table from Aurora to S3 as the ingest user" {
   from = "L311-L318",
   run  = function()
-    local path = env.archive .. "/completeness"
+    local path = env.redshift.archive .. "/completeness"
     rdw.let_write_witnesses(db.warehouse, "rdw-ingest@%", db.olap, env.redshift.users.ingest)
     rdw.extract(db.warehouse_ingest, "select id, code from completeness", {}, path)
     return path

@@ -93,7 +93,7 @@ end
 -- ---- for people ----
 
 local function short(text)
-  text = secret.redact(text:gsub("^%s+", ""):gsub("%s+$", ""))
+  text = secret.redact((text:gsub("^%s+", ""):gsub("%s+$", "")))
   return #text > LINE and text:sub(1, (utf8.offset(text, 0, LINE) or LINE) - 1) .. "…" or text
 end
 

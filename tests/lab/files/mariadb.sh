@@ -30,7 +30,7 @@ create table subject_score (id smallint not null primary key, subject_id smallin
 create table exam (id bigint not null primary key, student_id int not null, asmt_id int not null, school_year smallint not null, scale_score float, performance_level tinyint, completed_at timestamp(0) not null default '2019-12-01 10:00:00', updated timestamp(6) not null default '2019-12-02 10:00:00', update_import_id bigint not null, deleted tinyint not null default 0);
 create table exam_score (id bigint not null primary key, exam_id bigint not null, subject_score_id smallint not null, scale_score float, performance_level tinyint);
 insert into subject_score values (1, 1, 1, 3, 'C1'), (19, 1, 1, 2, 'A1'), (20, 1, 3, 2, 'A2'), (21, 1, 2, 2, 'A3');
-insert into exam (id, student_id, asmt_id, school_year, scale_score, performance_level, update_import_id) select seq, seq, 1, 2020, 2400 + seq, 2, 7 from seq_1_to_50;
+insert into exam (id, student_id, asmt_id, school_year, scale_score, performance_level, update_import_id, updated) select seq, seq, 1, 2020, 2400 + seq, 2, 7, timestamp('2019-12-02') + interval seq minute from seq_1_to_50;
 insert into exam_score select seq, seq, if(seq % 2, 19, 20), 2400 + seq, 1 from seq_1_to_50;
 SQL
 done

@@ -310,8 +310,8 @@ local function killed(reset, procedure, sizes)
   local point = ("journal:%d:%s=kill"):format(record, math.random() < 0.5 and "before" or "after")
   reset()
   local run = opus.run(procedure)
-  for _ = 2, process do run:answer() end
-  run:answer("NEAP_FAULT=" .. point)
+  for _ = 2, process do run:expect(8):answer() end
+  run:expect(8):answer("NEAP_FAULT=" .. point)
   if run.status == 137 then run:resume() end
   run:go_on()
   return ("answer %d, %s"):format(process, point), run
