@@ -44,6 +44,8 @@ describe("environment", function()
       endpoints = { s3 = "https://s3.lab" } })
     for text, problem in pairs {
       ["acount: 1"] = "aws has no key 'acount'. Did you mean 'account'?",
+      ["late: 5"] = "aws.late is for another server than AWS's",
+      ["late: soon\n  endpoint: 'http://127.0.0.1:1'"] = "aws.late is a number of seconds",
       ["account: 123"] = "aws.account is a number of",
       ["accounts: { dev: 123 }"] = "aws.accounts of dev is a number of",
       ["region: here"] = "aws.region is a region", ["endpoint: s3.lab"] = "aws.endpoint is no URL",

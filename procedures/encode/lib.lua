@@ -3,14 +3,26 @@ local encode = {}
 
 -- ---- servers ----
 
---- Instances of that name, made by the team's own program; nothing where some stand already. A rollback ends them.
+--- Whether all instances stand that are wanted. Raises where only some do: bin/deploy makes all or refuses.
+local function stand(name, nodes)
+  if not nodes then return ec2.named(name)[1] ~= nil end
+  local count = 0
+  for _, one in ipairs(ec2.named(name .. "*")) do
+    if one.name:sub(#name + 1):find "^%d+$" then count = count + 1 end
+  end
+  if count > 0 and count < nodes then
+    fail(("%d of %d instances %s stand: roll back, or end them, for bin/deploy makes all"):format(count, nodes, name))
+  end
+  return count > 0
+end
+
+--- Instances of that name, made by the team's own program; nothing where they stand already. A rollback ends them.
 --- @param name string     tag Name; of a cluster's nodes what their numbers follow
 --- @param options string[]  of bin/deploy, beside name and branch
 --- @param nodes? integer  how many of a cluster, if it is one of several nodes
 function encode.deploy(name, options, nodes)
-  local instances = nodes and name .. "*" or name
-  if ec2.named(instances)[1] then return end
-  ec2.launched(instances, function()
+  if stand(name, nodes) then return end
+  ec2.launched(nodes and name .. "*" or name, function()
     env.hosts["local"]:run({ "bin/deploy", "-b", env.tag, "-n", name, table.unpack(options) },
       { cwd = git.path(env.repositories.encoded, "."), timeout = 3600, keep = "its instances are ended by a rollback" })
   end)
