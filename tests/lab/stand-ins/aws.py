@@ -5,27 +5,27 @@
 
 FOLDER/requests  a line for each request: METHOD PATH OPERATION
 FOLDER/refused   names of stacks, one a line, whose updates fail as an update of resources does
-FOLDER/addresses names and addresses of what is not in Route 53: load balancers, distributions
 What moto lacks and AWS does: DynamoDB takes one change of indexes in an update, and a stack's update that fails is rolled
 back; a new size of a cache is not taken. The account of a key that STS gave is the one of its role.
 """
+import io
 import json
 import os
 import re
-import socket
-import struct
 import sys
 import threading
-import time
 
 from moto.cloudformation.models import CloudFormationBackend, Stack
 from moto.dynamodb.models import dynamodb_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
-from moto.route53.models import ChangeList, route53_backends
+from moto.route53.models import ChangeList
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-ACCOUNT = "123456789012"
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+import route53_dns
+
 FOLDER, PORT, SERVERS = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
+ELSEWHERE = {"elb.amazonaws.com": "10.77.0.42", "cloudfront.net": "10.77.0.9"}  # what is not in Route 53
 
 
 def lines_of(name):
@@ -111,94 +111,6 @@ CloudFormationBackend.execute_change_set = execute
 Stack.parameter_list = property(shown_parameters)
 ChangeList.__contains__ = lambda self, item: False  # moto refuses a batch that takes and makes a record of one name
 
-# ---- DNS ----
-
-TYPES = {"A": 1, "CNAME": 5, "AAAA": 28}
-HERE = b"\xc0\x0c"
-
-
-def value_of(record):
-    return (record["Value"] if isinstance(record, dict) else record).rstrip(".").lower()
-
-
-def world():
-    """{ (name, type): [values] } of Route 53; an alias has the addresses of what it leads to."""
-    records = {}
-    for line in lines_of("addresses"):
-        if line:
-            name, address = line.split()
-            records[name, "A"] = [address]
-    for zone in list(route53_backends[ACCOUNT]["aws"].zones.values()):
-        for one in list(zone.rrsets):
-            name = one.name.rstrip(".").lower()
-            if one.alias_target:
-                target = one.alias_target["DNSName"].rstrip(".").lower()
-                records[name, "A"] = records.get((target, "A"), [])
-            else:
-                records[name, one.type] = [value_of(each) for each in one.records]
-    return records
-
-
-class NameServer:
-    """Answers by the world as it was some seconds ago."""
-
-    def __init__(self, port, seconds):
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind(("127.0.0.1", port))
-        self.seconds, self.seen = seconds, [(0, world())]
-
-    def look(self, now, records):
-        if records != self.seen[-1][1]:
-            self.seen.append((now, records))
-        while len(self.seen) > 1 and self.seen[1][0] <= now - self.seconds:
-            self.seen.pop(0)
-
-    def serve(self):
-        while True:
-            question, peer = self.socket.recvfrom(4096)
-            self.socket.sendto(answer(question, self.seen[0][1]), peer)
-
-
-def encoded(name):
-    return b"".join(bytes([len(part)]) + part.encode() for part in name.split(".")) + b"\0"
-
-
-def data_of(kind, value):
-    return socket.inet_aton(value) if kind == "A" else encoded(value)
-
-
-def answer(question, records):
-    labels, end = [], 12
-    while question[end]:
-        labels.append(question[end + 1:end + 1 + question[end]].decode().lower())
-        end += question[end] + 1
-    name, end = ".".join(labels), end + 5
-    wanted = struct.unpack(">H", question[end - 4:end - 2])[0]
-    found, known = [], any(key[0] == name for key in records)
-    for _ in range(5):
-        for kind in ("CNAME", "A"):
-            if kind == "CNAME" or TYPES[kind] == wanted:
-                found += [encoded(name) + struct.pack(">HHIH", TYPES[kind], 1, 60, len(data_of(kind, value))) + data_of(
-                    kind, value) for value in records.get((name, kind), [])]
-        alias = records.get((name, "CNAME"))
-        if not alias or wanted == TYPES["CNAME"]:
-            break
-        name = alias[0]
-    flags = 0x8180 | (0 if known else 3)
-    return question[:2] + struct.pack(">HHHHH", flags, 1, len(found), 0, 0) + question[12:end] + b"".join(found)
-
-
-def keep_looking(servers):
-    while True:
-        try:
-            now, records = time.monotonic(), world()
-            for server in servers:
-                server.look(now, records)
-        except RuntimeError:
-            pass  # changed while it was read: the next look sees it whole
-        time.sleep(0.1)
-
-
 # ---- the server ----
 
 def logged(app):
@@ -207,7 +119,7 @@ def logged(app):
     def call(environ, start_response):
         length = int(environ.get("CONTENT_LENGTH") or 0)
         body = environ["wsgi.input"].read(length) if length else b""
-        environ["wsgi.input"] = __import__("io").BytesIO(body)
+        environ["wsgi.input"] = io.BytesIO(body)
         action = re.search(rb"Action=(\w+)", body)
         what = environ.get("HTTP_X_AMZ_TARGET") or (action and action.group(1).decode()) or "-"
         log.write("{} {} {}\n".format(environ["REQUEST_METHOD"], environ["PATH_INFO"], what))
@@ -222,12 +134,13 @@ class Quiet(WSGIRequestHandler):
 
 def main():
     os.makedirs(FOLDER, exist_ok=True)
-    servers = [NameServer(int(one.split(":")[0]), float(one.split(":")[1])) for one in SERVERS]
-    for one in servers:
-        threading.Thread(target=one.serve, daemon=True).start()
-    threading.Thread(target=keep_looking, args=(servers,), daemon=True).start()
     app = logged(DomainDispatcherApplication(create_backend_app))
-    make_server("127.0.0.1", PORT, app, threaded=True, request_handler=Quiet).serve_forever()
+    server = make_server("127.0.0.1", PORT, app, threaded=True, request_handler=Quiet)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    for one in SERVERS:
+        port, seconds = one.split(":")
+        route53_dns.start("http://127.0.0.1:%d" % PORT, "127.0.0.1", int(port), float(seconds), ELSEWHERE)
+    threading.Event().wait()
 
 
 main()

@@ -39,8 +39,6 @@ for name in ("api", "auth"):
     dns.change_resource_record_sets(HostedZoneId=zone, ChangeBatch={"Changes": [{
         "Action": "CREATE", "ResourceRecordSet": {"Name": name + ".theboss.lab", "Type": "CNAME", "TTL": 300,
                                                   "ResourceRecords": [{"Value": balancer}]}}]})
-    with open("/srv/aws/addresses", "a") as file:
-        file.write("{} 10.77.0.42\n".format(balancer))
 
 iam = boss.client("iam")
 iam.create_group(GroupName="bossadmins")
