@@ -60,6 +60,26 @@ local function of_minion(answer)
   return answer[1] and tostring(answer[1]) or json.encode(answer)
 end
 
+local SIGNS = { "ERROR", "Minion did not return", "is not available", "Exception", "Passed invalid arguments" }
+
+local function is_failure(answer)
+  if type(answer) == "table" then return (answer.retcode or 0) ~= 0 or type(answer[1]) == "string" end
+  for _, sign in ipairs(SIGNS) do
+    if tostring(answer):find(sign, 1, true) then return true end
+  end
+end
+
+--- Who failed; everybody where nobody's answer shows it.
+local function failed_minions(documents, is_one)
+  local list = {}
+  for _, document in ipairs(documents) do
+    for minion, answer in pairs(type(document) == "table" and document or {}) do
+      if is_one(answer) then list[#list + 1] = ("%s: %s"):format(minion, of_minion(answer)) end
+    end
+  end
+  return list
+end
+
 local function answers_of(text)
   local documents = {}
   for line in text:gmatch "[^\n]+" do
@@ -73,11 +93,8 @@ local function failures_of(documents, done)
   local list = {}
   for _, document in ipairs(documents) do add_failures(list, "", document) end
   if list[1] or done.status == 0 then return list end
-  for _, document in ipairs(documents) do
-    for minion, answer in pairs(type(document) == "table" and document or {}) do
-      list[#list + 1] = ("%s: %s"):format(minion, of_minion(answer))
-    end
-  end
+  list = failed_minions(documents, is_failure)
+  if not list[1] then list = failed_minions(documents, function() return true end) end
   return list[1] and list or { (done.err .. "\n" .. done.out):match "^%s*([^\n]*)" }
 end
 

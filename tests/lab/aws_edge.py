@@ -1,5 +1,5 @@
-"""What visitors reach of AWS in the lab: a classic load balancer's machines, and a bucket by way of CloudFront. Who asks has the
-names from route53_dns.py, by which all of the one lead to one address, and all of the other to another."""
+"""What visitors reach of AWS in the lab: a classic load balancer's machines, and a bucket by way of CloudFront. Who asks
+has the names from route53_dns.py, by which all of the one lead to one address, and all of the other to another."""
 import http.server
 import threading
 import urllib.error
@@ -31,12 +31,12 @@ def answer_of(request):
 
 
 def clients(endpoint):
-    return lambda service: boto3.client(service, endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id="edge",
-                                        aws_secret_access_key="edge")
+    return lambda service: boto3.client(service, endpoint_url=endpoint, region_name="us-east-1",
+                                        aws_access_key_id="edge", aws_secret_access_key="edge")
 
 
 def load_balancer(endpoint, balancer_of):
-    """Hands a request on to the first machine that its balancer finds in service; balancer_of(host) names the balancer."""
+    """Hands a request on to the first machine that is in service behind balancer_of(its host)."""
     client = clients(endpoint)
     elb, ec2 = client("elb"), client("ec2")
 

@@ -1,5 +1,5 @@
-"""AWS for a set of the lab: moto, which writes down each request of neap, and asks the machines behind a classic load balancer
-whether they are healthy. To be imported by the program `serve` of a set, which runs in moto's Python (vendor/moto.sh)."""
+"""AWS for a set of the lab: moto, which writes down each request of neap, and asks the machines behind a classic load
+balancer whether they are healthy. To be imported by what a set serves, in moto's Python (vendor/moto.sh)."""
 import io
 import logging
 import threading

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """A name server that answers what Route 53 (moto) says, some seconds later, as the world's name servers do.
 
-route53_dns.py ENDPOINT ADDRESS:PORT SECONDS [SUFFIX=ADDRESS…]: names that end in SUFFIX (elb.amazonaws.com) have that address;
-what they stand for is not in Route 53. Runs in moto's Python (vendor/moto.sh); a program can import it, too, and call start.
+route53_dns.py ENDPOINT ADDRESS:PORT SECONDS [SUFFIX=ADDRESS…]: names that end in SUFFIX (elb.amazonaws.com) have that
+address; what they stand for is not in Route 53. Runs in moto's Python (vendor/moto.sh); a program can import it, too, and
+call start.
 """
 import ipaddress
 import socket
@@ -113,7 +114,8 @@ def start(endpoint, address, port, seconds, addresses):
     world = World(endpoint, seconds, addresses)
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.bind((address, port))
-    threads = [threading.Thread(target=world.watch, daemon=True), threading.Thread(target=serve, args=(world, sock), daemon=True)]
+    threads = [threading.Thread(target=world.watch, daemon=True),
+               threading.Thread(target=serve, args=(world, sock), daemon=True)]
     for thread in threads:
         thread.start()
     return threads

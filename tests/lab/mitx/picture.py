@@ -1,5 +1,5 @@
-"""What there is of MITx: AWS by boto3, repositories by git, hosts by their consoles. One JSON text; instances by their names,
-since every run makes others."""
+"""What there is of MITx: AWS by boto3, repositories by git, hosts by their consoles. One JSON text; instances by their
+names, since every run makes others. picture.py HOME"""
 import concurrent.futures
 import json
 import subprocess
@@ -11,13 +11,13 @@ HOSTS = ["draft", "live", "worker", "spare1", "spare2", "spare3", "spare4", "spa
 
 
 def client(service):
-    return boto3.client(service, endpoint_url="http://127.0.0.1:5000", region_name="us-east-1", aws_access_key_id="picture",
-                        aws_secret_access_key="picture")
+    return boto3.client(service, endpoint_url="http://127.0.0.1:5000", region_name="us-east-1",
+                        aws_access_key_id="picture", aws_secret_access_key="picture")
 
 
 def on(host, text):
-    done = subprocess.run(["tests/lab/lab", "sh", host, "sh", "-c", text], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.DEVNULL, text=True)
+    done = subprocess.run(["tests/lab/lab", "sh", host, "sh", "-c", text], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     return done.stdout.strip()
 
 
@@ -28,7 +28,8 @@ def git(folder, *words):
 
 def instances():
     names = {}
-    for group in client("ec2").describe_instances(Filters=[{"Name": "instance-state-name", "Values": ["running"]}])["Reservations"]:
+    running = [{"Name": "instance-state-name", "Values": ["running"]}]
+    for group in client("ec2").describe_instances(Filters=running)["Reservations"]:
         for one in group["Instances"]:
             names[one["InstanceId"]] = [tag["Value"] for tag in one["Tags"] if tag["Key"] == "Name"][0]
     return names
@@ -48,7 +49,7 @@ def aws():
                       for one in balancers},
         "names": sorted("%s %s %s" % (one["Name"], one["Type"], [value["Value"] for value in one["ResourceRecords"]])
                         for one in client("route53").list_resource_record_sets(HostedZoneId=zone)["ResourceRecordSets"]
-                        if one["Type"] == "CNAME"),
+                        if one["Type"] in ("A", "AAAA", "CNAME")),
         "page": [page["ContentType"], page["Metadata"], page["Body"].read().decode()],
         "snapshots": len([one for one in client("rds").describe_db_snapshots()["DBSnapshots"]
                           if one["SnapshotType"] == "manual"]),

@@ -3,8 +3,9 @@
 local console = require "tests.lab.console"
 local stage   = require "tests.lab.mitx.stage"
 
-local KILLS = tonumber(os.getenv "NEAP_KILLS" or os.getenv "NEAP_SOAK" and 40 or 0) -- beside those of the first story
-local ROUND = 3                                                                     -- kills in one upgrade
+local SOAK  = os.getenv "NEAP_SOAK"
+local KILLS = tonumber(os.getenv "NEAP_KILLS" or SOAK and 40 or 0) -- beside those of the first story
+local ROUND = 3                                                    -- kills in one upgrade
 
 local DRAFT, LIVE, WORKER = "edx-mitx-qa-next-residential-draft-0-", "edx-mitx-qa-next-residential-live-0-",
   "edx-worker-mitx-qa-next-residential-live-0-"
@@ -125,6 +126,20 @@ describe("mitx/residential-upgrade", function()
     equal(stage.picture().hosts[WORKER .. "v4"][3], "A fix")
     truthy(stage.visit("lms.mitx.mit.edu"):find(commit:sub(1, 12), 1, true))
   end)
+
+  if SOAK then it("takes a redeploy back whose restart fails: files first, then the restart", function()
+    console.shell "cd ~/git/edx-platform && git commit -q --allow-empty -m 'A slip' && git push -q origin mitx/koa"
+    console.on(live, "service supervisor stop")
+    local redeploy = "run mitx/redeploy --env lab -p what=code -p codename=koa -p reset=true --foreground --yes"
+    local output, status = stage.neap(redeploy)
+    stage.stopped(output, status, 5, "FAILED 1.2 Redeploy", LIVE .. "v4: ERROR: unix:///run/supervisor.sock")
+    equal(stage.picture().hosts[DRAFT .. "v4"][4], "A slip")
+    console.on(live, "service supervisor start")
+    local run = output:match "neap rollback (%d+)"
+    stage.expect(0, ("rollback %s --env mitx/lab --foreground --yes"):format(run))
+    equal(stage.picture().hosts[DRAFT .. "v4"][4], "A fix")
+    served_by("lms.mitx.mit.edu", "lms", 2, LIVE .. "v4")
+  end) end
 end)
 
 -- Our branch of the release is there already, two patches on a release candidate.

@@ -1,5 +1,5 @@
-"""What MITx has at AWS before the upgrade; then serves it: moto on port 5000, names on 127.0.0.1:5353, visitors' ways in on
-127.0.0.2 (load balancers) and 127.0.0.3 (CloudFront)."""
+"""What MITx has at AWS before the upgrade; then serves it: moto on port 5000, names on 127.0.0.1:5353, visitors' ways in
+on 127.0.0.2 (load balancers) and 127.0.0.3 (CloudFront)."""
 import os
 import sys
 import time
@@ -12,7 +12,7 @@ import route53_dns
 from moto.cloudfront.models import cloudfront_backends
 
 ENDPOINT = "http://127.0.0.1:5000"
-PAGE = "d111111abcdef8.cloudfront.net"  # a distribution's name is the cloud's choice; this one stands in the environments
+PAGE = "d111111abcdef8.cloudfront.net"  # the cloud chooses such names; this one stands in the environments
 LIVE, DRAFT = "edx-next-residential-live-mitx-q", "edx-next-residential-draft-mitx"
 IN_SERVICE = {
     "edx-mitx-qa-next-residential-draft-0-v3": ("10.77.0.51", "next-residential-draft", "edx", DRAFT),
@@ -45,9 +45,10 @@ def machines(subnet):
     ec2, elb = client("ec2"), client("elb")
     for name, (address, purpose, role, balancer) in IN_SERVICE.items():
         tags = {"Name": name, "environment": "mitx-qa", "purpose": purpose, "role": role, "release-version": "3"}
-        made = ec2.run_instances(ImageId="ami-04681a1dbd79675a5", MinCount=1, MaxCount=1, SubnetId=subnet, PrivateIpAddress=address,
-                                 InstanceType="t3.large", TagSpecifications=[{"ResourceType": "instance", "Tags": [
-                                     {"Key": key, "Value": value} for key, value in tags.items()]}])
+        made = ec2.run_instances(
+            ImageId="ami-04681a1dbd79675a5", MinCount=1, MaxCount=1, SubnetId=subnet, PrivateIpAddress=address,
+            InstanceType="t3.large", TagSpecifications=[{"ResourceType": "instance", "Tags": [
+                {"Key": key, "Value": value} for key, value in tags.items()]}])
         if balancer:
             elb.register_instances_with_load_balancer(LoadBalancerName=balancer, Instances=[
                 {"InstanceId": made["Instances"][0]["InstanceId"]}])
@@ -56,9 +57,10 @@ def machines(subnet):
 def maintenance_page():
     s3 = client("s3")
     s3.create_bucket(Bucket="upgrading.mitx.mit.edu")
-    s3.put_object(Bucket="upgrading.mitx.mit.edu", Key="index.html", Body=b"<p>Residential MITx is being upgraded.</p>\n",
-                  ContentType="text/html")
-    origin = {"Id": "s3", "DomainName": "upgrading.mitx.mit.edu.s3.amazonaws.com", "S3OriginConfig": {"OriginAccessIdentity": ""}}
+    s3.put_object(Bucket="upgrading.mitx.mit.edu", Key="index.html", ContentType="text/html",
+                  Body=b"<p>Residential MITx is being upgraded.</p>\n")
+    origin = {"Id": "s3", "DomainName": "upgrading.mitx.mit.edu.s3.amazonaws.com",
+              "S3OriginConfig": {"OriginAccessIdentity": ""}}
     made = client("cloudfront").create_distribution(DistributionConfig={
         "CallerReference": "lab", "Comment": "maintenance", "Enabled": True, "Origins": {"Quantity": 1, "Items": [origin]},
         "DefaultCacheBehavior": {"TargetOriginId": "s3", "ViewerProtocolPolicy": "allow-all"}})
@@ -71,13 +73,15 @@ def names(balancer_names):
     zone = route53.create_hosted_zone(Name="mitx.mit.edu", CallerReference="lab")["HostedZone"]["Id"]
     of = {"lms": LIVE, "studio": DRAFT, "staging": DRAFT}
     route53.change_resource_record_sets(HostedZoneId=zone, ChangeBatch={"Changes": [
-        {"Action": "CREATE", "ResourceRecordSet": {"Name": name + ".mitx.mit.edu", "Type": "CNAME", "TTL": 60, "ResourceRecords": [
-            {"Value": balancer_names[balancer]}]}} for name, balancer in of.items()]})
+        {"Action": "CREATE", "ResourceRecordSet": {
+            "Name": name + ".mitx.mit.edu", "Type": "CNAME", "TTL": 60,
+            "ResourceRecords": [{"Value": balancer_names[balancer]}]}} for name, balancer in of.items()]})
 
 
 def database():
-    client("rds").create_db_instance(DBInstanceIdentifier="mitx-qa-rds-mysql", DBInstanceClass="db.t3.medium", Engine="mysql",
-                                     AllocatedStorage=20, MasterUsername="odldevops", MasterUserPassword="of-moto-alone")
+    client("rds").create_db_instance(
+        DBInstanceIdentifier="mitx-qa-rds-mysql", DBInstanceClass="db.t3.medium", Engine="mysql", AllocatedStorage=20,
+        MasterUsername="odldevops", MasterUserPassword="of-moto-alone")
 
 
 def main():
@@ -89,8 +93,10 @@ def main():
     maintenance_page()
     names(balancer_names)
     database()
-    route53_dns.start(ENDPOINT, "127.0.0.1", 5353, 1.5, {"elb.amazonaws.com": "127.0.0.2", "cloudfront.net": "127.0.0.3"})
-    aws_edge.start("127.0.0.2", aws_edge.load_balancer(ENDPOINT, lambda host: LIVE if host.startswith("lms") else DRAFT))
+    route53_dns.start(ENDPOINT, "127.0.0.1", 5353, 1.5,
+                      {"elb.amazonaws.com": "127.0.0.2", "cloudfront.net": "127.0.0.3"})
+    aws_edge.start("127.0.0.2",
+                   aws_edge.load_balancer(ENDPOINT, lambda host: LIVE if host.startswith("lms") else DRAFT))
     aws_edge.start("127.0.0.3", aws_edge.cloudfront(ENDPOINT, "upgrading.mitx.mit.edu", "index.html"))
     open(sys.argv[1], "w").close()
     while True:

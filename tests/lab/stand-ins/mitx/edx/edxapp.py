@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Stands in for a process of edX: edxapp.py lms|cms|edxapp_worker [PORT]. It answers /heartbeat as edX does, 200 while the
-database can be asked, and every other address with what it is: the commit and the configuration that it was started with."""
+"""Stands in for a process of edX: edxapp.py lms|cms|edxapp_worker [PORT]. It answers /heartbeat as edX does, 200 while
+the database can be asked, and every other address with what it is: the commit and the configuration of its start."""
 import http.server
 import json
 import subprocess

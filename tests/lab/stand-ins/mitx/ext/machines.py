@@ -1,4 +1,4 @@
-"""What salt-cloud does for MITx, here: an instance in EC2 (moto) and, in its place, one of the lab's machines that stand ready."""
+"""What salt-cloud does for MITx: an instance in EC2 (moto) and, in its place, one of the lab's machines that stand ready."""
 import os
 import subprocess
 import time
@@ -27,8 +27,8 @@ def named(name):
 
 
 def on_machine(address, *words):
-    argv = ["ssh", "-i", KEY, "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
-            "-o", "LogLevel=ERROR", "ops@" + address, "sudo", "/edx/lab/machine"] + list(words)
+    argv = ["ssh", "-i", KEY, "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no", "-o", "LogLevel=ERROR",
+            "-o", "UserKnownHostsFile=/dev/null", "ops@" + address, "sudo", "/edx/lab/machine"] + list(words)
     done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode != 0:
         raise RuntimeError("%s: %s" % (address, done.stdout.strip()))
@@ -50,9 +50,10 @@ def launch(name, kind, image, tags, commit):
     place, ec2 = address(), client("ec2")
     subnet = ec2.describe_subnets(Filters=[{"Name": "cidr-block", "Values": ["10.77.0.0/24"]}])["Subnets"][0]
     tags = dict(tags, Name=name)
-    made = ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1, InstanceType="t3.large", SubnetId=subnet["SubnetId"],
-                             PrivateIpAddress=place, TagSpecifications=[{"ResourceType": "instance", "Tags": [
-                                 {"Key": key, "Value": value} for key, value in tags.items()]}])
+    made = ec2.run_instances(
+        ImageId=image, MinCount=1, MaxCount=1, InstanceType="t3.large", SubnetId=subnet["SubnetId"],
+        PrivateIpAddress=place, TagSpecifications=[{"ResourceType": "instance", "Tags": [
+            {"Key": key, "Value": value} for key, value in tags.items()]}])
     on_machine(place, "born", name, kind, "10.77.0.41", commit)
     wait_for_key(name)
     return made["Instances"][0]["InstanceId"], True

@@ -5,7 +5,7 @@ sys.path.insert(0, "/srv/ext")
 
 
 def destroy(names):
-    """As salt-cloud: a list of names, parted by commas, no wildcards; those that are not there are not in what it returns."""
+    """As salt-cloud: names, parted by commas, no wildcards; those that are not there are not in what it returns."""
     import machines
 
     ended = {}
