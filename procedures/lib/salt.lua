@@ -1,5 +1,5 @@
--- Salt: what a master has its minions, and itself, do. What came of it is read from what they answered, since an exit status
--- says neither which minion failed nor which state, and for some ways of asking says nothing at all.
+-- Salt: what a master has its minions, and itself, do. What came of it is read from what they answered, since an exit
+-- status says neither which minion failed nor which state, and for some ways of asking says nothing at all.
 local salt = {}
 
 local JSON = { "--out=json", "--out-indent=-1" } -- a document a line, one for each minion
@@ -50,12 +50,14 @@ function add_failures(list, where, value)
   end
 end
 
---- What a minion answered where its function failed, in one line.
+local LAST = 800 -- bytes of what a command said
+
+--- What a minion answered where its function failed.
 local function of_minion(answer)
   if type(answer) ~= "table" then return tostring(answer):match "^[^\n]*" end
   if answer.retcode then
-    local said = answer.stderr ~= "" and answer.stderr or answer.stdout
-    return ("exit status %s: %s"):format(answer.retcode, tostring(said))
+    local said = tostring(answer.stderr ~= "" and answer.stderr or answer.stdout)
+    return ("exit status %s: %s"):format(answer.retcode, said:sub(-LAST))
   end
   return answer[1] and tostring(answer[1]) or json.encode(answer)
 end
@@ -128,7 +130,7 @@ effect.action "salt.call" {
     if verdict ~= "done" then return verdict, detail end
     local ok, answers = pcall(checked, target.host, target.what, detail)
     if ok then return "done", answers end
-    return "partial", answers.message
+    return "partial", tostring(answers)
   end,
   release = witness.release,
   show = function(target) return ("%s: %s"):format(target.host, target.what) end,
@@ -175,8 +177,8 @@ function salt.call(master, minions, words, options)
   return effect.planning() and answers or by_minion(answers)
 end
 
---- Changes minions by fn, and then has them run a function, a restart say: forward after all that fn changes, backward after it
---- is put back; where fn changes nothing it is not run.
+--- Changes minions by fn, and then has them run a function, a restart say: forward after all that fn changes, backward
+--- after it is put back; where fn changes nothing it is not run.
 --- @param master table
 --- @param minions string[]|string
 --- @param words string[]
@@ -200,7 +202,7 @@ end
 -- ---- reads ----
 
 --- What it said, with its exit status before it: of a command that failed the word `read` gives no output.
-local WITH_STATUS = { "sh", "-c", 'out=$("$@" 2>/dev/null); printf "%s %s" $? "$out"', "sh" }
+local WITH_STATUS = { "sh", "-c", 'out=$("$@" 2>&1); printf "%s %s" $? "$out"', "sh" }
 
 local function ask(master, what, command)
   local status, out = master:read(list_of(WITH_STATUS, command)):match "^(%d+) (.*)$"

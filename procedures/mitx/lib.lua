@@ -25,22 +25,35 @@ local ALL = { "all", "bin_env=/edx/bin/supervisorctl" }
 
 -- ---- what there is ----
 
-local function tag(instance, name)
-  for _, one in ipairs(instance.Tags or {}) do
-    if one.Key == name then return one.Value end
+local function name_of(instance)
+  for _, one in ipairs(instance.Tags) do
+    if one.Key == "Name" then return one.Value end
   end
 end
 
---- The instances of the environment, base instances too: { name, id, address, purpose, is_app }, by name.
+--- "edx-worker-mitx-qa-next-residential-live-0-v3": what it is for stands between the environment and its number.
+local function purpose_of(name, kind)
+  local prefix = ("%s-%s-"):format(kind, env.salt_environment)
+  return name:sub(1, #prefix) == prefix and name:sub(#prefix + 1):match "^(.-)%-%d+%-v%d+$" or nil
+end
+
+--- What an instance of edX is, by its name alone: other instances of the environment have other names.
+local function instance(one)
+  local name = name_of(one)
+  local app, worker = purpose_of(name, "edx"), purpose_of(name, "edx-worker")
+  if not app and not worker and not name:find "base$" then return nil end
+  return { name = name, id = one.InstanceId, address = one.PrivateIpAddress, purpose = app or worker, is_app = app and true }
+end
+
+--- The instances of edX that are there, base instances too: { name, id, address, purpose, is_app }, by name.
 local function instances()
   local found = {}
   for _, group in ipairs(aws.client("ec2"):all("DescribeInstances", { Filters = {
-    { Name = "tag:environment", Values = { env.salt_environment } },
+    { Name = "tag:Name", Values = { ("edx*-%s-*"):format(env.salt_environment) } },
     { Name = "instance-state-name", Values = { "pending", "running", "stopping", "stopped" } } } })) do
     for _, one in ipairs(group.Instances) do
-      local name = tag(one, "Name")
-      found[name] = { name = name, id = one.InstanceId, address = one.PrivateIpAddress, purpose = tag(one, "purpose"),
-        is_app = name:find "^edx%-" and not name:find "^edx%-worker%-" and not name:find "base$" and true or nil }
+      local known = instance(one)
+      if known then found[known.name] = known end
     end
   end
   return found
@@ -80,7 +93,7 @@ end
 
 local function serves(one)
   for _, purpose in ipairs(env.purposes) do
-    if one.purpose == purpose and not one.name:find "base$" then return true end
+    if one.purpose == purpose then return true end
   end
 end
 
@@ -141,15 +154,21 @@ end
 
 --- Ends the instances that came since, removes their images, and has Salt's store say what it said.
 function mitx.restore(before)
-  local came = chosen(instances(), function(one) return not before.instances[one.name] end)
+  local came = chosen(instances(), function(one)
+    return not before.instances[one.name] and (serves(one) or not one.purpose)
+  end)
   if came[1] then mitx.destroy(came, { keep = "they were not there before" }) end
   remove_images(before)
   put_back_stored(before)
 end
 
---- Ends instances by their names: the cloud takes no patterns, and a name that it does not know is no instance.
+--- Ends instances by their names, since the cloud takes no patterns, and sees that they are gone, since it does not say so.
 function mitx.destroy(names, options)
   salt.call(env.hosts.salt, env.master, { "cloud.destroy", table.concat(names, ",") }, options)
+  local there = effect.planning() and {} or instances()
+  for _, name in ipairs(names) do
+    if there[name] then fail(("%s is still there after cloud.destroy: %s"):format(name, there[name].id)) end
+  end
 end
 
 --- Ends the old instances, those that were noted and no others of their names.

@@ -1,5 +1,5 @@
-"""What visitors reach of AWS in the lab: a classic load balancer's machines, and a bucket by way of CloudFront. Who asks
-has the names from route53_dns.py, by which all of the one lead to one address, and all of the other to another."""
+"""What visitors reach of AWS in the lab: a classic load balancer's machines, and a bucket by way of CloudFront. Names come
+from route53_dns.py, by which all of the one lead to one address, and all of the other to another."""
 import http.server
 import threading
 import urllib.error

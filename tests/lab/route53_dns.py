@@ -2,8 +2,8 @@
 """A name server that answers what Route 53 (moto) says, some seconds later, as the world's name servers do.
 
 route53_dns.py ENDPOINT ADDRESS:PORT SECONDS [SUFFIX=ADDRESS…]: names that end in SUFFIX (elb.amazonaws.com) have that
-address; what they stand for is not in Route 53. Runs in moto's Python (vendor/moto.sh); a program can import it, too, and
-call start.
+address; what they stand for is not in Route 53. Runs in moto's Python (vendor/moto.sh); a program can import it, too,
+and call start.
 """
 import ipaddress
 import socket

@@ -45,8 +45,8 @@ def aws():
         "instances": sorted(names.values()),
         "images": sorted(images.values()),
         "volumes": len(ec2.describe_snapshots(OwnerIds=["123456789012"])["Snapshots"]),
-        "balancers": {one["LoadBalancerName"]: sorted(names.get(member["InstanceId"], "gone") for member in one["Instances"])
-                      for one in balancers},
+        "balancers": {one["LoadBalancerName"]: sorted(
+            names.get(member["InstanceId"], "gone") for member in one["Instances"]) for one in balancers},
         "names": sorted("%s %s %s" % (one["Name"], one["Type"], [value["Value"] for value in one["ResourceRecords"]])
                         for one in client("route53").list_resource_record_sets(HostedZoneId=zone)["ResourceRecordSets"]
                         if one["Type"] in ("A", "AAAA", "CNAME")),
@@ -57,8 +57,8 @@ def aws():
 
 
 def processes(host):
-    said = on(host, "cat /etc/salt/minion_id; /edx/bin/supervisorctl status | awk '{ print $1, $2 }'; cat /edx/etc/lms.yml; "
-              "git -c safe.directory='*' -C /edx/app/edxapp/edx-platform log -1 --format=%s").split("\n")
+    said = on(host, "cat /etc/salt/minion_id; /edx/bin/supervisorctl status | awk '{ print $1, $2 }'; "
+              "cat /edx/etc/lms.yml; git -c safe.directory='*' -C /edx/app/edxapp/edx-platform log -1 --format=%s").split("\n")
     return said[0], said[1:]
 
 
@@ -71,7 +71,8 @@ def main():
     here = sys.argv[1] + "/git/edx-platform"
     found["here"] = git(here, "for-each-ref", "--format=%(refname) %(tree) %(upstream)", "refs/heads")
     found["checked out"] = git(here, "symbolic-ref", "HEAD")
-    found["migrations"] = on("database", "mariadb edxapp -Ne 'select name from django_migrations order by id'").split("\n")
+    listed = on("database", "mariadb edxapp -Ne 'select name from django_migrations order by id'")
+    found["migrations"] = listed.split("\n")
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         found["hosts"] = dict(pool.map(processes, HOSTS))
     print(json.dumps(found, sort_keys=True, indent=1))

@@ -1,5 +1,5 @@
-"""What MITx has at AWS before the upgrade; then serves it: moto on port 5000, names on 127.0.0.1:5353, visitors' ways in
-on 127.0.0.2 (load balancers) and 127.0.0.3 (CloudFront)."""
+"""What MITx has at AWS before the upgrade; then serves it: moto on port 5000, names on 127.0.0.1:5353, visitors' ways
+in on 127.0.0.2 (load balancers) and 127.0.0.3 (CloudFront)."""
 import os
 import sys
 import time
@@ -62,7 +62,8 @@ def maintenance_page():
     origin = {"Id": "s3", "DomainName": "upgrading.mitx.mit.edu.s3.amazonaws.com",
               "S3OriginConfig": {"OriginAccessIdentity": ""}}
     made = client("cloudfront").create_distribution(DistributionConfig={
-        "CallerReference": "lab", "Comment": "maintenance", "Enabled": True, "Origins": {"Quantity": 1, "Items": [origin]},
+        "CallerReference": "lab", "Comment": "maintenance", "Enabled": True,
+        "Origins": {"Quantity": 1, "Items": [origin]},
         "DefaultCacheBehavior": {"TargetOriginId": "s3", "ViewerProtocolPolicy": "allow-all"}})
     backend = cloudfront_backends[aws_server.ACCOUNT]["aws"]
     backend.distributions[made["Distribution"]["Id"]].domain_name = PAGE

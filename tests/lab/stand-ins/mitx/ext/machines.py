@@ -1,4 +1,4 @@
-"""What salt-cloud does for MITx: an instance in EC2 (moto) and, in its place, one of the lab's machines that stand ready."""
+"""What salt-cloud does for MITx: an instance in EC2 (moto) and, in its place, a machine of the lab that stands ready."""
 import os
 import subprocess
 import time
