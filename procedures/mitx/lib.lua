@@ -42,7 +42,8 @@ local function instance(one)
   local name = name_of(one)
   local app, worker = purpose_of(name, "edx"), purpose_of(name, "edx-worker")
   if not app and not worker and not name:find "base$" then return nil end
-  return { name = name, id = one.InstanceId, address = one.PrivateIpAddress, purpose = app or worker, is_app = app and true }
+  return { name = name, id = one.InstanceId, address = one.PrivateIpAddress, purpose = app or worker,
+    is_app = app and true }
 end
 
 --- The instances of edX that are there, base instances too: { name, id, address, purpose, is_app }, by name.
