@@ -1,7 +1,7 @@
 #!/bin/bash
 # Hosts of MITx Residential before its upgrade: salt (the master), database (MariaDB), the edX instances in service, draft, live
 # and worker, and machines that stand ready for instances to come. Sourced by hosts.sh.
-# shellcheck disable=SC2154 # checkout, files, here, hosts, fs: of lab, hosts.sh and prepare.sh
+# shellcheck disable=SC2154 # checkout, here, hosts, fs: of lab, hosts.sh and prepare.sh
 # shellcheck disable=SC2034 # for hosts.sh: Salt and supervisor are on all hosts
 set_layer=$checkout/build/vendor/salt
 mitx=$here/stand-ins/mitx
@@ -58,7 +58,7 @@ in_service() { # HOST ID KIND: an instance of the release before
 edx_database() {
 	local up=$fs/disk/database/up
 	mkdir -p "$up/etc/mysql" "$up/var/lib/mysql" "$up/var/log/mysql"
-	sed '/^ssl_/d; /^require_secure/d' "$files/mariadb.cnf" >"$up/etc/mysql/my.cnf"
+	cp "$here/sets/mitx/my.cnf" "$up/etc/mysql/my.cnf"
 	chown mysql: "$up/var/lib/mysql" "$up/var/log/mysql"
 	: >"$up/etc/lab-services"
 	start database
