@@ -56,17 +56,6 @@ describe("rdw/upgrade-v1.1", function()
     truthy(run:is_at(ROLES))
   end)
 
-  it("stops where an import is not processed, before it scales down what would process it", function()
-    local run = opus.run(PROCEDURE):go_on(QUIESCE)
-    opus.mariadb("warehouse", "insert into warehouse.import (status, content, digest) values (0, 1, 'blocked')")
-    local program = ("timeout 600 %s resume 1 --env rdw/lab --foreground --yes --answer done --reason x --no-input")
-      :format(opus.NEAP)
-    console.shell(program .. " </dev/null >~/lab/waiting 2>&1 & sleep 12; kill -TERM $! 2>/dev/null; wait $!")
-    equal({ opus.pods().import, opus.pods()["exam-processor"] }, { 0, 4 })
-    opus.mariadb("warehouse", "update warehouse.import set status = -1 where digest = 'blocked'")
-    run:resume():go_on(FEEDS):expect(8)
-  end)
-
   it("stops at a migration that fails and at a manifest that is refused, and goes on with both put right", function()
     change_remote("RDW", "master", "deploy/aggregate-service.yml", "s/  replicas: 1/  replicass: 1/")
     local migration = "warehouse/V1_1_0__item_data.sql"
@@ -83,6 +72,24 @@ describe("rdw/upgrade-v1.1", function()
     console.shell "sed -i 's/replicass/replicas/' ~/git/RDW_Deploy_Opus/aggregate-service.yml"
     run:resume():go_on(FEEDS):expect(8)
     equal(opus.pods().aggregate, 1)
+  end)
+end)
+
+describe("rdw/upgrade-v1.1, at length,", function()
+  before_each(function()
+    if not os.getenv "NEAP_SOAK" then skip "NEAP_SOAK is not set" end
+    if not opus.reset() then skip(opus.NO_CLUSTER) end
+  end)
+
+  it("stops where an import is not processed, before it scales down what would process it", function()
+    local run = opus.run(PROCEDURE):go_on(QUIESCE)
+    opus.mariadb("warehouse", "insert into warehouse.import (status, content, digest) values (0, 1, 'blocked')")
+    local program = ("timeout 600 %s resume 1 --env rdw/lab --foreground --yes --answer done --reason x --no-input")
+      :format(opus.NEAP)
+    console.shell(program .. " </dev/null >~/lab/waiting 2>&1 & sleep 12; kill -TERM $! 2>/dev/null; wait $!")
+    equal({ opus.pods().import, opus.pods()["exam-processor"] }, { 0, 4 })
+    opus.mariadb("warehouse", "update warehouse.import set status = -1 where digest = 'blocked'")
+    run:resume():go_on(FEEDS):expect(8)
   end)
 
   it("stops where a service's log has errors, and names service and line", function()
