@@ -92,7 +92,8 @@ end
 local function word_files()
   local words, files = table.concat(tree.lines "lua/neap/words.lua", "\n"), {}
   for _, path in ipairs(tree.files("lua/neap/targets", "%.lua$")) do
-    if words:find('"neap.targets.' .. path:match "([%w_]+)%.lua$" .. '"', 1, true) then files[#files + 1] = path end
+    local module = path:match "^lua/(.*)%.lua$":gsub("/", ".")
+    if words:find(('"%s"'):format(module), 1, true) then files[#files + 1] = path end
   end
   return files
 end
