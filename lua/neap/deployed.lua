@@ -1,7 +1,7 @@
 --- Values of an environment that are read out of deployed configuration: `yaml:FILE#path`.
 local fault     = require "native.error"
 local fs        = require "native.fs"
-local yaml_edit = require "neap.targets.yaml_edit"
+local yaml_edit = require "neap.targets.yaml.edit"
 
 local deployed = {}
 

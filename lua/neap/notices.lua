@@ -106,7 +106,7 @@ ways.pagerduty = {
 ways.mail = {
   keys = {},
   mistake = function(entry)
-    local message = require "neap.targets.mail_message"
+    local message = require "neap.targets.mail.message"
     for _, address in ipairs(type(entry.mail) == "table" and entry.mail or {}) do
       if not message.address(address) then return ("goes to %q, which is no address"):format(tostring(address)) end
     end
@@ -118,7 +118,7 @@ ways.mail = {
     for _, key in ipairs { "procedure", "actor", "path", "message", "question" } do
       if event[key] then lines[#lines + 1] = ("%s: %s"):format(key, tostring(event[key])) end
     end
-    require("neap.targets.mail_way").notice(run, entry.mail,
+    require("neap.targets.mail.way").notice(run, entry.mail,
       notices.sentence(event):gsub("%c.*", ""):sub(1, 200), table.concat(lines, "\n"))
   end,
 }

@@ -4,7 +4,7 @@ local fault       = require "native.error"
 local json        = require "native.json"
 local known       = require "neap.targets.aws.known"
 local process     = require "native.process"
-local requests    = require "neap.targets.http_request"
+local requests    = require "neap.targets.http.request"
 local secret      = require "native.secret"
 local task        = require "native.task"
 

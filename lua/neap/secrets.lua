@@ -132,7 +132,7 @@ end
 
 function sources.k8s(text, reference)
   local cluster, namespace, name, key = text:match "^([^/]+)/([^/]+)/([^#]+)#(.+)$"
-  return require("neap.targets.k8s_secret").value(cluster, namespace, name, key, reference)
+  return require("neap.targets.k8s.secret").value(cluster, namespace, name, key, reference)
 end
 
 function sources.ask(prompt, reference, from)

@@ -11,11 +11,11 @@ local MODULES = {
   witness = "neap.targets.witness", git = "neap.targets.git", sql = "neap.targets.sql",
   json = "neap.targets.json", template = "neap.targets.template", yaml = "neap.targets.yaml",
   http = "neap.targets.http", aws = "neap.targets.aws", dns = "neap.targets.dns", mail = "neap.targets.mail",
-  k8s = "neap.targets.k8s", s3 = "neap.targets.s3", iam = "neap.targets.aws_iam", route53 = "neap.targets.aws_route53",
-  sns = "neap.targets.aws_sns", cloudformation = "neap.targets.aws_cloudformation",
-  events = "neap.targets.aws_events", elb = "neap.targets.aws_elb", ec2 = "neap.targets.aws_ec2",
-  rds = "neap.targets.aws_rds", dynamodb = "neap.targets.aws_dynamodb",
-  redshift = "neap.targets.aws_redshift", crontab = "neap.targets.crontab",
+  k8s = "neap.targets.k8s", s3 = "neap.targets.s3", iam = "neap.targets.aws.iam", route53 = "neap.targets.aws.route53",
+  sns = "neap.targets.aws.sns", cloudformation = "neap.targets.aws.cloudformation",
+  events = "neap.targets.aws.events", elb = "neap.targets.aws.elb", ec2 = "neap.targets.aws.ec2",
+  rds = "neap.targets.aws.rds", dynamodb = "neap.targets.aws.dynamodb",
+  redshift = "neap.targets.aws.redshift", crontab = "neap.targets.crontab",
 }
 local FUNCTIONS = {
   with_reload = { "neap.targets.service", "with_reload" }, with_restart = { "neap.targets.service", "with_restart" },

@@ -1,6 +1,6 @@
 --- Edits of the file that BENCH_YAML names, as yaml.edit makes them; the new text goes beside it.
 local fs        = require "native.fs"
-local yaml_edit = require "neap.targets.yaml_edit"
+local yaml_edit = require "neap.targets.yaml.edit"
 
 it("edits", function()
   local path = os.getenv "BENCH_YAML"

@@ -74,7 +74,7 @@ bool gone[2 * CALLS];    /* folder of witnesses removed at the close */
 byte applied[2];         /* how often the effect stands at its target */
 bool busy[2];
 
-/* The call begins at its target: job() in targets/witness_script.lua takes the name as its last act before the
+/* The call begins at its target: job() in targets/witness/script.lua takes the name as its last act before the
  * command. Else it is refused, or lost; and once begun it ends, whole or killed. */
 #define BEGIN(b, c) \
 	:: atomic { call[c] == ON_WIRE && !(!PLAIN(b) && (shut[c] || gone[c])) -> \
@@ -189,7 +189,7 @@ active proctype target_1() { TARGET(1) }
 	:: atomic { at[b] == WAIT && CAME_TO_NOTHING(call[at_call[b]]) -> at[b] = TAKE } \
 	/* no reply, cancelled, timeout: settle_at_once */ \
 	:: atomic { at[b] == WAIT && faults > 0 -> faults--; at[b] = TAKE } \
-	/* take() of targets/witness_script.lua: whoever makes the name has it; running: look again */ \
+	/* take() of targets/witness/script.lua: whoever makes the name has it; running: look again */ \
 	:: atomic { at[b] == TAKE && !BY_LOOKING(b) && !MUST_WAIT(at_call[b]) -> \
 		if \
 		:: call[at_call[b]] == LANDED -> said[b] = V_DONE \

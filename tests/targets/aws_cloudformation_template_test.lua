@@ -1,5 +1,5 @@
 local json     = require "native.json"
-local template = require "neap.targets.aws_cloudformation_template"
+local template = require "neap.targets.aws.cloudformation_template"
 
 --- A table whose indexes have these names, each by the key of the same name.
 local function of(names, more)

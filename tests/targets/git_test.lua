@@ -253,7 +253,7 @@ describe("a repository on another host", function()
   end)
 
   it("may lie below the home of the login", function()
-    local program = require "neap.targets.git_program"
+    local program = require "neap.targets.git.program"
     local fixture = require "tests.targets.fixture"
     fixture.within(fixture.run(), changing, function()
       equal(program.target({ git = "~/git/x/" }, nil, 1).repo, process.user().home .. "/git/x")
@@ -341,7 +341,7 @@ describe("names that could be taken for something else", function()
   end)
 
   it("are those that git refuses", function()
-    local program = require "neap.targets.git_program"
+    local program = require "neap.targets.git.program"
     for _, name in ipairs { "a", "a/b", "a.b", ".a", "a/.b", "a..b", "a.lock", "a.lock/b", "a b", "a~", "a^", "a:b",
       "a?", "a*", "a[", "a\\b", "a@{b", "a@b", "/a", "a/", "a//b", "a.", "a-", "ü", "a\127", "a\tb", "{a}", "a,b" } do
       local result = process.run({ "git", "check-ref-format", "refs/heads/" .. name }, { reads = true })

@@ -1,6 +1,6 @@
 --- The channels of a command in a container, beside a server that speaks them.
-local client    = require "neap.targets.k8s_client"
-local exec      = require "neap.targets.k8s_exec"
+local client    = require "neap.targets.k8s.client"
+local exec      = require "neap.targets.k8s.exec"
 local fixture   = require "tests.targets.fixture"
 local process   = require "native.process"
 local websocket = require "neap.targets.websocket"

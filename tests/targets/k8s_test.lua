@@ -1,12 +1,12 @@
 --- Kubernetes without a cluster: kubeconfig files, manifests, states of objects.
-local config    = require "neap.targets.k8s_config"
+local config    = require "neap.targets.k8s.config"
 local fixture   = require "tests.targets.fixture"
 local fs        = require "native.fs"
 local json      = require "native.json"
-local manifests = require "neap.targets.k8s_manifest"
-local plans     = require "neap.targets.k8s_plan"
+local manifests = require "neap.targets.k8s.manifest"
+local plans     = require "neap.targets.k8s.plan"
 local secret    = require "native.secret"
-local state     = require "neap.targets.k8s_state"
+local state     = require "neap.targets.k8s.state"
 
 local FIRST = [[
 clusters:

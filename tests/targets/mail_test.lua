@@ -1,6 +1,6 @@
 local fixture = require "tests.targets.fixture"
 local fs      = require "native.fs"
-local message = require "neap.targets.mail_message"
+local message = require "neap.targets.mail.message"
 local process = require "native.process"
 local server  = require "tests.mail_server"
 local servers = require "tests.http_server"

@@ -1,4 +1,4 @@
-local nginx_conf = require "neap.targets.nginx_conf"
+local nginx_conf = require "neap.targets.nginx.conf"
 
 local site = [[
 user www-data;  # v87.example.org stays here

@@ -2,7 +2,7 @@
 local account = require "neap.targets.aws.account"
 local fixture = require "tests.targets.fixture"
 local kinds   = require "neap.engine.kinds"
-local listing = require "neap.targets.s3_listing"
+local listing = require "neap.targets.s3.listing"
 local secret  = require "native.secret"
 local sshd    = require "tests.sshd"
 local stage   = require "tests.targets.aws.stage"

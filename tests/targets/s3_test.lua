@@ -78,7 +78,7 @@ show([[c['Key'], c['Size'], hashlib.sha256(s3.get_object(Bucket='pail', Key=c['K
   it("uploads no file that is another than the one that was looked at", function()
     sshd.run { "sh", "-c", 'head -c 9000000 /dev/zero >"$1/large"', "sh", world.folder }
     local trial = world:trial { 's3.put("pail", "large", { file = "PATH/large" })' }
-    local multipart = require "neap.targets.s3_multipart"
+    local multipart = require "neap.targets.s3.multipart"
     local send = multipart.send
     multipart.send = function(...)
       sshd.run { "sh", "-c", 'head -c 9000000 /dev/urandom >"$1/large"', "sh", world.folder }

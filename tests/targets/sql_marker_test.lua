@@ -1,6 +1,6 @@
 --- The row that says whether a change by SQL happened: taken once, waited for, and shut.
 local databases = require "neap.targets.database"
-local marker    = require "neap.targets.sql_marker"
+local marker    = require "neap.targets.sql.marker"
 local task      = require "native.task"
 local world     = require "tests.targets.sql_world"
 

@@ -1,6 +1,6 @@
 local capture = require "tests.targets.sql_capture"
 local fault   = require "native.error"
-local split   = require "neap.targets.sql_split"
+local split   = require "neap.targets.sql.split"
 
 local POSTGRES = {
   "select 1", "select 1;", "select 1;select 2;", "select 1; ; ;select 2", "", ";", " \n\t;\n", "\239\187\191select 1;",

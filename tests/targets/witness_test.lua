@@ -137,7 +137,7 @@ describe("a witnessed command", function()
   it("never runs with half of its input", function()
     within(function(call)
       local path, place = scratch() .. "/cut", call "a".place
-      local script = require "neap.targets.witness_script"
+      local script = require "neap.targets.witness.script"
       local result = process.run({ "sh", "-c", 'eval "$1"', "neap", script, "start", place.folder, "a",
         "cat >" .. path },
         { input = "YWJj" })
@@ -150,7 +150,7 @@ describe("a witnessed command", function()
   it("never runs when its input arrives after its name was taken", function()
     within(function(call)
       local path, place = scratch() .. "/late", call "a".place
-      local script = require "neap.targets.witness_script"
+      local script = require "neap.targets.witness.script"
       local stream <close> = process.spawn { "sh", "-c", 'eval "$1"', "neap", script, "start", place.folder, "a",
         "cat >" .. path }
       stream:write("YW")
@@ -391,7 +391,7 @@ describe("the script on the host", function()
     local folder = scratch()
     changing(process.run, { "sh", "-c", 'for a in $(busybox --list); do ln -s "$(command -v busybox)" "$1/$a"; done',
       "sh", folder })
-    local script = require "neap.targets.witness_script"
+    local script = require "neap.targets.witness.script"
     local function say(input, ...)
       return changing(process.run, { folder .. "/sh", "-c", 'eval "$1"', "neap", script, ... },
         { env = { PATH = folder, HOME = folder }, input = input }).out

@@ -3,7 +3,7 @@ local corpus    = require "tests.targets.yaml_corpus"
 local fault     = require "native.error"
 local json      = require "native.json"
 local yaml      = require "native.yaml"
-local yaml_edit = require "neap.targets.yaml_edit"
+local yaml_edit = require "neap.targets.yaml.edit"
 
 local SOAK = os.getenv "NEAP_SOAK"
 local TEXTS = SOAK and 6000 or 340

@@ -1,5 +1,5 @@
 local json      = require "native.json"
-local yaml_edit = require "neap.targets.yaml_edit"
+local yaml_edit = require "neap.targets.yaml.edit"
 
 --- The text after edits.
 local function edited(text, edit)

@@ -3,7 +3,7 @@
 ---
 --- How long a statement may take is told to the server too, and what was given up is cancelled there before its connection
 --- is closed: nothing runs on behind neap's back.
-local dialect = require "neap.targets.sql_dialect"
+local dialect = require "neap.targets.sql.dialect"
 local fault   = require "native.error"
 local hosts   = require "neap.targets.connection"
 local named   = require "neap.targets.named"

@@ -4,7 +4,7 @@ local accounts = require "neap.targets.accounts"
 local effect   = require "neap.engine.effect"
 local fault    = require "native.error"
 local hosts    = require "neap.targets.connection"
-local kinds    = require "neap.targets.file_kinds"
+local kinds    = require "neap.targets.file.kinds"
 local secret   = require "native.secret"
 local shell    = require "neap.targets.shell"
 

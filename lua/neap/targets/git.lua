@@ -2,12 +2,12 @@
 --- is one of env.repositories, or a table { git = "~/git/name", on = host, become? }. A change of a branch, here or at a
 --- remote, is made only from the state that was looked at, and taken back only from the state that it left.
 local effect  = require "neap.engine.effect"
-local names   = require "neap.targets.git_names"
-local plans   = require "neap.targets.git_plan"
-local program = require "neap.targets.git_program"
-local reads   = require "neap.targets.git_reads"
+local names   = require "neap.targets.git.names"
+local plans   = require "neap.targets.git.plan"
+local program = require "neap.targets.git.program"
+local reads   = require "neap.targets.git.reads"
 local shell   = require "neap.targets.shell"
-require "neap.targets.git_kinds"
+require "neap.targets.git.kinds"
 
 local git = {}
 

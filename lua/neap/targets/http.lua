@@ -1,11 +1,11 @@
 --- HTTP: requests that read, and requests that change something. Certificates are always verified; what is not https is
 --- asked of this machine, of a host's own addresses (via) and of cloud metadata alone.
-local download = require "neap.targets.file_download"
+local download = require "neap.targets.file.download"
 local effect   = require "neap.engine.effect"
 local fault    = require "native.error"
 local hosts    = require "neap.targets.connection"
 local json     = require "native.json"
-local requests = require "neap.targets.http_request"
+local requests = require "neap.targets.http.request"
 local secret   = require "native.secret"
 local task     = require "native.task"
 

@@ -3,9 +3,9 @@
 local effect  = require "neap.engine.effect"
 local fault   = require "native.error"
 local hosts   = require "neap.targets.connection"
-local message = require "neap.targets.mail_message"
+local message = require "neap.targets.mail.message"
 local shell   = require "neap.targets.shell"
-local way     = require "neap.targets.mail_way"
+local way     = require "neap.targets.mail.way"
 local witness = require "neap.targets.witness"
 
 local mail = {}

@@ -3,7 +3,7 @@ local effect     = require "neap.engine.effect"
 local fault      = require "native.error"
 local file       = require "neap.targets.file"
 local hosts      = require "neap.targets.connection"
-local nginx_conf = require "neap.targets.nginx_conf"
+local nginx_conf = require "neap.targets.nginx.conf"
 local shell      = require "neap.targets.shell"
 local task       = require "native.task"
 local witness    = require "neap.targets.witness"
@@ -175,7 +175,7 @@ local function edit_text(path, edit)
   end
 end
 
---- Changes an nginx configuration file by what `edit` does to its document (nginx_conf.lua). If that changed anything:
+--- Changes an nginx configuration file by what `edit` does to its document (nginx/conf.lua). If that changed anything:
 --- `nginx -t`, then a reload without a failed request. A file that is refused is put back and nothing is reloaded. Then
 --- `check`.
 --- @param host string|table

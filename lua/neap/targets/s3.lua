@@ -1,17 +1,17 @@
 --- Objects of S3, and of servers that speak as it does: put, copied, deleted, fetched, whole folders brought into line.
 --- Changes are exact about bytes, type, metadata and tags, and a rollback restores them so.
 local account  = require "neap.targets.aws.account"
-local download = require "neap.targets.s3_download"
+local download = require "neap.targets.s3.download"
 local effect   = require "neap.engine.effect"
 local fault    = require "native.error"
 local hosts    = require "neap.targets.connection"
-local names    = require "neap.targets.s3_names"
-local objects  = require "neap.targets.s3_objects"
-local request  = require "neap.targets.s3_request"
+local names    = require "neap.targets.s3.names"
+local objects  = require "neap.targets.s3.objects"
+local request  = require "neap.targets.s3.request"
 local secret   = require "native.secret"
-local state    = require "neap.targets.s3_state"
-local tree     = require "neap.targets.s3_tree"
-local website  = require "neap.targets.s3_website"
+local state    = require "neap.targets.s3.state"
+local tree     = require "neap.targets.s3.tree"
+local website  = require "neap.targets.s3.website"
 
 local s3 = {}
 

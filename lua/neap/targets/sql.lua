@@ -1,18 +1,18 @@
 --- Databases as procedures see them: what can be read of them, and what can be changed, each change with its witness in
 --- the same transaction.
-local copies      = require "neap.targets.sql_copy"
+local copies      = require "neap.targets.sql.copy"
 local databases   = require "neap.targets.database"
 local effect      = require "neap.engine.effect"
 local fault       = require "native.error"
-local grants      = require "neap.targets.sql_grant"
-local marker      = require "neap.targets.sql_marker"
-local row_sets    = require "neap.targets.sql_rows"
-local schemas     = require "neap.targets.sql_schema"
-local scripts     = require "neap.targets.sql_script"
+local grants      = require "neap.targets.sql.grant"
+local marker      = require "neap.targets.sql.marker"
+local row_sets    = require "neap.targets.sql.rows"
+local schemas     = require "neap.targets.sql.schema"
+local scripts     = require "neap.targets.sql.script"
 local shell       = require "neap.targets.shell"
-local transaction = require "neap.targets.sql_transaction"
-local users       = require "neap.targets.sql_user"
-local values      = require "neap.targets.sql_values"
+local transaction = require "neap.targets.sql.transaction"
+local users       = require "neap.targets.sql.user"
+local values      = require "neap.targets.sql.values"
 
 local sql = {}
 

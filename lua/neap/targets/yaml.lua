@@ -3,7 +3,7 @@ local file       = require "neap.targets.file"
 local native     = require "native.yaml"
 local plain_data = require "neap.targets.plain_data"
 local shell      = require "neap.targets.shell"
-local yaml_edit  = require "neap.targets.yaml_edit"
+local yaml_edit  = require "neap.targets.yaml.edit"
 
 local yaml = {}
 
@@ -38,7 +38,7 @@ end
 --- @return yaml_edit.document
 function yaml.document(text, name) return yaml_edit.parse(text, name) end
 
---- Changes a file that is there by what `edit` does to its document (yaml_edit.lua): get, set, remove, rename, move …
+--- Changes a file that is there by what `edit` does to its document (yaml/edit.lua): get, set, remove, rename, move …
 --- What cannot be done exactly is refused with the place, and nothing is written then. Else as `file.edit`.
 --- @param host string|table
 --- @param path string

@@ -3,7 +3,7 @@ local fault    = require "native.error"
 local fs       = require "native.fs"
 local given    = require "neap.targets.aws.given"
 local process  = require "native.process"
-local requests = require "neap.targets.http_request"
+local requests = require "neap.targets.http.request"
 local secret   = require "native.secret"
 
 local machine = {}

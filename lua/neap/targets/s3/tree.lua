@@ -1,0 +1,185 @@
+--- Folders and what stands below a prefix of a bucket, brought into line in one direction.
+local account  = require "neap.targets.aws.account"
+local download = require "neap.targets.s3.download"
+local effect   = require "neap.engine.effect"
+local fault    = require "native.error"
+local file     = require "neap.targets.file"
+local fs       = require "native.fs"
+local names    = require "neap.targets.s3.names"
+local objects  = require "neap.targets.s3.objects"
+
+local tree = {}
+
+local MOST  = 100000 -- objects, or files
+local BATCH = 200    -- objects of one effect
+local DEPTH = 100    -- folders in one another
+
+-- ---- what is there ----
+
+--- @param target table
+--- @param bucket string
+--- @param prefix string
+--- @return { key: string, size: integer, etag: string, modified: string }[]
+function tree.list(target, bucket, prefix)
+  local list, token = {}, nil
+  repeat
+    local page = account.read(target, "ListObjectsV2", { Bucket = bucket, Prefix = prefix, ContinuationToken = token })
+    for _, one in ipairs(page.Contents or {}) do
+      list[#list + 1] = { key = one.Key, size = one.Size, etag = one.ETag, modified = one.LastModified }
+    end
+    if #list > MOST then
+      fault.raise { kind = "denied", message = ("s3://%s/%s has more than %d objects"):format(bucket, prefix, MOST) }
+    end
+    token = page.IsTruncated and page.NextContinuationToken or nil
+  until not token
+  return list
+end
+
+local listed = effect.read("s3.list", tree.list)
+
+local function refuse_file(path, what)
+  fault.raise { kind = "denied", host = "local", message = ("%s is %s: only files are brought up"):format(path, what) }
+end
+
+local function walk(folder, inside, found, depth)
+  if depth > DEPTH then refuse_file(folder, "too deep") end
+  for _, name in ipairs(fs.list(folder)) do
+    local path, status = folder .. "/" .. name, fs.lstat(folder .. "/" .. name)
+    if status and status.type == "directory" then
+      walk(path, inside .. name .. "/", found, depth + 1)
+    elseif status and status.type == "file" then
+      names.parts(name)
+      found[#found + 1] = { path = path, name = inside .. name }
+    elseif status then
+      refuse_file(path, status.type == "link" and "a link" or "no file")
+    end
+    if #found > MOST then refuse_file(folder, ("more than %d files"):format(MOST)) end
+  end
+end
+
+--- The files below a folder of this machine, with sizes and digests.
+local files_below = effect.read("s3.files", function(folder)
+  local found = {}
+  if not fs.exists(folder) then
+    fault.raise { kind = "missing", host = "local", message = folder .. " is not there" }
+  end
+  walk(folder, "", found, 1)
+  for _, one in ipairs(found) do
+    local about = objects.file { host = "local", path = one.path }
+    one.size, one.digest = about.size, about.digest
+  end
+  return found
+end)
+
+local function as_prefix(key) return (key == "" or key:sub(-1) == "/") and key or key .. "/" end
+
+local function check_folder(path, level)
+  if not path:find "^/[^/]" or path:find "/$" then error(("%q is no absolute path"):format(path), level + 1) end
+end
+
+-- ---- up ----
+
+--- What each object is to be: of a file, or not there.
+local function wanted_objects(files, prefix, there, made, delete)
+  local entries, states, known = {}, {}, {}
+  for _, one in ipairs(files) do
+    local key = prefix .. one.name
+    names.check_key(key, 1)
+    local state = made(key)
+    state.size, state.digest = one.size, one.digest
+    entries[#entries + 1] = { key = key, path = one.path, host = "local", size = one.size, digest = one.digest,
+      made = state }
+    states[key], known[key] = state, true
+  end
+  for _, one in ipairs(delete and there or {}) do
+    if not known[one.key] then entries[#entries + 1] = { key = one.key } end
+  end
+  table.sort(entries, function(a, b) return a.key < b.key end) -- as S3 lists them, so that those of a batch lie together
+  return entries, states
+end
+
+local function change_batch(target, bucket, prefix, entries, states, options)
+  local one, list = {}, {}
+  for key, value in pairs(target) do one[key] = value end
+  one.bucket, one.prefix, one.objects = bucket, prefix, entries
+  for _, entry in ipairs(entries) do list[#list + 1] = states[entry.key] end
+  objects.change(one, function() return list[1] and list or nil end, options)
+end
+
+--- Makes what stands below a prefix what is in a folder; others' objects stay, unless they are to be deleted.
+--- @param target table
+--- @param folder string
+--- @param to string  "s3://bucket/prefix"
+--- @param options table
+--- @param made fun(key: string): table  the state of an object, but for size and digest
+function tree.up(target, folder, to, options, made)
+  check_folder(folder, 3)
+  local bucket, prefix = names.split(to, 3)
+  prefix = as_prefix(prefix)
+  local files = files_below(folder)
+  local there = options.delete and listed(target, bucket, prefix)
+  local entries, states = wanted_objects(files, prefix, there, made, options.delete)
+  for first = 1, #entries, BATCH do
+    local batch = table.move(entries, first, math.min(#entries, first + BATCH - 1), 1, {})
+    change_batch(target, bucket, prefix, batch, states, options)
+  end
+end
+
+-- ---- down ----
+
+local local_files = effect.read("s3.folder", function(folder)
+  local found = {}
+  if fs.exists(folder) then walk(folder, "", found, 1) end
+  return found
+end)
+
+local function make_folders(folder, parts, made)
+  local path = folder
+  for i = 0, #parts - 1 do
+    if i > 0 then path = path .. "/" .. parts[i] end
+    if not made[path] then file.directory("local", path) end
+    made[path] = true
+  end
+end
+
+--- Names of the files that the objects become, all of them looked at before the first is brought.
+local function names_of(list, prefix)
+  local wanted, keys = {}, {}
+  for _, one in ipairs(list) do
+    local name = one.key:sub(#prefix + 1)
+    local is_folder = name == "" or one.size == 0 and name:sub(-1) == "/"
+    if not is_folder then
+      wanted[#wanted + 1] = { key = one.key, name = name, parts = names.parts(name) }
+      keys[#keys + 1] = name
+    end
+  end
+  names.check_collisions(keys)
+  return wanted
+end
+
+--- Makes a folder what stands below a prefix; other files stay, unless they are to be deleted.
+--- @param target table
+--- @param from string  "s3://bucket/prefix"
+--- @param folder string
+--- @param options table
+function tree.down(target, from, folder, options)
+  check_folder(folder, 3)
+  local bucket, prefix = names.split(from, 3)
+  prefix = as_prefix(prefix)
+  local wanted, made, known = names_of(listed(target, bucket, prefix), prefix), {}, {}
+  local there = options.delete and local_files(folder) or {}
+  for _, one in ipairs(wanted) do
+    make_folders(folder, one.parts, made)
+    known[one.name] = true
+    local copy = {}
+    for key, value in pairs(target) do copy[key] = value end
+    download.file(copy, bucket, one.key, "local", folder .. "/" .. one.name, options)
+  end
+  for _, one in ipairs(there) do
+    if not known[one.name] then
+      file.remove("local", one.path, { keep = options.keep, irreversible = options.irreversible })
+    end
+  end
+end
+
+return tree
