@@ -34,7 +34,7 @@ describe("rdw/upgrade-v1.1", function()
     local run = to_the_first_step()
     console.lab("off", "redshift")
     run:answer()
-    check_stopped(run, "Connect to Redshift from the ops system", "redshift%.rdw%.lab",
+    check_stopped(run, "Connect to Redshift from the ops system", "host redshift\n",
       "neap rollback 1 %-%-env rdw/lab", "No point of no return is passed")
     console.lab("boot", "redshift")
     console.lab("fill", "redshift")
