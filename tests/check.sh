@@ -61,7 +61,7 @@ kills() { make --no-print-directory all fault && build/neap test tests/kills tes
 in_lab() { # SET TESTS…: on hosts of that set
 	local set=$1 status
 	shift
-	make --no-print-directory fault build/client && tests/lab/lab up "$set" && tests/lab/lab run build/neap test "$@"
+	make --no-print-directory all fault build/client && tests/lab/lab up "$set" && tests/lab/lab run build/neap test "$@"
 	status=$?
 	tests/lab/lab down
 	return "$status"

@@ -11,7 +11,7 @@ local ALL   = 12 -- manual steps, at most
 
 -- moto carries out at once what it is asked: nothing that was sent has to be waited out for five minutes
 local function neap(words, setting)
-  local text = "%s NEAP_SIGNATURE_LIFE=0.5 timeout 300 %s %s --no-input </dev/null"
+  local text = "%s NEAP_SIGNATURE_LIFE=0.5 timeout 900 %s %s --no-input </dev/null"
   return console.shell(text:format(setting or "", NEAP, words))
 end
 

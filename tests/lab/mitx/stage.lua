@@ -29,7 +29,7 @@ end
 --- @param setting? string  variables before it
 --- @param program? string
 function stage.neap(words, setting, program)
-  local text = "%s timeout 300 %s %s --no-input </dev/null"
+  local text = "%s timeout 900 %s %s --no-input </dev/null"
   local path = repository and "NEAP_PATH=" .. repository or ""
   return console.shell(text:format(path .. " " .. (setting or ""), program or stage.NEAP, words))
 end
