@@ -314,6 +314,15 @@ def large_object(folder):
     return within_store(folder, "large_object", both)
 
 
+def display(_folder):
+    """The share of a core that the live view takes for 200 hosts, each with 20 lines a second. At most a twentieth."""
+    found = subprocess.run([NEAP, "test", str(HERE / "display.lua")], env={**os.environ, "BENCH_LINES": "4000"},
+                           check=True, capture_output=True, text=True, timeout=LIMIT)
+    share = float(next(line.split()[1] for line in found.stdout.splitlines() if line.startswith("share")))
+    print(f"\nThe live view, 200 hosts with 20 lines a second each: {share:.1%} of a core (at most 5%)")
+    return int(share > 0.05)
+
+
 def growth(what):
     """A measurement of growth.lua, which compares two points of one run. Returns how many goals were missed."""
     found = subprocess.run([NEAP, "test", str(HERE / "growth.lua")], env={**os.environ, "GROWTH": what}, check=False,
@@ -348,6 +357,7 @@ def measure_all(folder):
 
     measure(start_up, folder)
     measure(prompt, folder)
+    measure(display, folder)
     measure(journal_pair, folder)
     measure(yaml_edit, folder)
     measure(apply_manifests, folder)

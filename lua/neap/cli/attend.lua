@@ -10,7 +10,7 @@ local attend = {}
 attend.__index = attend
 
 local IN_PLACE = 5 -- exit status: stopped with changes in place
-local REDRAW = 0.5 -- seconds between two looks at the clocks
+local REDRAW = 0.25 -- seconds between two drawings of the block
 local HEARTBEAT = 30 -- seconds between two looks at whether anything was heard
 
 --- Who acts, for the journal.
@@ -66,12 +66,14 @@ local function text_of(self, record)
   return self.view:line(record)
 end
 
+--- What has no line of its own shows in the block when that is drawn the next time: hundreds of hosts may say thousands of
+--- lines a second.
 local function show(self, record)
   self.view:follow(record)
   local line = text_of(self, record)
-  if is_known(self, record) then return end
+  if not line or is_known(self, record) then return end
   if self.console.live then return draw(self, line) end
-  if line then self.console:tell(line) end
+  self.console:tell(line)
 end
 
 --- On a pipe, and for who reads the screen aloud: a silence is said, now and then.
