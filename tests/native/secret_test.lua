@@ -103,7 +103,7 @@ describe("where a secret comes from", function()
 
   it("may be a file that is its owner's alone, without the last line end", function()
     truthy(secret.same(secret.file(file "of-a-file\n", keys), "of-a-file"))
-    truthy(secret.same(secret.file(file "two\nlines\r\n", keys), "two\nlines"))
+    truthy(secret.same(secret.file(file "secret on two\nlines of a file\r\n", keys), "secret on two\nlines of a file"))
     local failure = raises(secret.file, file("of-a-file", "0640"), keys)
     equal(failure.kind, "denied")
     matches(failure.message, "others than its owner may read .* chmod 0600")
