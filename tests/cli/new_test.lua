@@ -68,6 +68,22 @@ describe("a newcomer", function()
     ok "rollback 1 --env shop/lab --foreground --no-input"
     equal(fs.exists(folder .. "/shop"), false)
     matches(ok "runs", "rolled back")
+    matches(ok "complete -- log ''", "^shop/lab/1\tshop/release, rolled back\n")
+    matches(ok "complete -- log --env shop/lab ''", "^1\tshop/release, rolled back\n")
+  end)
+
+  it("asks for help with a file that holds no secret and no contents", function()
+    change("procedures/shop/environments/lab.yml", "values:", "secrets:\n  token: file:" .. folder .. "/token\nvalues:")
+    fs.write(folder .. "/token", "a-token-that-nobody-sees", { mode = "0600" })
+    change("procedures/shop/release.lua", "arg.greeting %.%.", "env.secrets.token ..")
+    ok "run shop/release --env lab --yes --foreground"
+    ok "doctor --env shop/lab --bundle help.tar.gz"
+    local unpack = "cd %s && stat -c %%a help.tar.gz && mkdir out && tar -xzf help.tar.gz -C out && grep -r . out"
+    local text = console.shell(unpack:format(folder))
+    matches(text, "^600\n")
+    matches(text, "run%-1.txt:.*shop/greeting")
+    matches(text, "environment.txt:.*token")
+    truthy(not text:find("a-token-that-nobody-sees", 1, true))
   end)
 
   it("is not overwritten", function()

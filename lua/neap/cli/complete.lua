@@ -156,7 +156,7 @@ function values.run(said)
     for _, run in ipairs(require "neap.cli.history".all()) do
       local own = not env or run.environment == env or run.environment:match "[^/]*$" == env
       if own and open == (run.outcome == nil) and #found < 20 then
-        local number = env and tostring(run.number) or ("%s/%d"):format(run.environment, run.number)
+        local number = env and tostring(run.run) or ("%s/%d"):format(run.environment, run.run)
         found[#found + 1] = { number, ("%s, %s"):format(run.procedure, run.outcome or "open") }
       end
     end

@@ -15,7 +15,7 @@ local view        = require "neap.cli.view.doctor"
 local doctor = {
   summary = "look whether a run could begin",
   examples = { "neap doctor", "neap doctor --env encode/lab", "neap doctor --env encode/lab -p old=63 -p version=64",
-    "neap doctor aws --env encode/lab" },
+    "neap doctor aws --env encode/lab", "neap doctor --env encode/lab --bundle support.tar.gz" },
 }
 
 local FOUND_PROBLEMS = 9
@@ -29,6 +29,7 @@ function doctor.arguments(parser)
   parser:command("aws", "who neap is at AWS: which credentials it found, whose, until when, and where it asks")
     :add_help(false):option("--profile", "of ~/.aws, instead of the environment's"):argname "NAME"
   parser:option("--env", "the environment: <group>/<name>, or <name> where only one group has it"):argname "ENV"
+  parser:option("--bundle", "write what somebody who helps has to see, without secrets"):argname "FILE"
   parser:option("-p", "an argument of the run, where hosts are named by one"):argname "NAME=VALUE":count "*"
     :target "param"
 end
@@ -169,8 +170,15 @@ local function look(options)
   return { findings = findings }
 end
 
+local function write_bundle(options)
+  local name = options.env and choice.named_environment(options.env).name
+  local names = require "neap.cli.bundle"(options.bundle, name)
+  options.console:answer(("%s: %s"):format(options.bundle, table.concat(names, ", ")))
+end
+
 function doctor.run(options)
   local console, started = options.console, task.now()
+  if options.bundle then return write_bundle(options) end
   local model = look(options)
   local findings, good = model.findings, 0
   for _, one in ipairs(findings) do good = good + (one.ok and 1 or 0) end
