@@ -28,8 +28,10 @@ function view.overview(summaries, page)
   end
   lines[#lines + 1] = ""
   lines[#lines + 1] = page:paint("bold", "Verbs")
+  local widest = 0
+  for _, entry in ipairs(summaries) do widest = math.max(widest, #entry[1]) end
   for _, entry in ipairs(summaries) do
-    lines[#lines + 1] = ("  %s  %s"):format(page:left(entry[1], 9), entry[2])
+    lines[#lines + 1] = ("  %s  %s"):format(page:left(entry[1], widest), entry[2])
   end
   lines[#lines + 1] = ""
   for line in ENDING:gmatch "[^\n]+" do lines[#lines + 1] = line end
