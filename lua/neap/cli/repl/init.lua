@@ -7,7 +7,7 @@ local sitting  = require "neap.cli.repl.sitting"
 local terminal = require "native.terminal"
 
 local verb = {
-  summary = "type lines of Lua on an environment: reads at once, changes in a run",
+  summary = "type lines of Lua: reads at once, changes in a run of their own",
   examples = {
     "neap repl --env encode/lab",
     "neap repl encode/release --env lab -p version=64 -p old=63",
