@@ -2,7 +2,6 @@
 --- machine are replaced; all else is compared letter by letter.
 local fs     = require "native.fs"
 local golden = require "tests.cli.golden"
-local task   = require "native.task"
 local tmux   = require "tests.tmux"
 
 local FILES = {
@@ -80,6 +79,7 @@ describe("a screen of neap repl", function()
   it("shows what a target said against it", function()
     pane:command "env.hosts['local']:read { 'cat', '/nowhere/at/all' }"
     pane:expect "No such file"
+    pane:expect_last "\nneap prod> "
     pane:command "file.list(env.hosts['local'], '/nowhere')"
     pane:expect "no such file"
     pane:expect_last "\nneap prod> "
@@ -91,10 +91,12 @@ describe("a screen of neap repl", function()
     pane:expect_file(pane.folder .. "/started")
     pane:keys "C-c"
     pane:expect "! cancelled"
+    pane:expect_last "\nneap prod> "
     pane:type "half a li"
     pane:expect "half a li"
     pane:keys "C-c"
     pane:expect "^C"
+    pane:expect_last "\nneap prod> "
     pane:command "'still here'"
     pane:expect "\nstill here"
     pane:expect_last "\nneap prod> "
@@ -157,10 +159,8 @@ describe("a screen of neap repl", function()
     local file = root .. "/state/neap/typed-lines"
     equal({ fs.read(file), fs.stat(file).mode }, { "'first line'\n", "0600" })
     pane:neap "repl --env shop/prod"
-    pane:expect "neap ended with 0\n"
-    task.sleep(0.5)
+    pane:expect_last "\nneap prod> "
     pane:keys("Up", "Enter")
-    task.sleep(0.5)
-    truthy(select(2, pane:screen():gsub("\nfirst line", "")) == 2)
+    pane:expect "\nfirst line"
   end)
 end)
