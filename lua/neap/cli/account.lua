@@ -9,6 +9,7 @@ local people    = require "neap.cli.account_people"
 local procedure = require "neap.engine.procedure"
 local proof     = require "neap.engine.proof"
 local standing  = require "neap.cli.standing"
+local step_path = require "neap.engine.step_path"
 local time      = require "neap.cli.view.time"
 local versions  = require "neap.engine.versions"
 
@@ -69,11 +70,6 @@ local versions  = require "neap.engine.versions"
 
 local account = {}
 
-local function step_of(path)
-  local title, branch = path:gsub("^undo of ", ""):match "^([^/]*)/?(.*)$"
-  return title, branch ~= "" and branch or nil
-end
-
 -- ---- effects ----
 
 local function lane_of(record)
@@ -100,11 +96,11 @@ local function hunks_of(record)
 end
 
 local function new_effect(record, numbers)
-  local step, branch = step_of(record.path)
+  local step, branch = step_path.split(record.path)
   return { seq = record.seq, number = numbers[step], step = step, branch = branch, kind = record.kind,
     sign = sign_of(record), show = record.show or record.kind, lane = lane_of(record), started = record.time,
     status = "in doubt", disposition = record.disposition, why = record.why, diff = hunks_of(record),
-    own_undo = record.path:find "^undo of " ~= nil }
+    own_undo = step_path.is_undo(record.path) }
 end
 
 local STATUS = { done = "done", failed = "failed", void = "did not happen", partial = "partly done" }
@@ -169,7 +165,7 @@ local function effects_of(model)
     if record.type == "end" then
       read_end(found, record)
       local step = begun[record.of]
-      if step and step.undoes and record.status == "done" then own_undo(found, step_of(step.path)) end
+      if step and step.undoes and record.status == "done" then own_undo(found, step_path.split(step.path)) end
     end
   end
   for _, one in ipairs(found.list) do
@@ -189,7 +185,7 @@ local function history_of_steps(records)
     return by_title[title]
   end
   for _, record in ipairs(records) do
-    local title, branch = step_of(record.path or "")
+    local title, branch = step_path.split(record.path or "")
     local whole = record.path and not branch
     if record.type == "step" and whole and not record.undoes then
       local one = entry(title)

@@ -1,10 +1,10 @@
 --- What persons did in a run, and where it went another way than its procedure says.
+local step_path = require "neap.engine.step_path"
+
 local people = {}
 
-local function title_of(path) return path and path:gsub("^undo of ", ""):match "^[^/]*" or "" end
-
 local function numbered(model, path)
-  local title = title_of(path)
+  local title = path and step_path.title(path) or ""
   return ((model.numbers[title] or "") .. " " .. title):match "^%s*(.-)%s*$"
 end
 

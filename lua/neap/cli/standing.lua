@@ -1,7 +1,8 @@
 --- Where a run stands, by its journal alone: before a resume or a rollback, and for lists and logs.
-local fold    = require "neap.engine.fold"
-local fs      = require "native.fs"
-local history = require "neap.cli.history"
+local fold      = require "neap.engine.fold"
+local fs        = require "native.fs"
+local history   = require "neap.cli.history"
+local step_path = require "neap.engine.step_path"
 
 local standing = {}
 
@@ -16,7 +17,7 @@ function standing.is_alive(folder)
   return lock == nil
 end
 
-local function title_of(path) return path:match "^repl/%d+" or path:gsub("^undo of ", ""):match "^[^/]*" end
+local function title_of(path) return path:match "^repl/%d+" or step_path.title(path) end
 
 --- The step that a person is asked about, or else the one that was begun last and has not ended well.
 local function open_step(state)

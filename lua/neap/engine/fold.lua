@@ -4,10 +4,11 @@
 --- What has ended lies in the journal, not here: of a step that is done stay the numbers of its records, of its effects
 --- that are in place as well, and `step` and `effect` read them again. Outlines of records will do to fold: `complete` then
 --- fetches what is left open whole.
-local chain   = require "native.sqlite_chain"
-local data    = require "neap.engine.data"
-local json    = require "native.json"
-local summary = require "neap.engine.summary"
+local chain     = require "native.sqlite_chain"
+local data      = require "neap.engine.data"
+local json      = require "native.json"
+local step_path = require "neap.engine.step_path"
+local summary   = require "neap.engine.summary"
 
 local fold = {}
 fold.__index = fold
@@ -159,12 +160,10 @@ function on.intent(state, record)
   if step and step.recorded and not record.undoes then table.insert(step.recorded, effect) end
 end
 
-local function title_of(path) return path:match "^[^/]*" end
-
 --- A rollback has dealt with an effect: it is "undone" or "kept".
 local function dealt_with(state, seq, path, how)
   if how == "undone" and state.turn == "back" then
-    state.taken_back[path], state.taken_back[title_of(path)] = true, true
+    state.taken_back[path], state.taken_back[step_path.root(path)] = true, true
   end
   local effect = state.effects[seq]
   if effect then effect[how] = true end
@@ -192,7 +191,7 @@ end
 
 --- Whether the effect stands at its target and a rollback has to deal with it. What an own undo has done stays done.
 local function in_place(effect)
-  if effect.status == "done" and effect.path:find "^undo of " then return false end
+  if effect.status == "done" and step_path.is_undo(effect.path) then return false end
   return not effect.undoes and not effect.undone and not effect.kept
     and (effect.status == "done" or effect.status == "partial" or effect.status == "intended")
 end
@@ -471,7 +470,7 @@ end
 
 --- Whether the undo of the step, which is done, stands for that of an effect that has none.
 local function has_own_undo(self, effect)
-  local step = effect.disposition == "own" and self.steps[title_of(effect.path)]
+  local step = effect.disposition == "own" and self.steps[step_path.root(effect.path)]
   return step and step.undo == "own" and step.status == "done" and step.how ~= "person"
 end
 

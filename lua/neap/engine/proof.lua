@@ -1,4 +1,6 @@
 --- What a rehearsal has shown of the way back of each effect, by the run's records alone.
+local step_path = require "neap.engine.step_path"
+
 local proof = {}
 
 --- @class neap.proof
@@ -12,8 +14,6 @@ local proof = {}
 --- tried; none: has none; kept: a rollback leaves it; irreversible: a rollback cannot go behind it.
 proof.COVERAGE = { "proven", "undone", "astray", "declared", "none", "kept", "irreversible" }
 
-local function title_of(path) return path:match "^[^/]*" end
-
 local on = {}
 
 function on.run(found, record) found.rehearsal = record.rehearsal end
@@ -26,7 +26,7 @@ end
 function on.intent(found, record)
   if record.undoes then
     found.undoing[record.seq] = record.undoes
-  elseif not record.bracket and not record.path:find "^undo of " then
+  elseif not record.bracket and not step_path.is_undo(record.path) then
     table.insert(found.effects, record)
   end
 end
@@ -35,7 +35,8 @@ end
 local function step_ended(found, step)
   local undone = step.undoes and found.steps[step.undoes]
   for _, one in ipairs(undone and found.effects or {}) do
-    if title_of(one.path) == title_of(undone.path) and one.seq < step.seq then found.undone[one.seq] = true end
+    local is_its = step_path.root(one.path) == step_path.root(undone.path)
+    if is_its and one.seq < step.seq then found.undone[one.seq] = true end
   end
 end
 
@@ -63,7 +64,7 @@ local function doubts(found)
   end
   for _, one in ipairs(stages.returned and stages.returned.suspects or {}) do
     local here = one.path .. "\0" .. one.show
-    local again = stages.compared and title_of(one.path) ~= stages.turned.at
+    local again = stages.compared and step_path.root(one.path) ~= stages.turned.at
     if not astray[here] and not again then unseen[here] = one.what or "its state was not read as before" end
   end
   return astray, unseen
@@ -73,7 +74,7 @@ local function without_way_back(found, one)
   if one.disposition == "irreversible" then
     return one.why == "it has no undo" and "none" or "irreversible", one.why
   end
-  local why = found.irreversible[one.path] or found.irreversible[title_of(one.path)]
+  local why = found.irreversible[one.path] or found.irreversible[step_path.root(one.path)]
   if why then return "irreversible", why end
 end
 

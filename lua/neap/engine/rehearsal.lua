@@ -5,10 +5,9 @@ local attempt     = require "neap.engine.attempt"
 local fault       = require "native.error"
 local fingerprint = require "neap.engine.fingerprint"
 local rollback    = require "neap.engine.rollback"
+local step_path   = require "neap.engine.step_path"
 
 local rehearsal = {}
-
-local function title_of(path) return path:match "^[^/]*" end
 
 --- The stages that are behind: turned, returned, compared, "not crossed".
 local function stages(self) return self.state.rehearsal end
@@ -92,7 +91,7 @@ end
 local function up_to(list, title)
   local some = {}
   for _, one in ipairs(list) do
-    if title_of(one.path) ~= title and not one.kept then some[#some + 1] = one end
+    if step_path.root(one.path) ~= title and not one.kept then some[#some + 1] = one end
   end
   return some
 end
@@ -143,7 +142,7 @@ end
 local function not_come_back(self, second)
   local list = {}
   for _, one in ipairs(stages(self).returned.suspects) do
-    if not second[one.key] and title_of(one.path) ~= stages(self).turned.at then
+    if not second[one.key] and step_path.root(one.path) ~= stages(self).turned.at then
       list[#list + 1] = astray(one, one.what or "it was not as before after the way back")
     end
   end

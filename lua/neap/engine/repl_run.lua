@@ -11,6 +11,7 @@ local rehearsed = require "neap.engine.rehearsed"
 local repl      = require "neap.engine.repl"
 local rollback  = require "neap.engine.rollback"
 local session   = require "neap.engine.session"
+local step_path = require "neap.engine.step_path"
 local task      = require "native.task"
 
 local repl_run = {}
@@ -96,7 +97,7 @@ end
 local function in_place(self)
   local units, of = {}, {}
   for _, one in ipairs(self.state:in_place()) do
-    local path = one.path:match "^repl/%d+" or one.path:match "^[^/]*"
+    local path = one.path:match "^repl/%d+" or step_path.root(one.path)
     if not of[path] then
       of[path] = { path = path, effects = {}, from = self.state:step(path).first_seq }
       table.insert(units, of[path])

@@ -1,15 +1,16 @@
 --- Walks back: newest first, each effect by what the journal says of it, a step by its own undo where it has one.
-local attempt  = require "neap.engine.attempt"
-local branches = require "neap.engine.branch"
-local data     = require "neap.engine.data"
-local fault    = require "native.error"
-local outcome  = require "neap.engine.outcome"
-local recover  = require "neap.engine.recover"
-local repl     = require "neap.engine.repl"
-local session  = require "neap.engine.session"
-local task     = require "native.task"
-local undo     = require "neap.engine.undo"
-local versions = require "neap.engine.versions"
+local attempt   = require "neap.engine.attempt"
+local branches  = require "neap.engine.branch"
+local data      = require "neap.engine.data"
+local fault     = require "native.error"
+local outcome   = require "neap.engine.outcome"
+local recover   = require "neap.engine.recover"
+local repl      = require "neap.engine.repl"
+local session   = require "neap.engine.session"
+local step_path = require "neap.engine.step_path"
+local task      = require "native.task"
+local undo      = require "neap.engine.undo"
+local versions  = require "neap.engine.versions"
 
 --- @class neap.rollback_options
 --- @field reason? string
@@ -24,7 +25,7 @@ local versions = require "neap.engine.versions"
 local rollback = {}
 
 --- The definition of a step by the path of it or of one of its branches.
-local function definition_of(self, path) return self.procedure.titled[path:match "^[^/]*"] end
+local function definition_of(self, path) return self.procedure.titled[step_path.root(path)] end
 
 --- What is to be undone, newest first: steps that ended and have an undo of their own, in place of their effects, and
 --- the effects of all others.
@@ -39,7 +40,7 @@ local function to_undo(self)
     end
   end
   for _, one in ipairs(self.state:in_place()) do
-    if not own[one.path:match "^[^/]*"] and not one.path:find "^undo of " then
+    if not own[step_path.root(one.path)] and not step_path.is_undo(one.path) then
       list[#list + 1] = { seq = one.seq, path = one.path }
     end
   end
@@ -79,7 +80,7 @@ end
 local function undo_step(self, step)
   local definition = definition_of(self, step.path)
   local undoing = {
-    title = "undo of " .. step.path, number = definition.number, kind = "step", disposition = "effects",
+    title = step_path.undo(step.path), number = definition.number, kind = "step", disposition = "effects",
   }
   attempt.run(self, undoing, undoing.title, { fields = { undoes = step.seq } }, definition.undo, step.result)
   self:emit { type = "undone", path = step.path, outcome = "undone" }

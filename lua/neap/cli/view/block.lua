@@ -1,7 +1,8 @@
 --- The block below a run on a terminal: who runs what where, the way back, the phases, the step with what is under way, the
 --- last lines that came back. It never takes more rows than it is given.
-local clock = require "native.clock"
-local time  = require "neap.cli.view.time"
+local clock     = require "native.clock"
+local step_path = require "neap.engine.step_path"
+local time      = require "neap.cli.view.time"
 
 local block = {}
 
@@ -52,10 +53,7 @@ end
 
 local OVER = { done = true, skipped = true, undone = true, same = true }
 
-local function is_over(view, step)
-  local known = view.steps[step.title]
-  return known ~= nil and OVER[known.status] == true
-end
+local function is_over(view, step) return OVER[view.statuses[step.title]] == true end
 
 local function count_over(view, phase)
   local count = 0
@@ -88,7 +86,7 @@ end
 --- The phase of the step that is under way, those before it and those behind it.
 local function split(view)
   local before, after, current = {}, {}, nil
-  local title = view.step and view.step.path:gsub("^undo of ", "")
+  local title = view.step and step_path.title(view.step.path)
   for _, phase in ipairs(view.outline.phases) do
     local has = false
     for _, step in ipairs(phase.steps) do has = has or step.title == title end
@@ -124,9 +122,9 @@ local function add_running(lines, view, now)
   end
 end
 
-local function count_branches(step)
+local function count_branches(branches)
   local over, failed, open = 0, {}, 0
-  for name, one in pairs(step.branches) do
+  for name, one in pairs(branches) do
     if OVER[one.status] then over = over + 1
     elseif one.status == "open" then open = open + 1
     else failed[#failed + 1] = name end
@@ -136,17 +134,17 @@ local function count_branches(step)
 end
 
 --- A fan-out in figures, and the first that failed.
-local function add_branches(lines, view, step, path)
-  if not next(step.branches) then return end
-  local page = view.page
-  local over, failed, open = count_branches(step)
-  local total = view.totals and view.totals.path == path and view.totals.total or over + #failed + open
+local function add_branches(lines, view)
+  local page, branches = view.page, view.branches
+  if not next(branches) then return end
+  local over, failed, open = count_branches(branches)
+  local total = view.totals and view.totals.path == view.step.path and view.totals.total or over + #failed + open
   local parts = { ("%d of %d done"):format(over, total) }
   if #failed > 0 then parts[#parts + 1] = page:paint("alarm", ("%d failed"):format(#failed)) end
   if open > 0 then parts[#parts + 1] = ("%d under way"):format(open) end
   lines[#lines + 1] = "    " .. table.concat(parts, ", ")
   for i = 1, math.min(#failed, SHOWN) do
-    local why = step.branches[failed[i]].failure or ""
+    local why = branches[failed[i]].failure or ""
     local text = ("    %s FAILED  %s"):format(page:clean(failed[i]), page:clean(why))
     lines[#lines + 1] = page:paint("alarm", page:cut(text, page.width))
   end
@@ -158,8 +156,7 @@ local function add_step(lines, view, now)
   local page = view.page
   local number, title = view.reader:step_of(view.step.path)
   lines[#lines + 1] = clocked(page, ("> %s %s"):format(number or "", page:clean(title)), view.step.time, now)
-  local step = view.steps[view.step.path]
-  if step then add_branches(lines, view, step, view.step.path) end
+  add_branches(lines, view)
   add_running(lines, view, now)
   if view.waiting then
     local text = ("    %s %s"):format(page:clean(view.waiting.show or ""), page:clean(view.waiting.text))
@@ -170,19 +167,19 @@ end
 local KINDS = { manual = "a person: ", await = "wait: " }
 
 local function still(view, step)
-  local page, known = view.page, view.steps[step.title]
+  local page, known = view.page, view.statuses[step.title]
   local mark = step.no_return and "!" or " "
   local text = ("%s %s %s%s"):format(mark, step.number, KINDS[step.kind] or "", page:clean(step.title))
   if step.no_return and not known then
     return page:paint("alarm", page:cut(text .. "  point of no return", page.width))
   end
-  if known then text = ("%s  %s"):format(text, page:clean(known.status)) end
+  if known then text = ("%s  %s"):format(text, page:clean(known)) end
   return page:paint("dim", page:cut(text, page.width))
 end
 
 --- The steps around the one under way; a point of no return that is further off is named, too.
 local function add_neighbours(before, after, view, phase)
-  local title, at = view.step.path:gsub("^undo of ", ""), nil
+  local title, at = step_path.title(view.step.path), nil
   for i, step in ipairs(phase.steps) do
     if step.title == title then at = i end
   end

@@ -1,6 +1,7 @@
 --- The journal's records as a person follows them: each becomes a line, or what a later line needs. Progress and log
 --- read the same lines.
-local time = require "neap.cli.view.time"
+local step_path = require "neap.engine.step_path"
+local time      = require "neap.cli.view.time"
 
 local event = {}
 event.__index = event
@@ -18,15 +19,15 @@ event.__index = event
 --- @return table reader
 function event.new() return setmetatable({ numbers = {}, begun = {}, effects = {}, waits = {} }, event) end
 
---- "Switch the proxies/proxy1" is the branch proxy1 of a step; "undo of Switch the proxies" its undo.
+--- The number of the step that the path belongs to, and what neap.engine.step_path says of it.
 --- @param path string
 --- @return string? number
 --- @return string title
 --- @return string? branch
 function event:step_of(path)
   if path:find "^repl/%d+$" then return nil, path end
-  local title, branch = path:gsub("^undo of ", ""):match "^([^/]*)/?(.*)$"
-  return self.numbers[title], title, branch ~= "" and branch or nil
+  local title, branch = step_path.split(path)
+  return self.numbers[title], title, branch
 end
 
 local function sign_of(intent)

@@ -1,20 +1,15 @@
 --- The text of `neap log`: head, a bar for each phase of time, and a line for each thing that happened.
-local change = require "neap.cli.view.change"
+local change      = require "neap.cli.view.change"
 local change_text = require "neap.cli.view.change_text"
-local event  = require "neap.cli.view.event"
-local time   = require "neap.cli.view.time"
+local event       = require "neap.cli.view.event"
+local step_path   = require "neap.engine.step_path"
+local time        = require "neap.cli.view.time"
 
 local view = {}
 
 local BAR = 40 -- columns of a bar
 
-local function arguments_of(run, page)
-  local names, parts = {}, {}
-  for name in pairs(run.arguments or {}) do names[#names + 1] = name end
-  table.sort(names)
-  for i, name in ipairs(names) do parts[i] = ("%s=%s"):format(name, tostring(run.arguments[name])) end
-  return page:clean(table.concat(parts, " "))
-end
+local function arguments_of(run, page) return page:clean(table.concat(page.arguments(run.arguments), " ")) end
 
 local function add_head(lines, model, page)
   local run = model.run
@@ -57,7 +52,7 @@ end
 local function spans(model)
   local list, by_phase = {}, {}
   for _, record in ipairs(model.records) do
-    local title = record.path and record.path:gsub("^undo of ", ""):match "^[^/]*"
+    local title = record.path and step_path.title(record.path)
     local phase = title and model.numbers[title] and model.numbers[title]:match "^%d+"
     if phase and not by_phase[phase] then
       by_phase[phase] = { phase = phase, first = record.time }

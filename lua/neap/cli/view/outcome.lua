@@ -1,6 +1,7 @@
 --- How a run, resume or rollback ended: what happened, what is changed now, and what to type next.
 local fault     = require "native.error"
 local rehearsal = require "neap.cli.view.rehearsal"
+local step_path = require "neap.engine.step_path"
 
 local view = {}
 
@@ -52,7 +53,7 @@ local function changes(outcome)
   return list
 end
 
-local function title_of(path) return path:match "^repl/%d+$" or path:match "^[^/]*" end
+local function title_of(path) return path:match "^repl/%d+$" or step_path.root(path) end
 
 local function effect_text(one, page)
   return ("  %s  %s"):format(page:clean(one.show or one.kind), page:paint("dim", page:clean(title_of(one.path))))

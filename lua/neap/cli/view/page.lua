@@ -152,6 +152,17 @@ end
 --- "1 step", "3 steps".
 function page.count(number, noun) return ("%d %s%s"):format(number, noun, number == 1 and "" or "s") end
 
+--- "name=value" of each argument, by their names; foreign text that is not clean yet.
+--- @param arguments table?
+--- @return string[]
+function page.arguments(arguments)
+  local names, parts = {}, {}
+  for name in pairs(arguments or {}) do names[#names + 1] = name end
+  table.sort(names)
+  for i, name in ipairs(names) do parts[i] = ("%s=%s"):format(name, tostring(arguments[name])) end
+  return parts
+end
+
 --- "a", "a and b", "a, b and c".
 --- @param items string[]
 function page.series(items)

@@ -33,13 +33,7 @@ local function all_as_wanted(phase)
   return #phase.steps > 0
 end
 
-local function arguments_of(model, page)
-  local names, parts = {}, {}
-  for name in pairs(model.arguments or {}) do names[#names + 1] = name end
-  table.sort(names)
-  for i, name in ipairs(names) do parts[i] = ("%s=%s"):format(name, tostring(model.arguments[name])) end
-  return page:clean(table.concat(parts, " "))
-end
+local function arguments_of(model, page) return page:clean(table.concat(page.arguments(model.arguments), " ")) end
 
 local function header(model, page)
   local title = ("%s on %s"):format(page:clean(model.procedure), page:clean(model.environment))
@@ -93,7 +87,11 @@ local function add_point(lines, step, page)
   end
 end
 
-local function point_at(model, number)
+--- The point of no return before a step; nil where there is none.
+--- @param model table
+--- @param number string  of the step
+--- @return table?
+function plan.point_at(model, number)
   for _, point in ipairs(model.points or {}) do
     if point.number == number then return point end
   end
@@ -110,7 +108,7 @@ end
 local function add_steps(lines, phase, model, page, options)
   local quiet = {}
   for _, step in ipairs(phase.steps) do
-    local point = point_at(model, step.number)
+    local point = plan.point_at(model, step.number)
     if is_quiet(step) and not point and not options.full then
       if quiet[1] and quiet[1].skipped ~= step.skipped then
         add_quiet(lines, quiet, page)
@@ -254,12 +252,7 @@ end
 
 local function next_commands(model, page)
   local parts = { "neap run", model.procedure, "--env", model.environment }
-  local names = {}
-  for name in pairs(model.given or model.arguments or {}) do names[#names + 1] = name end
-  table.sort(names)
-  for _, name in ipairs(names) do
-    parts[#parts + 1] = ("-p %s=%s"):format(name, tostring((model.given or model.arguments)[name]))
-  end
+  for _, text in ipairs(page.arguments(model.given or model.arguments)) do parts[#parts + 1] = "-p " .. text end
   local lines = { "Next: " .. table.concat(parts, " ") }
   if model.saved then
     lines[2] = ("      with --plan %s it stops where a target differs from this plan"):format(model.id)
@@ -299,7 +292,8 @@ local function phase_row(phase, model, page)
   local what = table.concat(parts, "  "):gsub("^%s+", "")
   if what == "" then what = "= as wanted" end
   for _, step in ipairs(phase.steps) do
-    if point_at(model, step.number) then what = what .. "  " .. page:paint("alarm", "NO UNDO at " .. step.number) end
+    local point = plan.point_at(model, step.number)
+    if point then what = what .. "  " .. page:paint("alarm", "NO UNDO at " .. step.number) end
   end
   return { ("  %d %s"):format(phase.number, page:clean(phase.title)), page.count(#phase.steps, "step"), what }
 end

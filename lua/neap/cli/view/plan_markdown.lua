@@ -1,6 +1,6 @@
 --- The plan as Markdown, for a comment on a pull request or a ticket: a table of phases, and what changes, folded by phase.
-local change  = require "neap.cli.view.change"
-local figures = require "neap.cli.view.plan".figures
+local change = require "neap.cli.view.change"
+local plan   = require "neap.cli.view.plan"
 
 local view = {}
 
@@ -39,16 +39,10 @@ local function add_effects(lines, effects, page)
   lines[#lines + 1] = fence
 end
 
-local function point_at(model, number)
-  for _, point in ipairs(model.points or {}) do
-    if point.number == number then return point end
-  end
-end
-
 local KINDS = { manual = "a person: ", await = "wait: ", step = "" }
 
 local function add_step(lines, step, model, page)
-  local effects, point = changing(step), point_at(model, step.number)
+  local effects, point = changing(step), plan.point_at(model, step.number)
   if #effects == 0 and not point and step.kind == "step" and not step.ended then return end
   if point then
     table.move({ "", ("> **Point of no return**: %s"):format(escaped(point.why, page)) }, 1, 2, #lines + 1, lines)
@@ -83,14 +77,6 @@ local function add_phase(lines, phase, model, page)
   table.move({ "", "</details>" }, 1, 2, #lines + 1, lines)
 end
 
-local function arguments_of(model, page)
-  local names, parts = {}, {}
-  for name in pairs(model.arguments or {}) do names[#names + 1] = name end
-  table.sort(names)
-  for i, name in ipairs(names) do parts[i] = escaped(("%s=%s"):format(name, tostring(model.arguments[name])), page) end
-  return table.concat(parts, " ")
-end
-
 --- A comment that is too long is cut where it says so.
 local function cut(text, model)
   if #text <= LONGEST then return text end
@@ -103,9 +89,9 @@ end
 --- @return string
 function view.text(model, page)
   local lines = { ("## Plan %s: %s on %s"):format(model.id, escaped(model.procedure, page),
-    escaped(model.environment, page)), "", arguments_of(model, page), "" }
+    escaped(model.environment, page)), "", escaped(table.concat(page.arguments(model.arguments), " "), page), "" }
   if model.guard == "production" then table.move({ "**PRODUCTION**", "" }, 1, 2, #lines + 1, lines) end
-  for _, line in ipairs(figures(model, page)) do lines[#lines + 1] = "- " .. line:gsub("^%s+", "") end
+  for _, line in ipairs(plan.figures(model, page)) do lines[#lines + 1] = "- " .. line:gsub("^%s+", "") end
   for _, phase in ipairs(model.phases) do add_phase(lines, phase, model, page) end
   lines[#lines + 1] = ""
   return cut(table.concat(lines, "\n"), model)

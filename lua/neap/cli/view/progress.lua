@@ -13,8 +13,8 @@ local LAST_OUTPUT = 3 -- lines
 --- @param page neap.page
 --- @return table view
 function progress.new(page)
-  return setmetatable({ page = page, reader = event.new(), running = {}, output = {}, steps = {}, begun = {} },
-    progress)
+  return setmetatable({ page = page, reader = event.new(), running = {}, output = {}, begun = {},
+    statuses = {}, branches = {} }, progress)
 end
 
 local function result_text(line, page)
@@ -71,19 +71,16 @@ follow["outline"] = function(self, record) self.outline = record end
 
 follow["fan out"] = function(self, record) self.totals = { path = record.path, total = record.total } end
 
---- A branch is noted at its step: how many are over, which failed, which are under way.
-local function note_branch(self, record)
-  local title = record.path:match "^[^/]*"
-  local step = self.steps[title]
-  if step then step.branches[record.branch] = { status = "open", time = record.time } end
-end
-
+-- Of a step that is over no more than its status is kept: a run may have very many.
 function follow.step(self, record)
   self.begun[record.seq or 0] = record
   self.waiting = nil
-  if record.branch then return note_branch(self, record) end
-  self.step = record
-  self.steps[record.path] = { status = "open", time = record.time, branches = {} }
+  if record.branch then
+    self.branches[record.branch] = { status = "open" }
+    return
+  end
+  self.step, self.branches = record, {}
+  self.statuses[record.path] = "open"
 end
 
 function follow.intent(self, record)
@@ -91,12 +88,11 @@ function follow.intent(self, record)
 end
 
 local function end_step(self, begun, record)
-  local title = begun.path:match "^[^/]*"
-  local step = self.steps[title]
-  local one = step and (begun.branch and step.branches[begun.branch] or not begun.branch and step)
-  if not one then return end
-  one.status, one.ended = record.status, record.time
-  one.failure = record.failure and record.failure.message
+  if not begun.branch then
+    self.statuses[begun.path] = record.status
+  elseif self.branches[begun.branch] then
+    self.branches[begun.branch] = { status = record.status, failure = record.failure and record.failure.message }
+  end
 end
 
 follow["end"] = function(self, record)

@@ -1,5 +1,6 @@
 --- What a rehearsal has shown: whether it passed, and of each effect's way back what is known.
-local proof = require "neap.engine.proof"
+local proof     = require "neap.engine.proof"
+local step_path = require "neap.engine.step_path"
 
 local view = {}
 
@@ -18,8 +19,6 @@ local MEANINGS = {
 
 local STAGES = { "turned", "returned", "compared", "not crossed" }
 
-local function title_of(path) return path:match "^[^/]*" end
-
 local function add_stages(lines, found, page)
   for _, stage in ipairs(STAGES) do
     local note = found.stages[stage]
@@ -30,7 +29,7 @@ end
 --- States that were not the same, each with what was found of it.
 local function add_differences(lines, found, page)
   for _, one in ipairs(found.stages.compared and found.stages.compared.differ or {}) do
-    local step = page:paint("dim", page:clean(title_of(one.path)))
+    local step = page:paint("dim", page:clean(step_path.root(one.path)))
     lines[#lines + 1] = ("    %s  %s  %s"):format(page:clean(one.show), step, page:paint("red", page:clean(one.what)))
   end
 end
@@ -51,7 +50,7 @@ local function add_effects(lines, found, page)
     if one.coverage ~= "proven" then
       local why = one.why and (" (%s)"):format(page:clean(one.why)) or ""
       lines[#lines + 1] = page:edges(("    %s  %s"):format(page:clean(one.show),
-        page:paint("dim", page:clean(title_of(one.path)) .. why)), one.coverage)
+        page:paint("dim", page:clean(step_path.root(one.path)) .. why)), one.coverage)
     end
   end
 end

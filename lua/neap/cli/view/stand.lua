@@ -1,7 +1,8 @@
 --- Where a run stands at a step that failed, and what a person can do about it.
-local fault   = require "native.error"
-local log     = require "neap.cli.view.log"
-local outcome = require "neap.cli.view.outcome"
+local fault     = require "native.error"
+local log       = require "neap.cli.view.log"
+local outcome   = require "neap.cli.view.outcome"
+local step_path = require "neap.engine.step_path"
 
 local view = {}
 
@@ -107,7 +108,7 @@ end
 function view.output(model, question, page)
   local lines, seen = {}, {}
   for _, record in ipairs(model.records) do
-    local of_step = record.type == "end" and record.path and record.path:match "^[^/]*" == question.path
+    local of_step = record.type == "end" and record.path and step_path.root(record.path) == question.path
     local text = of_step and output_of(record)
     if text and not seen[text] then
       seen[text] = true

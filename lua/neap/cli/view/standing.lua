@@ -1,6 +1,7 @@
 --- What a resume or a rollback starts from, shown before it acts.
-local estimate = require "neap.engine.estimate"
-local time = require "neap.cli.view.time"
+local estimate  = require "neap.engine.estimate"
+local step_path = require "neap.engine.step_path"
+local time      = require "neap.cli.view.time"
 
 local view = {}
 
@@ -10,9 +11,7 @@ local function head(model, page)
     time.minute(run.started), page:clean(run.actor or "?"))
 end
 
-local function title_of(path) return (path:gsub("^undo of ", ""):match "^[^/]*") end
-
-local function number_of(model, path) return model.numbers[title_of(path)] or "" end
+local function number_of(model, path) return model.numbers[step_path.title(path)] or "" end
 
 local function real(list)
   local found = {}

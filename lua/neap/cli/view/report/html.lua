@@ -24,12 +24,8 @@ end
 -- ---- the head ----
 
 local function arguments_of(account)
-  local names, parts = {}, {}
-  for name in pairs(account.arguments or {}) do names[#names + 1] = name end
-  table.sort(names)
-  for i, name in ipairs(names) do
-    parts[i] = ("<code>%s=%s</code>"):format(text(name), text(account.arguments[name]))
-  end
+  local parts = page.arguments(account.arguments)
+  for i, one in ipairs(parts) do parts[i] = ("<code>%s</code>"):format(text(one)) end
   return table.concat(parts, " ")
 end
 
