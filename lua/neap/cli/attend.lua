@@ -223,8 +223,7 @@ end
 --- @param request table
 --- @return table outcome
 function attend:during(call, request)
-  local says = not self.console.json and keep_saying or nil
-  local watch = self.console.live and keep_drawing or says
+  local watch = self.console.live and keep_drawing or not self.console.json and keep_saying
   local drawing = watch and task.spawn(watch, self)
   local ok, outcome = pcall(call, fill(self, request))
   stop_drawing(self)

@@ -98,6 +98,12 @@ end
 
 local values = {}
 
+local function choices(list)
+  local found = {}
+  for i, value in ipairs(list) do found[i] = { value } end
+  return found
+end
+
 function values.procedure()
   local found = {}
   for i, entry in ipairs(repository.procedures()) do
@@ -119,10 +125,8 @@ end
 function values.ENV(said)
   local procedure, found = value_of(said, "procedure"), {}
   local group = procedure and procedure:match "^([^/]+)/"
-  for _, entry in ipairs(repository.environments()) do
-    if not group then found[#found + 1] = { entry.name } end
-    if group == entry.group then found[#found + 1] = { entry.name:match "[^/]*$" } end
-  end
+  if group then return choices(require "neap.cli.choice".environment_names(group)) end
+  for i, entry in ipairs(repository.environments()) do found[i] = { entry.name } end
   return found
 end
 
@@ -139,9 +143,9 @@ values["NAME=VALUE"] = function(said, word)
   local procedure, found = value_of(said, "procedure"), {}
   local name = word:match "^([%w_]+)="
   for _, parameter in ipairs(procedure and parameters_of(procedure) or {}) do
-    local choices = parameter.one_of or parameter.type == "boolean" and { "yes", "no" } or {}
+    local offered = parameter.one_of or parameter.type == "boolean" and { "yes", "no" } or {}
     if name == parameter.name then
-      for _, value in ipairs(choices) do found[#found + 1] = { ("%s=%s"):format(name, value) } end
+      for _, value in ipairs(offered) do found[#found + 1] = { ("%s=%s"):format(name, value) } end
     elseif not name then
       found[#found + 1] = { parameter.name .. "=", parameter.description }
     end
@@ -152,8 +156,9 @@ end
 --- Open runs, then the newest: by number alone where --env says whose.
 function values.run(said)
   local found, env = {}, said.options["--env"]
+  local runs = require "neap.cli.history".all()
   for _, open in ipairs { true, false } do
-    for _, run in ipairs(require "neap.cli.history".all()) do
+    for _, run in ipairs(runs) do
       local own = not env or run.environment == env or run.environment:match "[^/]*$" == env
       if own and open == (run.outcome == nil) and #found < 20 then
         local number = env and tostring(run.run) or ("%s/%d"):format(run.environment, run.run)
@@ -172,12 +177,6 @@ function values.word()
       if entry.name ~= name then found[#found + 1] = { entry.name } end
     end
   end
-  return found
-end
-
-local function choices(list)
-  local found = {}
-  for i, value in ipairs(list) do found[i] = { value } end
   return found
 end
 
@@ -212,21 +211,16 @@ local function within_option(parser, said, word)
   return found
 end
 
-local function is_among(list, value)
-  for _, one in ipairs(list) do
-    if one == value then return true end
-  end
-  return false
+local function verbs_with_summaries()
+  local found = {}
+  for i, verb in ipairs(verbs) do found[i] = { verb, require("neap.cli." .. verb).summary } end
+  return found
 end
 
 local function candidates(words)
   local word = words[#words]
-  if #words == 1 then
-    local found = {}
-    for i, verb in ipairs(verbs) do found[i] = { verb, require("neap.cli." .. verb).summary } end
-    return found
-  end
-  if not is_among(verbs, words[1]) then return {} end
+  if #words == 1 then return verbs_with_summaries() end
+  if not verbs.is(words[1]) then return {} end
   local verb = require("neap.cli." .. words[1])
   if not verb.arguments then return FILES end
   local parser = recorder()

@@ -5,13 +5,6 @@ local VERBS = require "neap.cli.verbs"
 
 local OK, WRONG_USE = 0, 2
 
-local function is_verb(name)
-  for _, verb in ipairs(VERBS) do
-    if verb == name then return true end
-  end
-  return false
-end
-
 --- What the environment of the process says where the command line does not.
 local function mirrored()
   local function set(name) return (os.getenv(name) or "") ~= "" and os.getenv(name) ~= "0" or nil end
@@ -132,6 +125,6 @@ return function(argv)
     return require("neap.cli.complete").main({ table.unpack(argv, argv[2] == "--" and 3 or 2) })
   end
   if first == "worker" then return require("neap.cli.worker").main() end
-  if is_verb(first) then return run_verb(first, { table.unpack(argv, 2) }) end
+  if VERBS.is(first) then return run_verb(first, { table.unpack(argv, 2) }) end
   return no_verb(first)
 end
