@@ -1,17 +1,6 @@
 --- kill -9 at each commit of the journal and before and after each call to a target, in turn: a real process, real files
 --- and commands of this machine. Needs the build with fail points (make fault).
-local group      = require "neap.engine.group"
 local repository = require "tests.kills.repository"
-
-local function faults(passed)
-  local list = {}
-  for point, count in pairs(passed) do
-    local site, when = point:match "^(%S+) (%S+)$"
-    for ordinal = 1, count do list[#list + 1] = ("%s:%d:%s=kill"):format(site, ordinal, when) end
-  end
-  table.sort(list)
-  return list
-end
 
 local function words(count) return select(2, count:gsub("\nnot", "")), select(2, ("\n" .. count):gsub("\n[^n]", "")) end
 
@@ -22,22 +11,11 @@ local function each_kill(check)
     equal(first:neap(nil, "run", "demo/it", "--env", "lab", "--yes", "--foreground").status, 0)
   end)
   equal(first:world(), repository.LAST)
-  local list, place = faults(passed), scratch()
+  local list = repository.faults(passed)
   truthy(#list > 60)
-  local killed = 0
-  local failures = group.each(list, { at_a_time = 2, max_failures = 5 }, function(fault, index)
-    local world = repository.new(("%s/%d"):format(place, index))
-    local result = world:neap(fault, "run", "demo/it", "--env", "lab", "--yes", "--foreground")
-    if result.signal == "KILL" then
-      killed = killed + 1
-      local ok, problem = pcall(check, world)
-      if not ok then error(("%s: %s"):format(fault, tostring(problem)), 0) end
-    else
-      equal({ fault, world:world() }, { fault, repository.LAST })
-    end
-    require("native.fs").remove_tree(world.folder)
-  end)
-  if failures[1] then error(tostring(failures[1].failure), 0) end
+  local killed = repository.kill_each(scratch(), list, function(world, fault)
+    return world:neap(fault, "run", "demo/it", "--env", "lab", "--yes", "--foreground")
+  end, check, function(world, fault) equal({ fault, world:world() }, { fault, repository.LAST }) end)
   truthy(killed >= #list - 4) -- branches that write at the same time share a commit, sometimes one more than before
 end
 

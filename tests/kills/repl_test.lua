@@ -2,7 +2,6 @@
 --- process, real files and commands of this machine, which are asked what was done. Needs the build with fail points.
 local fs         = require "native.fs"
 local golden     = require "tests.cli.golden"
-local group      = require "neap.engine.group"
 local repository = require "tests.kills.repository"
 local task       = require "native.task"
 local tmux       = require "tests.tmux"
@@ -35,33 +34,14 @@ local function session(world, fault, lines)
   return world:neap(fault, table.unpack(words))
 end
 
-local function faults(passed)
-  local list = {}
-  for point, count in pairs(passed) do
-    local site, when = point:match "^(%S+) (%S+)$"
-    for ordinal = 1, count do list[#list + 1] = ("%s:%d:%s=kill"):format(site, ordinal, when) end
-  end
-  table.sort(list)
-  return list
-end
-
 --- Kills a session at each point, in two rows side by side; then calls check(world, fault).
 local function each_kill(check)
   local first = repository.new(scratch())
   local passed = first:points(function() equal(session(first, nil).status, 0) end)
   equal(first:world(), AFTER[#AFTER])
-  local list, place, killed = faults(passed), scratch(), 0
+  local list = repository.faults(passed)
   truthy(#list > 30)
-  local failures = group.each(list, { at_a_time = 2, max_failures = 5 }, function(fault, index)
-    local world = repository.new(("%s/%d"):format(place, index))
-    if session(world, fault).signal == "KILL" then
-      killed = killed + 1
-      local ok, problem = pcall(check, world)
-      if not ok then error(("%s: %s"):format(fault, tostring(problem)), 0) end
-    end
-    fs.remove_tree(world.folder)
-  end)
-  if failures[1] then error(tostring(failures[1].failure), 0) end
+  local killed = repository.kill_each(scratch(), list, session, check)
   truthy(killed >= #list - 4)
 end
 

@@ -1,6 +1,7 @@
 --- A small repository of procedures for the kills: kinds of its own, a bracket, a fan-out, commands that leave a line in a
 --- counter, all on this machine; and the folders that a process run on it may touch.
 local fs      = require "native.fs"
+local group   = require "neap.engine.group"
 local process = require "native.process"
 
 local repository = {}
@@ -119,6 +120,44 @@ function repository:points(fn)
   for line in fs.read(self.count):gmatch "[^\n]+" do passed[line] = (passed[line] or 0) + 1 end
   self.count = nil
   return passed
+end
+
+--- The faults that kill at each point that was passed.
+--- @param passed table<string, integer>  of repository:points
+--- @return string[]
+function repository.faults(passed)
+  local list = {}
+  for point, count in pairs(passed) do
+    local site, when = point:match "^(%S+) (%S+)$"
+    for ordinal = 1, count do list[#list + 1] = ("%s:%d:%s=kill"):format(site, ordinal, when) end
+  end
+  table.sort(list)
+  return list
+end
+
+--- Kills act(world, fault) by each fault, in two rows side by side, each on a world of its own; then calls check(world),
+--- or spared(world, fault) where the kill did not fall. Raises the first failure.
+--- @param place string  a scratch folder
+--- @param list string[]  of repository.faults
+--- @param act fun(world: table, fault: string): table  the result of the process
+--- @param check fun(world: table)
+--- @param spared? fun(world: table, fault: string)
+--- @return integer killed
+function repository.kill_each(place, list, act, check, spared)
+  local killed = 0
+  local failures = group.each(list, { at_a_time = 2, max_failures = 5 }, function(fault, index)
+    local world = repository.new(("%s/%d"):format(place, index))
+    if act(world, fault).signal == "KILL" then
+      killed = killed + 1
+      local ok, problem = pcall(check, world)
+      if not ok then error(("%s: %s"):format(fault, tostring(problem)), 0) end
+    elseif spared then
+      spared(world, fault)
+    end
+    fs.remove_tree(world.folder)
+  end)
+  if failures[1] then error(tostring(failures[1].failure), 0) end
+  return killed
 end
 
 --- What the targets hold: contents by name.

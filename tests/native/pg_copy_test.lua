@@ -88,6 +88,21 @@ describe("pg copy_in", function()
     equal(server.sql "select count(*) from copied", "0\n")
   end)
 
+  it("gives the connection up when it is cancelled while the server is waited for", function()
+    local other <close> = pg.connect { host = server.socket, port = server.port, user = "postgres",
+      dbname = "postgres" }
+    changing(other.execute, other, "begin")
+    changing(other.execute, other, "lock table copied in access exclusive mode") -- so that the copy cannot begin
+    local waiting = task.spawn(function() copy_in(chunks { "1\ta\n" }) end)
+    task.sleep(0.1)
+    waiting:cancel()
+    equal(select(2, waiting:wait()).kind, "cancelled")
+    matches(raises(connection.query, connection, "select 1"), "the connection is closed")
+    changing(other.execute, other, "rollback")
+    server.sql "begin; lock table copied in access exclusive mode; commit" -- waits for what would still copy
+    equal(server.sql "select count(*) from copied", "0\n")
+  end)
+
   it("leaves nothing when the server is lost in the middle", function()
     local sent = 0
     local failure = raises(copy_in, function()

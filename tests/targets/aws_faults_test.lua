@@ -1,5 +1,6 @@
 --- Requests that change AWS are broken in every way, before and after the server carried them out: nothing is made
 --- twice, nothing is lost. Judged by what the server carried out, and by its state as boto3 sees it.
+local broken    = require "tests.targets.broken"
 local clients   = require "neap.targets.aws.client"
 local json      = require "native.json"
 local sshd      = require "tests.sshd"
@@ -168,25 +169,6 @@ local function try_rows(rows, new_place)
     return value
   end
 
-  --- One more attempt, of a person who looks what a run that came to nothing has left.
-  local function again(trial, steps, check_nothing)
-    if select(2, trial.store:lease()) then return trial, trial:resume() end
-    check_nothing()
-    trial = place:trial(steps)
-    return trial, trial:run()
-  end
-
-  local function until_done(steps, check_nothing)
-    local trial = place:trial(steps)
-    local outcome = trial:run()
-    for _ = 2, ATTEMPTS do
-      if outcome.status == "done" then return end
-      trial, outcome = again(trial, steps, check_nothing)
-    end
-    if outcome.status == "done" then return end
-    error("it comes to no end: " .. json.encode_pretty(outcome.failure or outcome), 0)
-  end
-
   local function try(row, name, fault)
     if row.make then boto(named(row.make, name)) end
     local function look() return boto(HELP .. named(row.state, name)) end
@@ -194,23 +176,18 @@ local function try_rows(rows, new_place)
     local has = json.array { (named(row.request, name)), name }
     world.ask(proxy.url .. "/proxy/rule", { has = has, ["do"] = { fault } })
     local is_silent = fault:find "^hold" or fault == "land"
-    until_done({ named(row.step, name, is_silent and 1 or nil) }, function() equal(look(), before) end)
+    local steps = { named(row.step, name, is_silent and 1 or nil) }
+    broken.until_done(ATTEMPTS, function() return place:trial(steps) end, function() equal(look(), before) end)
     equal(look(), row.made)
     if row.once then equal(world.ask(proxy.url .. "/proxy/carried", { has = has }), "1") end
   end
 
   for _, row in ipairs(rows) do
     it(row.name, function()
-      local running, failures = {}, {}
-      for i, fault in ipairs(all_faults()) do
+      broken.try_each(all_faults(), function(fault)
         count = count + 1
-        running[i] = { fault = fault, task = task.spawn(try, row, ("case-%03d-it"):format(count), fault) }
-      end
-      for _, one in ipairs(running) do
-        local ok, failure = one.task:wait()
-        if not ok then failures[#failures + 1] = ("%s: %s"):format(one.fault, tostring(failure)) end
-      end
-      if failures[1] then error(table.concat(failures, "\n"), 0) end
+        try(row, ("case-%03d-it"):format(count), fault)
+      end)
     end)
   end
 end

@@ -1,5 +1,6 @@
 --- Requests over HTTP that change something are broken in every way, before and after the server carried them out:
 --- with a question that tells (done) nothing is made twice, and nothing is lost. Judged by the server's own log.
+local broken  = require "tests.targets.broken"
 local fixture = require "tests.targets.fixture"
 local json    = require "native.json"
 local native  = require "native.http"
@@ -42,42 +43,18 @@ describe("a request that changes something is carried out once, whatever breaks:
     return lines
   end
 
-  local function until_done(step)
-    local trial = fixture.trial({ step }, peer.url)
-    local outcome = trial:run()
-    for _ = 2, ATTEMPTS do
-      if outcome.status == "done" then return end
-      if select(2, trial.store:lease()) then
-        outcome = trial:resume()
-      else
-        trial = fixture.trial({ step }, peer.url)
-        outcome = trial:run()
-      end
-    end
-    if outcome.status == "done" then return end
-    error("it comes to no end: " .. json.encode_pretty(outcome.failure or outcome), 0)
-  end
-
   local function try(row, name, fault)
     if row.before then ask("/thing/" .. name, "PUT", row.before) end
-    until_done((row.step:gsub("NAME", name):gsub("FAULT", fault)))
+    local step = row.step:gsub("NAME", name):gsub("FAULT", fault)
+    broken.until_done(ATTEMPTS, function() return fixture.trial({ step }, peer.url) end)
     equal({ ask("/thing/" .. name), log_of(name) }, { row.made, (row.log:gsub("NAME", name)) })
   end
 
   for _, row in ipairs(ROWS) do
     it(row.name, function()
-      local running, failures = { { fault = "land", task = task.spawn(try, row, "it-00-land", "land") } }, {}
-      for i, kind in ipairs(KINDS) do
-        for _, place in ipairs { "before", "after" } do
-          local fault = ("%s-%s"):format(kind, place)
-          running[#running + 1] = { fault = fault, task = task.spawn(try, row, ("it-%02d-%s"):format(i, place), fault) }
-        end
-      end
-      for _, one in ipairs(running) do
-        local ok, failure = one.task:wait()
-        if not ok then failures[#failures + 1] = ("%s: %s"):format(one.fault, tostring(failure)) end
-      end
-      if failures[1] then error(table.concat(failures, "\n"), 0) end
+      local faults = { "land" }
+      for _, kind in ipairs(KINDS) do table.move({ kind .. "-before", kind .. "-after" }, 1, 2, #faults + 1, faults) end
+      broken.try_each(faults, function(fault, i) try(row, ("it-%02d-%s"):format(i, fault), fault) end)
     end)
   end
 end)
