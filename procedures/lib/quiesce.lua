@@ -17,13 +17,20 @@ function quiesce.counts(cluster, names)
   return counts
 end
 
+--- Waits until deployments run as many pods as they are to have.
+--- @param cluster string
+--- @param names string[]
+function quiesce.wait(cluster, names)
+  for _, name in ipairs(names) do k8s.rollout(cluster, DEPLOYMENT .. name) end
+end
+
 --- Scales deployments to no pods, one after the other, and waits until their pods are gone. A rollback gives each as many
---- as it had.
+--- as it had, and does not wait for them: quiesce.wait does, as the undo of a step before.
 --- @param cluster string
 --- @param names string[]
 function quiesce.down(cluster, names)
   for _, name in ipairs(names) do k8s.scale(cluster, DEPLOYMENT .. name, 0) end
-  for _, name in ipairs(names) do k8s.rollout(cluster, DEPLOYMENT .. name) end
+  quiesce.wait(cluster, names)
 end
 
 --- Scales deployments, and waits until all their pods run.

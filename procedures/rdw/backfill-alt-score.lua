@@ -62,6 +62,9 @@ local silenced = step "Have the alarms of RDW tell nobody" {
   run  = function() return alarms.silence(env.alarms.services) end,
 }
 remark "Now the clock runs." { from = "L34" }
+step "See the OLAP migration run again, where this is rolled back" {
+  undo = function() quiesce.wait(env.cluster, MIGRATE) end,
+}
 local pods = step "Shut the OLAP migration down" {
   from = "L35-L38",
   run  = function()

@@ -410,6 +410,12 @@ local silenced = step "Have the alarms of RDW tell nobody" {
   end,
 }
 remark "Now the clock runs." { from = "L359" }
+step "See all services run again, where this is rolled back" {
+  undo = function()
+    quiesce.wait(env.cluster, OTHERS)
+    quiesce.wait(env.cluster, SOURCES)
+  end,
+}
 step "Scale down what causes changes of data" {
   from = "L360-L366",
   run  = function() quiesce.down(env.cluster, SOURCES) end,

@@ -10,7 +10,9 @@ step "Scale down" { run = function()
 end }
 phase "Switch"
 step "Proxies" { on = { "p1", "p2" }, at_a_time = 1, run = function(proxy)
-  world.reloading(proxy, function() world.edit(proxy, function(now) return (now:gsub("old", "new")) end) end)
+  world.reloading(proxy, function()
+    world.edit(proxy, function(now) return (now:gsub("old", world.read "replicas" == 0 and "new" or "bad")) end)
+  end)
 end }
 await "Settled" { check = function() return world.read "p2" == "to new" end, every = "1s" }
 step "Own" {

@@ -212,6 +212,18 @@ local function check_no_return(branch, disposition, why)
   if check and disposition == "irreversible" then check(branch.step, why) end
 end
 
+--- What the state shall be. In a run, what is read for it is part of the change and not recorded: an interrupted change is
+--- answered as a whole, or made anew as a whole.
+local function wanted(branch, new_state, before)
+  local after
+  if branch.run.planning then
+    after = new_state(before)
+  else
+    after = branch:within({ inside = true }, new_state, before)
+  end
+  return unknown.inside(after) and after or data.plain(after)
+end
+
 local function make_change(branch, kind, target, before, after, options)
   if data.same(before, after) then return same_state(branch, kind, target, after) end
   local disposition, why = disposition_of(branch, kind, options)
@@ -246,8 +258,7 @@ function effect.change(kind_name, target, new_state, options)
   local item = branch:answer("effect", data.digest(kind_name, target), kind_name)
   if item then return recorded_state(item) end
   local before = observe(branch, kind, target)
-  local after = new_state(data.plain(before))
-  if not unknown.inside(after) then after = data.plain(after) end
+  local after = wanted(branch, new_state, data.plain(before))
   refuse_marks(after)
   before = data.conceal(before, after)
   local change = branch.run.planning and plan_change or make_change
