@@ -263,6 +263,9 @@ words.fakes.sim = {
   edit = function(target, suffix)
     return effect.change(RESOURCES[target:sub(1, 1)], target, function(now) return with_suffix(now, suffix) end)
   end,
+  derive = function(target, from, suffix)
+    return effect.change(RESOURCES[target:sub(1, 1)], target, function() return (read(from) or "none") .. suffix end)
+  end,
   read = read,
   check = check,
   perform = function(kind, target, data, options) return effect.perform("sim." .. kind, target, data, options) end,

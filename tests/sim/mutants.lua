@@ -60,6 +60,9 @@ return {
     text = [[local item = branch:answer("saw", digest, name)]],
     replacement = [[branch:answer("saw", digest, name)
   local item = nil]] },
+  { name = "what a change's function reads is recorded beside the change", module = "effect",
+    text = [[after = branch:within({ inside = true }, new_state, before)]],
+    replacement = [[after = new_state(before)]] },
   { name = "actions of a failed attempt are made again", module = "branch",
     text = [[local list = self.cursor.carried and self.cursor.carried.actions[digest]
 ]],

@@ -22,8 +22,8 @@ end
 
 -- ---- the procedure ----
 
-local OPS = { { "set", 30 }, { "edit", 12 }, { "copy", 10 }, { "trap", 6 }, { "remove", 4 }, { "same", 3 },
-  { "event", 22 }, { "bracket", 10 } }
+local OPS = { { "set", 30 }, { "edit", 12 }, { "copy", 8 }, { "derive", 8 }, { "trap", 6 }, { "remove", 4 },
+  { "same", 3 }, { "event", 22 }, { "bracket", 10 } }
 local WITNESSED_EVENTS = { { "event", 80 }, { "final", 8 } }
 local EVENTS = { { "event", 60 }, { "probe", 16 }, { "opaque", 10 }, { "final", 6 } }
 local EVENT_OPTIONS = { event = { { "undo", 70 }, { "keep", 20 }, { "irreversible", 8 } },
@@ -58,7 +58,7 @@ local function two(name)
   end
 end
 
-make.copy, make.trap = two "copy", two "trap"
+make.copy, make.derive, make.trap = two "copy", two "derive", two "trap"
 
 function make.event(made, _, id)
   local kind = weighted(made.shared and WITNESSED_EVENTS or EVENTS)
@@ -214,6 +214,8 @@ function say.copy(op)
   return ("sim.set(%q, (sim.read(%q) or \"none\") .. \" %s\")"):format(op.target, op.from, op.value)
 end
 
+function say.derive(op) return ("sim.derive(%q, %q, \" %s\")"):format(op.target, op.from, op.value) end
+
 function say.trap(op)
   return ("local n%s = sim.read(%q) sim.set(%q, \"zero %s\") sim.set(%q, (n%s or \"none\") .. \" %s\")"):format(
     op.value:gsub("%W", "_"), op.from, op.from, op.value, op.target, op.value:gsub("%W", "_"), op.value)
@@ -294,6 +296,8 @@ function act.remove(op, state) state.values[op.target] = nil end
 function act.same() end
 
 function act.copy(op, state) state.values[op.target] = (state.values[op.from] or "none") .. " " .. op.value end
+
+act.derive = act.copy
 
 function act.trap(op, state)
   local now = state.values[op.from]
