@@ -75,6 +75,9 @@ struct secret {
 
 enum { SECRET_KEYRING = 1, SECRET_SOURCE, SECRET_SEALED };
 
+/* Pushes an empty one whose bytes are not at hand; source: an index, or 0. */
+struct secret *secret_new_closed(lua_State *L, int keyring, int source);
+
 /* Pushes an empty one that is open; secret_close_off gives it its fingerprint when its bytes are there. */
 struct secret *secret_new(lua_State *L, int keyring, int source);
 void secret_close_off(lua_State *L, struct secret *s);
@@ -82,16 +85,32 @@ void secret_close_off(lua_State *L, struct secret *s);
 /* Closes off one on top that is secret from its first byte to its last, and looked for from now on; returns 1. */
 int secret_finish(lua_State *L, struct secret *s);
 
-/* Lua functions in files of their own. */
-int secret_pick(lua_State *L);
-int secret_plain(lua_State *L);
-int secret_ini(lua_State *L);
+/* Adds the bytes of an open one, and which parts of them are secret. */
+void secret_append(lua_State *L, struct secret *into, const struct secret *s);
+
+/* Pushes how one is shown: "(secret a41c)", by the first digits of its fingerprint. */
+const char *secret_push_mark(lua_State *L, const char *fingerprint);
 
 /* The secret at the index, opened. */
 struct secret *secret_opened(lua_State *L, int index);
 
-/* Lua's secret.quote. */
+/* Whether the secret at the index is open, or can be: whether it is sealed. */
+int secret_can_open(lua_State *L, int index);
+
+/* Opens a sealed one at the index; raises "missing" where there is no sealed form. */
+void secret_open_sealed(lua_State *L, struct secret *s, int index);
+
+/* Lua functions in files of their own. */
+int secret_like(lua_State *L);
+int secret_pick(lua_State *L);
+int secret_plain(lua_State *L);
+int secret_ini(lua_State *L);
 int secret_quote(lua_State *L);
+
+/* The functions of those files, into the table on top. */
+void secret_source_open(lua_State *L);
+void secret_closed_open(lua_State *L);
+void secret_encode_open(lua_State *L);
 
 /* Writes the fingerprint of the bytes by the keyring at the index. */
 void keyring_fingerprint(lua_State *L, int keyring, const void *bytes, size_t length, char *fingerprint);
