@@ -210,7 +210,7 @@ int sftp_owner_option(lua_State *L, int arg, const char *name);
 void *sftp_new_operation(lua_State *L, size_t size);
 int sftp_run(lua_State *L, int options, int default_ms);
 
-/* ---- one file's bytes (sftp_transfer.c) ---- */
+/* ---- one file's bytes (sftp_transfer.c; sftp_down.c, sftp_up.c; the calls in sftp_file.c) ---- */
 
 struct slot {
 	struct request *request;
@@ -258,6 +258,17 @@ void transfer_start_down(struct transfer *t);
 void transfer_start_up(struct transfer *t);
 enum outcome transfer_advance(struct transfer *t);
 void transfer_free(struct transfer *t);
+
+/* For its directions. Makes this its step from now on, and calls it. */
+enum outcome transfer_go(struct transfer *t, enum outcome (*step)(struct transfer *t));
+struct request *transfer_ask_path(struct transfer *t, int type, const char *path);
+struct request *transfer_ask_handle(struct transfer *t, int type);
+
+/* Tells the server to close the handle, if there is one. */
+void transfer_close(struct transfer *t);
+
+/* One that has no question, or NULL. */
+struct slot *transfer_free_slot(struct transfer *t);
 
 /* Where a file from the server is made here: under a random name in its folder until it is complete. */
 struct destination {
