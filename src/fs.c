@@ -128,7 +128,8 @@ static int fs_getcwd(lua_State *L)
 int luaopen_fs(lua_State *L)
 {
 	static const luaL_Reg functions[] = {
-		{"rename", fs_rename}, {"readlink", fs_readlink}, {"realpath", fs_realpath}, {"getcwd", fs_getcwd}, {NULL, NULL},
+		{"rename", fs_rename}, {"readlink", fs_readlink}, {"realpath", fs_realpath},
+		{"getcwd", fs_getcwd}, {NULL, NULL},
 	};
 
 	luaL_newlib(L, functions);

@@ -716,7 +716,8 @@ int luaopen_ssh(lua_State *L)
 		return luaL_error(L, "libssh2 cannot be initialized");
 	register_world(L);
 	register_session(L);
-	ssh_channel_register(L);
+	ssh_stream_register(L);
+	ssh_exec_register(L);
 	ssh_tunnel_register(L);
 	ssh_agent_register(L);
 	luaL_newlib(L, functions);

@@ -7,8 +7,9 @@
 #include <uv.h>
 
 /*
- * What the parts of native.ssh share: ssh.c (sessions as Lua sees them), ssh_wire.c (their bytes), ssh_channel.c (commands
- * on them), ssh_tunnel.c (ports over them), ssh_auth.c (logging in), ssh_agent.c (keys kept by an agent).
+ * What the parts of native.ssh share: ssh.c (sessions as Lua sees them), ssh_wire.c (their bytes), ssh_channel.c (channels
+ * on them), ssh_exec.c (commands), ssh_stream.c (these as streams), ssh_ending.c (and their end), ssh_tunnel.c (ports over
+ * sessions), ssh_auth.c (logging in), ssh_agent.c (keys kept by an agent).
  *
  * libssh2 never meets a full or an empty socket: it writes into `out` and reads from `in`, and the loop moves these. So no
  * call of its is left half sent, which another call on the same session would corrupt, and a cancelled task leaves nothing
@@ -137,19 +138,47 @@ int ssh_session_auth_key(lua_State *L);
 int ssh_session_auth_agent(lua_State *L);
 
 /* ssh_channel.c */
+
+/* Queued; the next turn opens it. NULL: no memory. The text is a command until the caller says otherwise. */
 struct ssh_channel *ssh_channel_new(struct ssh_session *s, const char *text, size_t length);
 void ssh_channels_turn(struct ssh_session *s);
 int ssh_channels_ending(const struct ssh_session *s);
 void ssh_channels_free(struct ssh_session *s);
 void ssh_channels_close(struct ssh_session *s); /* what runs on them is ended, their streams are lost */
+
+/* Whether the server has closed its side: the exit status, if any, has come by then. */
+int ssh_channel_ended(struct ssh_channel *c);
+
+/* The server is done with it. Its place is given back at once, for the server counts those it has not seen closed. */
+void ssh_channel_harvest(struct ssh_channel *c);
+
+/* Sends of what is unsent as much as goes. */
+void ssh_channel_send(struct ssh_channel *c);
+
+/* ssh_ending.c */
+int ssh_ending(lua_State *L);
+
+/* Ends the command there, once. */
+void ssh_channel_kill(struct ssh_channel *c);
+
+/* Reads the line with the process id byte by byte: what follows is the command's. Returns 1 when that is settled. */
+int ssh_channel_take_pid(struct ssh_channel *c);
+
+/* ssh_stream.c */
 ssize_t ssh_channel_read(struct ssh_channel *c, int err, char *buf, size_t n);
 ssize_t ssh_channel_write(struct ssh_channel *c, const char *buf, size_t n);
 int ssh_channel_end(struct ssh_channel *c); /* nothing more is written: 0, STREAM_AGAIN, STREAM_LOST */
+const char *ssh_channel_failure(struct ssh_channel *c);
+
+/* Nobody reads it any more: what runs is ended, what was to start is not. */
 void ssh_channel_abandon(struct ssh_channel *c);
-void ssh_channel_register(lua_State *L);
+void ssh_stream_push(lua_State *L, struct ssh_channel *c); /* the stream, which uses its session */
+void ssh_stream_register(lua_State *L);
+
+/* ssh_exec.c */
+void ssh_exec_register(lua_State *L);
 int ssh_session_exec(lua_State *L);
 int ssh_session_subsystem(lua_State *L);
-int ssh_ending(lua_State *L);
 
 /* ssh_tunnel.c */
 void ssh_tunnels_turn(struct ssh_session *s);
