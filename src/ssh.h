@@ -7,9 +7,10 @@
 #include <uv.h>
 
 /*
- * What the parts of native.ssh share: ssh.c (sessions as Lua sees them), ssh_wire.c (their bytes), ssh_channel.c (channels
- * on them), ssh_exec.c (commands), ssh_stream.c (these as streams), ssh_ending.c (and their end), ssh_tunnel.c (ports over
- * sessions), ssh_auth.c (logging in), ssh_agent.c (keys kept by an agent).
+ * What the parts of native.ssh share: ssh.c (sessions as Lua sees them), ssh_connect.c (how they begin), ssh_socket.c,
+ * ssh_proxy.c (over which connection), ssh_wire.c (their bytes), ssh_auth.c (logging in), ssh_agent.c (keys kept by an
+ * agent), ssh_channel.c (channels on them), ssh_exec.c (commands), ssh_stream.c (these as streams), ssh_ending.c (and their
+ * end), ssh_tunnel.c (ports over sessions).
  *
  * libssh2 never meets a full or an empty socket: it writes into `out` and reads from `in`, and the loop moves these. So no
  * call of its is left half sent, which another call on the same session would corrupt, and a cancelled task leaves nothing
@@ -125,11 +126,34 @@ void ssh_turn(struct ssh_session *s);
 void ssh_ring(struct ssh_session *s);
 const char *ssh_last_error(struct ssh_session *s);
 
+/* A uv_close_cb for a handle that was malloc'ed. */
+void ssh_handle_freed(uv_handle_t *handle);
+
 /* ssh.c */
+
+/* Puts a new one at index arg; it is closed when nobody uses it. */
+struct ssh_session *ssh_session_new(lua_State *L, int arg);
 void ssh_release(struct ssh_session *s);
 struct ssh_session *ssh_session_check(lua_State *L); /* at index 1; raises a mistake if it is closed */
 struct ssh_session *ssh_session_open(lua_State *L);  /* the same in a step: raises `lost` */
 void ssh_authenticated(struct ssh_session *s);
+
+/* ssh_connect.c */
+int ssh_connect(lua_State *L);
+
+/* The key exchange, once there is a connection, or may be. The session is the userdata at index 1. */
+int ssh_connect_step(lua_State *L);
+
+/* Raises "connect" with the host, its address and its port. */
+int ssh_connect_raise(lua_State *L, struct ssh_session *s, const char *why);
+
+/* ssh_socket.c, ssh_proxy.c: connect, and go on with ssh_connect_step. */
+int ssh_socket_connect(lua_State *L, struct ssh_session *s);
+int ssh_proxy_command(lua_State *L, struct ssh_session *s, const char *command); /* a program's input and output */
+int ssh_proxy_through(lua_State *L, struct ssh_session *s, struct ssh_session *other); /* made by its host */
+void ssh_socket_close(struct ssh_session *s);
+void ssh_proxy_stop(struct ssh_session *s);
+void ssh_proxy_leave(struct ssh_session *s); /* lets go of the session that carries this one */
 
 /* ssh_auth.c */
 int ssh_session_auth_methods(lua_State *L);

@@ -100,11 +100,10 @@ static int start(lua_State *L, struct ssh_session *s, int subsystem)
 
 static struct ssh_session *open_session(lua_State *L)
 {
-	struct ssh_session **slot = luaL_checkudata(L, 1, SSH_SESSION);
+	struct ssh_session *s = ssh_session_check(L);
 
-	luaL_argcheck(L, *slot && !(*slot)->closed, 1, "the session is closed");
-	luaL_argcheck(L, (*slot)->authenticated, 1, "the session is not authenticated");
-	return *slot;
+	luaL_argcheck(L, s->authenticated, 1, "the session is not authenticated");
+	return s;
 }
 
 static void check_text(lua_State *L)

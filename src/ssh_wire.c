@@ -332,7 +332,7 @@ static void socket_ready(uv_poll_t *poll, int status, int events)
 	ssh_turn(s);
 }
 
-static void poll_closed(uv_handle_t *handle)
+void ssh_handle_freed(uv_handle_t *handle)
 {
 	free(handle);
 }
@@ -363,6 +363,6 @@ void ssh_wire_unwatch(struct ssh_session *s)
 	if (!s->poll)
 		return;
 	uv_poll_stop(s->poll);
-	uv_close((uv_handle_t *)s->poll, poll_closed);
+	uv_close((uv_handle_t *)s->poll, ssh_handle_freed);
 	s->poll = NULL;
 }
