@@ -41,6 +41,15 @@ local function with_secrets(env, given, folder)
   if env.tree then env.tree.secrets = secrets end
 end
 
+local DEMANDS = { "approvals", "window", "freeze", "rehearsed", "rehearsed_within" }
+
+--- Neither hours nor persons count in a trial; a run makes its policy anew out of the tree.
+local function without_demands(env)
+  for _, policy in ipairs { env.policy, env.tree and env.tree.policy or nil } do
+    for _, key in ipairs(DEMANDS) do policy[key] = nil end
+  end
+end
+
 local function load(self, options)
   local found = repository.procedure(self.name)
   local files, path = repository.snapshot(found)
@@ -50,8 +59,7 @@ local function load(self, options)
     if env.tree then env.tree.values = env.tree.values or {} env.tree.values[name] = value end
   end
   if next(env.secrets) then with_secrets(env, options.secrets, self.folder) end
-  env.policy.approvals, env.policy.window, env.policy.freeze = nil, nil, nil
-  env.policy.rehearsed, env.policy.rehearsed_within = nil, nil
+  without_demands(env)
   self.files, self.path, self.environment = files, path, env
 end
 
@@ -73,6 +81,7 @@ end
 --- Puts all in the first state.
 function Trial:reset()
   self.targets, self.store, self.people, self.events = targets.new(), journals.new(), {}, {}
+  self.patience = PATIENCE
   if self.given then self.given(self) end
 end
 
@@ -128,9 +137,13 @@ end
 
 -- ---- running ----
 
+local PATIENCE = 100 -- so often a person says "done" where the step's check does not find it so
+
 --- A person does what is asked; a test may answer otherwise by a step's title.
 local function ask(self, question)
   table.insert(self.people, question)
+  self.patience = question.notice and self.patience - 1 or PATIENCE
+  if self.patience == 0 then return nil end
   local choice = self.answers[question.path]
   if not choice then
     for _, option in ipairs { "done", "pass" } do
@@ -139,7 +152,8 @@ local function ask(self, question)
       end
     end
   end
-  return choice and { choice = choice, who = "a trial", reason = "the test says so" } or nil
+  return choice and { choice = choice, who = "a trial", reason = "the test says so",
+    evidence = question.evidence and "the test has seen it" or nil } or nil
 end
 
 local CRASH = setmetatable({}, { __tostring = function() return "the process dies here" end })

@@ -1,0 +1,85 @@
+--- The manual's examples in Lua, each run: in an environment that is made of the manual's own, forward and back.
+local console = require "tests.lab.console"
+local fs      = require "native.fs"
+local given   = require "tests.manual_given"
+local manual  = require "tests.manual"
+
+local NEAP = fs.realpath "build/neap"
+
+local DECLARES = { "guide", "remark", "manual", "await", "step", "phase" }
+local STOP = "The example is taken back"
+local STOPS = ('\nstep %q { run = function() fail "to see the way back" end }\n'):format(STOP)
+
+--- A procedure as it stands, else lines of a step; and a step that fails, for the way back.
+local function procedure_of(text)
+  for _, word in ipairs(DECLARES) do
+    if ("\n" .. text):find("\n[^\n]-%f[%w]" .. word .. ' "') then return text .. STOPS end
+  end
+  return ('step "The example" { run = function()\n%s\nend }\n'):format(text) .. STOPS
+end
+
+local function write(root, path, text)
+  fs.mkdir(root .. "/" .. path:match "^(.*)/", "0755")
+  fs.write(root .. "/" .. path, text, { mode = "0644" })
+end
+
+--- The environment of an example: what its chapter says before it extends the chapter on environments, and what is real
+--- extends that.
+local function write_environments(root, example, real)
+  local texts = {}
+  for _, block in ipairs(manual.of("environments", "yaml")) do texts[#texts + 1] = block.text end
+  for _, block in ipairs(manual.of(example.chapter, "yaml")) do
+    if block.line < example.line then texts[#texts + 1] = block.text end
+  end
+  texts[#texts + 1] = real
+  write(root, "procedures/shop/environments/base.yml", "")
+  local last = "base.yml"
+  for i, text in ipairs(texts) do
+    local name = i == #texts and "lab.yml" or ("layer%d.yml"):format(i)
+    text = text:gsub("extends: [^\n]*\n", "")
+    write(root, "procedures/shop/environments/" .. name, ("extends: %s\n%s"):format(last, text))
+    last = name
+  end
+end
+
+--- With targets in memory.
+local function try(root, there)
+  local one = trial("shop/example", { env = "shop/lab", given = there.targets, arguments = there.arguments })
+  local before, outcome = one.targets:snapshot(), one:run()
+  matches(outcome.failure and outcome.failure.message or outcome.status, "to see the way back$")
+  equal(one:rollback().status, "rolled back")
+  equal(one.targets:snapshot(), before)
+end
+
+--- With real ones.
+local function carry_out(root, there)
+  local words = { "--env lab --yes --no-input --foreground --outside-window --reason 'an example'" }
+  for name, value in pairs(there.arguments or {}) do words[#words + 1] = ("-p %s=%s"):format(name, value) end
+  local start = ("cd %s && HOME=%s XDG_STATE_HOME=%s/state %s "):format(root, root, root, NEAP)
+  local said = console.shell(start .. "run shop/example " .. table.concat(words, " "))
+  matches(said, STOP .. ".*to see the way back")
+  local back, status = console.shell(start .. "rollback 1 --yes --no-input --foreground")
+  if status ~= 0 then error(back, 0) end
+end
+
+describe("an example of the manual", function()
+  local getenv, root = os.getenv, nil
+
+  before_each(function()
+    root = scratch()
+    rawset(os, "getenv", function(name) return name == "NEAP_PATH" and root or getenv(name) end)
+  end)
+  after_each(function() rawset(os, "getenv", getenv) end)
+
+  for _, block in ipairs(manual.blocks()) do
+    local there = given[block.chapter] or {}
+    if block.language == "lua" then
+      it("runs, and is taken back: " .. block.place, function()
+        write_environments(root, block, there.real and there.real(root))
+        write(root, "procedures/shop/example.lua", procedure_of(block.text))
+        for path, text in pairs(there.files or {}) do write(root, path, text) end
+        if there.real then carry_out(root, there) else try(root, there) end
+      end)
+    end
+  end
+end)
