@@ -25,6 +25,7 @@ end }
 
 given["aws-resources"] = { targets = function(trial)
   trial:answer("ec2.security_group_id", "rdw%-redshift", "sg-0a1b")
+  trial:put("redshift.roles", { service = "redshift", account = "AWS default", cluster = "rdw-opus" }, {})
 end }
 
 given.configuration = { targets = function(trial)
@@ -40,6 +41,14 @@ given.network = {
   files = { ["procedures/lib/maintenance.lua"] = fs.read "procedures/lib/maintenance.lua" },
   targets = function(trial)
     trial:answer("dns.query", "encode.example.org", { { type = "CNAME", value = "new.example.org", ttl = 60 } })
+    trial:answer("route53.zone", nil, "Z0123456789ABCDEFGHIJ")
+    trial:answer("route53.list", nil,
+      { { name = "www.encode.example.org.", type = "CNAME", ttl = 60, values = { "web1.example.org" } } })
+    local asked = 0
+    trial:answer("dns.query", "www.encode.example.org", function()
+      asked = asked + 1
+      return { { type = "CNAME", value = asked < 3 and "status.example.org" or "web1.example.org", ttl = 60 } }
+    end)
   end,
 }
 

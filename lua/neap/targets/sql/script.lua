@@ -151,7 +151,7 @@ local function undo(target, given, call)
   if given.nothing then return end
   local sql = databases.dialect(target.database)
   local fields = { target = target, call = call, total = given.statements, timeout = given.timeout, done = 0,
-    undoing = true, player = client.new(splitter_of(sql), read_text(given.text, given.name), {}),
+    undoing = true, player = client.new(splitter_of(sql), read_text(given.text, given.name), given.variables or {}),
     state = { script = given.script, index = 0, line = 0 } }
   local done = play.parts(fields)
   if done.failure then error(done.failure, 0) end
@@ -167,7 +167,7 @@ local function says(data)
 end
 
 --- Target { database, script }; data { script, from, statements, files, first, databases, transaction, applied }; undo
---- { name, text, statements, script }, or { nothing } where an earlier part has it.
+--- { name, text, statements, script, variables }, or { nothing } where an earlier part has it.
 effect.action "sql.script" {
   prepare = marker.prepare, take = progress.take, release = marker.release, timeout = LONGEST,
   run = run, undo = undo, undo_needs_data = true, says = says,
@@ -207,7 +207,7 @@ local function values_of(sql, variables, level)
 end
 
 --- A script that takes back is kept with what it is to take back.
-local function undo_of(sql, given, level)
+local function undo_of(sql, given, values, level)
   if given == nil then return nil end
   if type(given) ~= "string" or not given:find "%S" then error("undo is a script's file, or its text", level + 1) end
   local name, text = "undo", given
@@ -219,9 +219,9 @@ local function undo_of(sql, given, level)
     name, text = script.name, table.concat(parts)
   end
   if #text > UNDO_LIMIT then error(("undo is longer than %d bytes"):format(UNDO_LIMIT), level + 1) end
-  local outline = outline_of(sql, read_text(text, name), {}, false)
+  local outline = outline_of(sql, read_text(text, name), values, false)
   return { name = name, text = text, statements = outline.statements, databases = outline.databases,
-    script = crypto.sha256("undo\0" .. text):sub(1, 24) }
+    variables = next(values) and values or nil, script = crypto.sha256("undo\0" .. text):sub(1, 24) }
 end
 
 local function names_of(files)
@@ -285,7 +285,7 @@ function scripts.script(db, file, options)
     transaction = options.transaction or nil, variables = next(values) and values or nil,
     script = crypto.sha256(table.concat({ path, script.name, table.unpack(files) }, "\0")):sub(1, 24) }
   local given = { outline = outline, script = script, values = values, timeout = options.timeout or TIMEOUT }
-  local undoing = undo_of(sql, options.undo, 2)
+  local undoing = undo_of(sql, options.undo, values, 2)
   if undoing then undoing.timeout = given.timeout end
   perform(target, data, given, { undo = undoing, keep = options.keep, irreversible = options.irreversible })
   return { statements = outline.statements }
