@@ -1,4 +1,5 @@
 --- The manual's blocks of code, README.md's among them.
+local fs   = require "native.fs"
 local tree = require "tests.tree"
 
 local manual = {}
@@ -48,6 +49,36 @@ function manual.of(chapter, language)
     if block.chapter == chapter and block.language == language then found[#found + 1] = block end
   end
   return found
+end
+
+--- Writes a file of a repository, and the folders it lies in.
+--- @param root string
+--- @param path string
+--- @param text string
+function manual.write(root, path, text)
+  fs.mkdir((root .. "/" .. path):match "^(.*)/", "0755")
+  fs.write(root .. "/" .. path, text, { mode = "0644" })
+end
+
+--- Writes shop/lab, the environment of an example: what its chapter says up to there extends the chapter on environments.
+--- @param root string
+--- @param example manual.block
+--- @param real? string  extends all of that
+function manual.write_environments(root, example, real)
+  local texts = {}
+  for _, block in ipairs(manual.of("environments", "yaml")) do texts[#texts + 1] = block.text end
+  for _, block in ipairs(manual.of(example.chapter, "yaml")) do
+    if block.line <= example.line then texts[#texts + 1] = block.text end
+  end
+  texts[#texts + 1] = real
+  manual.write(root, "procedures/shop/environments/base.yml", "")
+  local last = "base.yml"
+  for i, text in ipairs(texts) do
+    local name = i == #texts and "lab.yml" or ("layer%d.yml"):format(i)
+    text = text:gsub("extends: [^\n]*\n", "")
+    manual.write(root, "procedures/shop/environments/" .. name, ("extends: %s\n%s"):format(last, text))
+    last = name
+  end
 end
 
 return manual

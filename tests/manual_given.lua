@@ -8,10 +8,7 @@ local sshd     = require "tests.sshd"
 --- @field arguments? table<string, string>
 --- @field files? table<string, string>  of the repository, by path
 --- @field targets? fun(trial: neap.trial)
---- @field kubeconfig? string  a file of the repository
 --- @field real? fun(folder: string): string  makes what is asked in truth, and gives what the environment says of it
---- @field forward_only? string  why the example has no way back
---- @field variables? table<string, string>
 
 --- @type table<string, manual.given>
 local given = {}
@@ -61,13 +58,9 @@ given.people = { targets = function(trial)
 end }
 
 given.s3 = { targets = function(trial)
-  trial:answer("s3.files", nil, {})
+  trial:answer("s3.files", "/srv/logs/v88", { { name = "a.log", path = "/srv/logs/v88/a.log", size = 1,
+    digest = ("0"):rep(64) } })
 end }
-
-local function write(path, text)
-  fs.mkdir(path:match "^(.*)/", "0755")
-  fs.write(path, text, { mode = "0644" })
-end
 
 given.git = { real = function(folder)
   local make = ([[set -e
@@ -107,7 +100,5 @@ given.scripts = {
   },
   real = function() return database("manual_scripts", "create schema app") end,
 }
-
-given.write = write
 
 return given

@@ -4,6 +4,8 @@ local fs      = require "native.fs"
 local given   = require "tests.manual_given"
 local manual  = require "tests.manual"
 
+local write = manual.write
+
 local NEAP = fs.realpath "build/neap"
 
 local DECLARES = { "guide", "remark", "manual", "await", "step", "phase" }
@@ -16,30 +18,6 @@ local function procedure_of(text)
     if ("\n" .. text):find("\n[^\n]-%f[%w]" .. word .. ' "') then return text .. STOPS end
   end
   return ('step "The example" { run = function()\n%s\nend }\n'):format(text) .. STOPS
-end
-
-local function write(root, path, text)
-  fs.mkdir(root .. "/" .. path:match "^(.*)/", "0755")
-  fs.write(root .. "/" .. path, text, { mode = "0644" })
-end
-
---- The environment of an example: what its chapter says before it extends the chapter on environments, and what is real
---- extends that.
-local function write_environments(root, example, real)
-  local texts = {}
-  for _, block in ipairs(manual.of("environments", "yaml")) do texts[#texts + 1] = block.text end
-  for _, block in ipairs(manual.of(example.chapter, "yaml")) do
-    if block.line < example.line then texts[#texts + 1] = block.text end
-  end
-  texts[#texts + 1] = real
-  write(root, "procedures/shop/environments/base.yml", "")
-  local last = "base.yml"
-  for i, text in ipairs(texts) do
-    local name = i == #texts and "lab.yml" or ("layer%d.yml"):format(i)
-    text = text:gsub("extends: [^\n]*\n", "")
-    write(root, "procedures/shop/environments/" .. name, ("extends: %s\n%s"):format(last, text))
-    last = name
-  end
 end
 
 --- With targets in memory.
@@ -70,7 +48,10 @@ local function run_its_test(root)
   matches(console.shell(("cd %s && %s test"):format(root, NEAP)), "\n3 passed, 0 failed")
 end
 
-local OTHERWISE = { README = run_its_test, testing = run_its_test }
+local OTHERWISE = {
+  README = run_its_test, testing = run_its_test,
+  kubernetes = function() skip "it asks an API server what kinds there are: see tests/kube/manual_test.lua" end,
+}
 
 describe("an example of the manual", function()
   local getenv, root = os.getenv, nil
@@ -83,7 +64,7 @@ describe("an example of the manual", function()
 
   local function run(block)
     local there = given[block.chapter] or {}
-    write_environments(root, block, there.real and there.real(root))
+    manual.write_environments(root, block, there.real and there.real(root))
     write(root, "procedures/shop/example.lua", procedure_of(block.text))
     for path, text in pairs(there.files or {}) do write(root, path, text) end
     if there.real then carry_out(root, there) else try(root, there) end
