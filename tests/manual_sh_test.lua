@@ -32,7 +32,23 @@ end
 
 local function sh(chapter) return commands_of(manual.of(chapter, "sh")[1]) end
 
+--- Where the commands of a chapter are run; recipes has several blocks, by its headings.
+local RUN = { README = "here", authors = "here", environments = "here", people = "here", rehearsing = "here",
+  repl = "here", recipes = "tests/cli/recipes_test.lua", running = "tests/cli/at_test.lua" }
+
 describe("a command of the manual", function()
+  it("is run by a test", function()
+    local found = {}
+    for _, block in ipairs(manual.blocks()) do
+      if block.language == "sh" then
+        local again = found[block.chapter] and block.chapter ~= "recipes"
+        found[block.chapter] = again and "another block, which no test runs: " .. block.place or RUN[block.chapter]
+          or "no test: " .. block.place
+      end
+    end
+    equal(found, RUN)
+  end)
+
   local root
 
   before_each(function() root = scratch() end)

@@ -74,13 +74,13 @@ describe("an example of the manual", function()
     end)
   end)
 
-  it("for the command line is taken by neap's own parser", function()
+  it("for the command line is taken by neap's own parser, and so are those of its help", function()
     local verbs, wrong = {}, {}
-    for _, name in ipairs(require "neap.cli.verbs") do verbs[name] = true end
-    each_block(function(place, _, text)
+    for _, name in ipairs(require "neap.cli.verbs") do verbs[name] = require("neap.cli." .. name) end
+    local function check(place, text)
       for _, command in ipairs(commands_of(text)) do
         local words = words_of(command)
-        local verb = verbs[words[1]] and require("neap.cli." .. words[1])
+        local verb = verbs[words[1]]
         if not verb then
           wrong[#wrong + 1] = ("%s: no verb in 'neap %s'"):format(place, command)
         elseif verb.arguments then
@@ -89,7 +89,9 @@ describe("an example of the manual", function()
           if not ok then wrong[#wrong + 1] = ("%s: %s: %s"):format(place, command, tostring(said)) end
         end
       end
-    end)
+    end
+    each_block(function(place, _, text) check(place, text) end)
+    for name, verb in pairs(verbs) do check("neap help " .. name, table.concat(verb.examples or {}, "\n")) end
     equal(wrong, {})
   end)
 end)

@@ -84,9 +84,12 @@ describe("a recipe", function()
     truthy(tonumber(spans[1].endTimeUnixNano) >= tonumber(spans[4].endTimeUnixNano))
   end)
 
-  it("has systemd start it at its time", function()
-    stand_in "systemd-run"
+  it("has at start it at its time", function()
+    stand_in "at"
     run(recipe "Scheduling")
-    matches(read "systemd-run.said", "on%-calendar=2026%-12%-01 02:00 .* neap run shop/release %-%-env lab %-%-yes")
+    equal(read "at.said", "-t 203012010200\n")
+    fs.remove_tree(folder .. "/out")
+    run(read "at.read")
+    equal(fs.read(folder .. "/out/greeting"), "hello\n")
   end)
 end)

@@ -37,6 +37,24 @@ describe("neap test", function()
     matches(output, "after the refused run of web true and a rollback these are otherwise: file.content web /etc/motd")
   end)
 
+  it("has persons say what shows their work, and give up where its check does not hold", function()
+    local output = one [[
+      local function outcome_of(carrier)
+        return trial("site/cable", { env = "night", given = function(self)
+          self:answer("host.read", "carrier", carrier)
+        end }):run()
+      end
+      it("is done", function()
+        local asked = 0
+        equal(outcome_of(function()
+          asked = asked + 1
+          return asked > 2 and "1" or "0"
+        end).status, "done")
+      end)
+      it("is not", function() equal(outcome_of("0").status, "stopped") end)]]
+    matches(output, "2 passed, 0 failed")
+  end)
+
   it("says which answer a read or a command lacks", function()
     local output = one [[it("silent", function()
       local switch = trial("site/switch", { env = "lab", arguments = { old = "a", new = "b" }, given = function(self)

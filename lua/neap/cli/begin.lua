@@ -33,16 +33,24 @@ local function saved_plan(id, folder, procedure)
   return plan
 end
 
+--- What the engine needs beside what was named.
+--- @param options table  of the command line
+--- @param request table  as choice.request gives it
+--- @return table request
+function begin.prepare(options, request)
+  request.state = state.folder(request.environment.name)
+  request.plan = options.plan and saved_plan(options.plan, request.state, request.name) or nil
+  request.outside_window = outside.reason(options)
+  request.rehearsals = rehearsals.places(request.environment)
+  return request
+end
+
 --- @param verb "run"|"rehearse"
 --- @param options table  of the command line
 --- @param request table  as choice.request gives it
 --- @return integer status
 function begin.start(verb, options, request)
-  local env = request.environment
-  request.state = state.folder(env.name)
-  request.plan = options.plan and saved_plan(options.plan, request.state, request.name) or nil
-  request.outside_window = outside.reason(options)
-  request.rehearsals = rehearsals.places(env)
+  local env = begin.prepare(options, request).environment
   confirm.start(options, env.name, env.policy, verb)
   local attending = attend.new { console = options.console, environment = env.name }
   local outcome = failure.leased(request.state, env.name, function()

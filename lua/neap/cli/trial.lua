@@ -19,6 +19,8 @@ local task        = require "native.task"
 local Trial = {}
 Trial.__index = Trial
 
+local PATIENCE = 100 -- so often a person says "done" where the step's check does not find it so
+
 local OPTIONS = { env = true, arguments = true, given = true, values = true, secrets = true }
 
 local function check_options(options)
@@ -136,8 +138,6 @@ function Trial:log()
 end
 
 -- ---- running ----
-
-local PATIENCE = 100 -- so often a person says "done" where the step's check does not find it so
 
 --- A person does what is asked; a test may answer otherwise by a step's title.
 local function ask(self, question)
