@@ -4,6 +4,8 @@ local fs      = require "native.fs"
 local json    = require "native.json"
 local manual  = require "tests.manual"
 local moment  = require "neap.cli.moment"
+local process = require "native.process"
+local stage   = require "tests.cli.stage"
 
 local NEAP = fs.realpath "build/neap"
 
@@ -187,6 +189,53 @@ describe("neap run --at", function()
     local output, status = neap "run shop/release --env lab --yes --foreground --inhibit"
     equal(status, 0)
     matches(output, "may be shut down meanwhile")
+  end)
+end)
+
+describe("neap run --at of a login that is not root", function()
+  local user, run, told, on = process.user, process.run, nil, nil
+
+  before_each(function()
+    on = stage.new(scratch(), {
+      ["procedures/shop/release.lua"] = 'step "Nothing" { run = function() end }\n',
+      ["procedures/shop/environments/lab.yml"] = "values: {}\n",
+    })
+    told = nil
+    process.user = function() return { name = "nobody-of-that-name", uid = 4711, home = on.root } end
+    process.run = function(argv, options)
+      if argv[1] ~= "systemd-run" then return run(argv, options) end
+      told = argv
+      return { status = 0, out = "", err = "" }
+    end
+  end)
+  after_each(function()
+    process.user, process.run = user, run
+    stage.leave()
+  end)
+
+  it("is refused where systemd would forget it at the last logout", function()
+    equal(on:neap "run shop/release --env lab --at 02:00", 1)
+    matches(on.told, "forgets the timers of nobody%-of%-that%-name.*loginctl enable%-linger")
+    equal(told, nil)
+  end)
+
+  it("is told to its own systemd", function()
+    local exists = fs.exists
+    fs.exists = function(path) return path:find "^/var/lib/systemd/linger/" ~= nil or exists(path) end
+    equal(on:neap "run shop/release --env lab --at 02:00", 0)
+    fs.exists = exists
+    equal({ told[1], told[2] }, { "systemd-run", "--user" })
+    matches(on.output, "systemctl %-%-user stop neap%-shop%-lab%-release%-")
+  end)
+
+  it("takes a guarded environment's name now", function()
+    process.user = user
+    fs.write(on.root .. "/procedures/shop/environments/lab.yml", "policy: { guard: production }\n", { mode = "0644" })
+    equal(on:neap "run shop/release --env lab --at 02:00", 8)
+    equal(told, nil)
+    on.answers = { "lab" }
+    equal(on:neap "run shop/release --env lab --at 02:00", 0)
+    equal(told[#told - 3], "--yes")
   end)
 end)
 
