@@ -1,4 +1,5 @@
 --- `neap run --at`: what it refuses, and what systemd is told, which a stand-in notes and then does.
+local clock   = require "native.clock"
 local console = require "tests.lab.console"
 local fs      = require "native.fs"
 local json    = require "native.json"
@@ -200,6 +201,7 @@ describe("neap run --at of a login that is not root", function()
       ["procedures/shop/release.lua"] = 'step "Nothing" { run = function() end }\n',
       ["procedures/shop/environments/lab.yml"] = "values: {}\n",
     })
+    clock.virtual(false) -- date takes its time
     told = nil
     process.user = function() return { name = "nobody-of-that-name", uid = 4711, home = on.root } end
     process.run = function(argv, options)
