@@ -39,6 +39,15 @@ function manual.blocks()
   return blocks
 end
 
+--- What stands between backquotes in the text itself: calls see(place, text).
+--- @param see fun(place: string, text: string)
+function manual.each_inline(see)
+  for _, path in ipairs(paths()) do
+    local text = ("\n" .. table.concat(tree.lines(path), "\n")):gsub("\n```.-\n```", "")
+    for inline in text:gmatch "`([^`]+)`" do see(path, (inline:gsub("%s+", " "))) end
+  end
+end
+
 --- The blocks of a chapter in a language.
 --- @param chapter string
 --- @param language string

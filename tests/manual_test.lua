@@ -91,6 +91,9 @@ describe("an example of the manual", function()
       end
     end
     each_block(function(place, _, text) check(place, text) end)
+    manual.each_inline(function(place, text)
+      if text:find "^neap %l+ " then check(place, (text:gsub("[%[%]]", ""))) end -- what may be left out is given
+    end)
     for name, verb in pairs(verbs) do check("neap help " .. name, table.concat(verb.examples or {}, "\n")) end
     equal(wrong, {})
   end)

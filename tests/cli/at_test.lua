@@ -2,6 +2,7 @@
 local clock   = require "native.clock"
 local console = require "tests.lab.console"
 local fs      = require "native.fs"
+local golden  = require "tests.cli.golden"
 local json    = require "native.json"
 local manual  = require "tests.manual"
 local moment  = require "neap.cli.moment"
@@ -193,8 +194,8 @@ describe("neap run --at", function()
   end)
 end)
 
-describe("neap run --at of a login that is not root", function()
-  local user, run, told, on = process.user, process.run, nil, nil
+describe("neap run --at", function()
+  local user, run, environ, told, on = process.user, process.run, process.environ, nil, nil
 
   before_each(function()
     on = stage.new(scratch(), {
@@ -211,7 +212,7 @@ describe("neap run --at of a login that is not root", function()
     end
   end)
   after_each(function()
-    process.user, process.run = user, run
+    process.user, process.run, process.environ = user, run, environ
     stage.leave()
   end)
 
@@ -230,8 +231,20 @@ describe("neap run --at of a login that is not root", function()
     matches(on.output, "systemctl %-%-user stop neap%-shop%-lab%-release%-")
   end)
 
+  it("says what will be, how to see it and how to cancel it", function()
+    process.user = function() return { name = "root", uid = 0, home = on.root } end
+    process.environ = function(name) return name == "SSH_AUTH_SOCK" and "/agent" or nil end
+    fs.write(on.root .. "/procedures/shop/release.lua", 'manual "Close the shop" {}\nmanual "Look at the page" {}\n'
+      .. 'step "Drop the old tables" { irreversible = "they are gone then", run = function() end }\n'
+      .. 'manual "Open the shop" {}\n', { mode = "0644" })
+    fs.write(on.root .. "/procedures/shop/environments/lab.yml",
+      "policy: { window: { from: '01:00', to: '06:00', zone: Europe/Berlin } }\n", { mode = "0644" })
+    golden("at", on:screen "run shop/release --env lab --at 2030-12-01T02:00" .. "\n"
+      .. on:screen "run shop/release --env lab --at 2030-12-01T08:00")
+  end)
+
   it("takes a guarded environment's name now", function()
-    process.user = user
+    process.user = function() return { name = "root", uid = 0, home = on.root } end
     fs.write(on.root .. "/procedures/shop/environments/lab.yml", "policy: { guard: production }\n", { mode = "0644" })
     equal(on:neap "run shop/release --env lab --at 02:00", 8)
     equal(told, nil)

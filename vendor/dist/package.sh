@@ -75,6 +75,7 @@ Architecture: $arch
 Maintainer: $maintainer
 Installed-Size: $(du -sk "$tree/usr" | cut -f1)
 Depends: $(depends), libc6
+Suggests: systemd
 Section: admin
 Priority: optional
 Description: production upgrades, planned, journaled, resumable, undone in reverse

@@ -152,25 +152,29 @@ local function start(model)
     "without systemd at or cron can start it: neap doc recipes")
 end
 
+--- What will be: raises where it cannot, or where a person would be missed then.
+local function model_of(options, request)
+  local env, user = request.environment, process.user()
+  local zone = env.policy.window and env.policy.window.zone or "local"
+  local at = moment.of(options.at, zone, clock.now())
+  local ends = check_window(request, at)
+  check_secrets(request)
+  local self = failure.before_change(check_admission, request, at)
+  check_linger(user)
+  return { procedure = request.name, environment = env.name, plan = options.plan, at = clock.utc(at),
+    text = moment.text(at, zone), unit = unit_name(request, at), user = user.name, system = user.uid == 0,
+    calendar = clock.utc(at):sub(1, 19):gsub("T", " ") .. " UTC", ends = ends and moment.text(math.floor(ends), zone),
+    command = command_of(options, request), stops = stops(self), left = left_behind() }
+end
+
 --- Has a run begin later, and says so.
 --- @param options table  of the command line; at
 --- @param request table  as begin.prepare leaves it
 --- @return integer status
 function schedule.start(options, request)
-  local env, user = request.environment, process.user()
-  local given = env.policy.window and env.policy.window.zone or "local"
-  local at = moment.of(options.at, given, clock.now())
-  local ends = check_window(request, at)
-  check_secrets(request)
-  local self = failure.before_change(check_admission, request, at)
-  check_linger(user)
+  local model, env, console = model_of(options, request), request.environment, options.console
   require "neap.cli.confirm".start(options, env.name, env.policy, "run")
-  local model = { procedure = request.name, environment = env.name, plan = options.plan, at = clock.utc(at),
-    text = moment.text(at, given), unit = unit_name(request, at), user = user.name, system = user.uid == 0,
-    calendar = clock.utc(at):sub(1, 19):gsub("T", " ") .. " UTC", ends = ends and moment.text(math.floor(ends), given),
-    command = command_of(options, request), stops = stops(self), left = left_behind() }
   start(model)
-  local console = options.console
   return (console.json and console:answer_json(model) or console:answer(view.text(model, console.out))) and 0
 end
 
