@@ -168,6 +168,8 @@ describe("neap run --at", function()
     equal(refused("run shop/release --env lab --at 02:00", "code of shop/lab is ask:The code"), 8)
     environment "secrets: { code: env:CODE }\n"
     refused("run shop/release --env lab --at 02:00", "no%s+secret is passed on")
+    environment "secrets: { code: file:/root/code }\nnotify: [ { webhook: env:HOOK } ]\n"
+    refused("run shop/release --env lab --at 02:00", "notify of shop/lab is env:HOOK")
   end)
 
   it("refuses wrong arguments, a missing approval, and what is no time, before the night", function()

@@ -38,7 +38,8 @@ function inhibit.during(console, why, fn, ...)
   local held = hold(console, why)
   local ok, result = pcall(fn, ...)
   if held then held:close() end
-  return ok and result or error(result, 0)
+  if not ok then error(result, 0) end
+  return result
 end
 
 return inhibit

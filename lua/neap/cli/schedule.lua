@@ -5,6 +5,7 @@ local failure   = require "neap.cli.failure"
 local fault     = require "native.error"
 local fs        = require "native.fs"
 local moment    = require "neap.cli.moment"
+local notices   = require "neap.notices"
 local process   = require "native.process"
 local rehearsed = require "neap.engine.rehearsed"
 local session   = require "neap.engine.session"
@@ -39,17 +40,22 @@ local function code_of(files)
   return table.concat(texts, "\n")
 end
 
---- Secrets that the code names, and passwords of databases that it names, have to be had without anybody.
+local function check_reference(env, name, reference)
+  local why = type(reference) == "string" and UNATTENDED[reference:match "^(%w+):"]
+  if not why then return end
+  failure.needs_person(("%s of %s is %s: %s"):format(name, env.name, reference, why),
+    "keep it where it can be had unattended: file:, cmd:, vault: …")
+end
+
+--- Secrets and passwords of databases that the code names, and ways to tell people, have to be had without anybody.
 local function check_secrets(request)
   local code, env = code_of(request.files), request.environment
-  local function check(name, reference)
-    local why = type(reference) == "string" and UNATTENDED[reference:match "^(%w+):"]
-    if not why or not code:find("%f[%w_]" .. name:gsub("%p", "%%%0") .. "%f[^%w_]") then return end
-    failure.needs_person(("%s of %s is %s: %s"):format(name, env.name, reference, why),
-      "keep it where it can be had unattended: file:, cmd:, vault: …")
+  local function check_named(name, reference)
+    if code:find("%f[%w_]" .. name:gsub("%p", "%%%0") .. "%f[^%w_]") then check_reference(env, name, reference) end
   end
-  for name, reference in pairs(env.secrets) do check(name, reference) end
-  for name, database in pairs(env.databases) do check(name, database.password) end
+  for name, reference in pairs(env.secrets) do check_named(name, reference) end
+  for name, database in pairs(env.databases) do check_named(name, database.password) end
+  for _, reference in ipairs(notices.references(env.notify)) do check_reference(env, "notify", reference) end
 end
 
 local function check_window(request, at)
