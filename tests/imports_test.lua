@@ -1,12 +1,15 @@
 --- Which room may use which: what each file requires or includes, and who prints.
 local tree = require "tests.tree"
 
+local NEAR, ORDERED = "^neap%.near$", "^neap%.ordered$" -- which every room may use
+
 --- The first room whose pattern matches a path says what its files may require.
 local ROOMS = {
   { "^lua/neap/near%.lua$", { "^native%." } },
-  { "^lua/neap/engine/", { "^native%.", "^neap%.engine%.", "^neap%.near$", "^neap%.words$" } },
-  { "^lua/neap/targets/", { "^native%.", "^neap%.engine%.effect$", "^neap%.targets%.", "^neap%.near$" } },
-  { "^lua/neap/fakes/", { "^native%.", "^neap%.engine%.", "^neap%.targets%.", "^neap%.fakes%.", "^neap%.near$" } },
+  { "^lua/neap/ordered%.lua$", {} },
+  { "^lua/neap/engine/", { "^native%.", "^neap%.engine%.", NEAR, ORDERED, "^neap%.words$" } },
+  { "^lua/neap/targets/", { "^native%.", "^neap%.engine%.effect$", "^neap%.targets%.", NEAR, ORDERED } },
+  { "^lua/neap/fakes/", { "^native%.", "^neap%.engine%.", "^neap%.targets%.", "^neap%.fakes%.", NEAR, ORDERED } },
   { "^lua/neap/", { "" } },
 }
 local HEADERS = { ["task.h"] = true, ["error.h"] = true, ["secret.h"] = true, ["stream.h"] = true }

@@ -1,5 +1,6 @@
 --- The section `aws` of an environment: whose account, where, as whom.
-local near = require "neap.near"
+local near    = require "neap.near"
+local ordered = require "neap.ordered"
 
 local section = {}
 
@@ -45,13 +46,6 @@ local CHECKS = {
   end,
 }
 
-local function sorted(map)
-  local keys = {}
-  for key in pairs(map) do keys[#keys + 1] = key end
-  table.sort(keys, function(a, b) return tostring(a) < tostring(b) end)
-  return keys
-end
-
 local function is_known(key)
   for _, name in ipairs(KEYS) do
     if name == key then return true end
@@ -67,7 +61,7 @@ function section.mistake(aws)
   if aws.late and not aws.endpoint then
     return "aws.late is for another server than AWS's: it needs endpoint", "late"
   end
-  for _, key in ipairs(sorted(aws)) do
+  for _, key in ipairs(ordered.keys(aws)) do
     if not is_known(key) then
       return ("aws has no key '%s'.%s Keys are %s"):format(key, near.question(tostring(key), KEYS),
         table.concat(KEYS, ", ")), key

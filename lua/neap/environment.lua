@@ -11,6 +11,7 @@ local groups     = require "neap.groups"
 local near       = require "neap.near"
 local repository = require "neap.repository"
 local secrets    = require "neap.secrets"
+local ordered    = require "neap.ordered"
 
 local environment = {}
 
@@ -64,16 +65,6 @@ local function complain(origin, message, ...)
 end
 
 local function is_map(value) return type(value) == "table" and #value == 0 end
-
-local function sorted_keys(map)
-  local keys = {}
-  for key in pairs(map) do keys[#keys + 1] = key end
-  table.sort(keys, function(a, b)
-    if math.type(a) == math.type(b) then return a < b end
-    return math.type(a) == "integer"
-  end)
-  return keys
-end
 
 local function join(path, key) return path == "" and tostring(key) or path .. "." .. tostring(key) end
 
@@ -140,12 +131,12 @@ local function place(layer, value, path, origins)
   origins[path] = { file = layer.file, line = layer.lines[path] or 1, value = value, overrode = before }
   if type(value) ~= "table" then return value end
   local copy = {}
-  for _, key in ipairs(sorted_keys(value)) do copy[key] = place(layer, value[key], join(path, key), origins) end
+  for _, key in ipairs(ordered.keys(value)) do copy[key] = place(layer, value[key], join(path, key), origins) end
   return copy
 end
 
 function merge(into, layer, map, path, origins)
-  for _, key in ipairs(sorted_keys(map)) do
+  for _, key in ipairs(ordered.keys(map)) do
     local value, here = map[key], join(path, key)
     if value == json.null then
       into[key], origins[here] = nil, nil
@@ -183,11 +174,11 @@ local POLICY_PARTS = {
 
 local function check_part(env, path, part, known)
   if not is_map(part) then complain(env.origins[path], "%s is a map of %s", path, table.concat(known, ", ")) end
-  for _, key in ipairs(sorted_keys(part)) do check_key(env, path .. "." .. key, key, known, path) end
+  for _, key in ipairs(ordered.keys(part)) do check_key(env, path .. "." .. key, key, known, path) end
 end
 
 local function check_policy(env)
-  for _, key in ipairs(sorted_keys(env.policy)) do
+  for _, key in ipairs(ordered.keys(env.policy)) do
     local path, value = "policy." .. key, env.policy[key]
     check_key(env, path, key, POLICY_KEYS, "policy")
     if POLICY_PARTS[key] then check_part(env, path, value, POLICY_PARTS[key]) end
@@ -213,7 +204,7 @@ local function check_demands(env)
 end
 
 local function check_sections(env)
-  for _, key in ipairs(sorted_keys(env.tree)) do
+  for _, key in ipairs(ordered.keys(env.tree)) do
     check_key(env, key, key, SECTIONS, "an environment")
     local section = env.tree[key]
     if key ~= "extends" and type(section) ~= "table" then complain(env.origins[key], "%s is a map", key) end
@@ -245,7 +236,7 @@ local function resolve_name(state, name, path)
       return state.arguments[name]
     end
     if state.partial then return nil end
-    local known = sorted_keys(state.env.tree.values or {})
+    local known = ordered.keys(state.env.tree.values or {})
     for argument in pairs(state.arguments) do known[#known + 1] = argument end
     return complain(origin, "$(%s) is neither a value nor an argument of the run.%s", name, near.question(name, known))
   end
@@ -303,7 +294,7 @@ end
 function resolve_text(state, value, path)
   if type(value) == "table" then
     local copy = {}
-    for _, key in ipairs(sorted_keys(value)) do copy[key] = resolve_text(state, value[key], join(path, key)) end
+    for _, key in ipairs(ordered.keys(value)) do copy[key] = resolve_text(state, value[key], join(path, key)) end
     return copy
   end
   if type(value) ~= "string" then return value end
@@ -322,7 +313,7 @@ end
 local function checked_host(env, entry, path, name)
   if not is_map(entry) then complain(env.origins[path], "host '%s' is a map, as in { ssh: ADDRESS }", name) end
   local host = { name = name }
-  for _, key in ipairs(sorted_keys(entry)) do
+  for _, key in ipairs(ordered.keys(entry)) do
     check_key(env, join(path, key), key, HOST_KEYS, ("host '%s'"):format(name))
     host[key] = entry[key]
   end
@@ -377,7 +368,7 @@ local function is_group(entry) return is_map(entry) and (entry.from ~= nil or en
 
 --- A group that says where its hosts come from, with the key that this source asks for.
 local function check_group(env, entry, path, name)
-  for _, key in ipairs(sorted_keys(entry)) do
+  for _, key in ipairs(ordered.keys(entry)) do
     check_key(env, join(path, key), key, GROUP_KEYS, ("group '%s'"):format(name))
   end
   local needed = SOURCES[entry.from]
@@ -403,7 +394,7 @@ end
 --- How many there must be is a safeguard against a source that has lost its hosts, or found too many.
 local function check_expected(env, entry, count, path, name)
   local expect = entry.expect or {}
-  for _, key in ipairs(sorted_keys(expect)) do
+  for _, key in ipairs(ordered.keys(expect)) do
     check_key(env, path .. ".expect", key, { "min", "max" }, ("expect of group '%s'"):format(name))
   end
   local least, most = tonumber(expect.min or 0), tonumber(expect.max or math.huge)
@@ -424,7 +415,7 @@ end
 
 local function build_hosts(env, tree, partial)
   local hosts, names, lists, paths = {}, {}, {}, {}
-  for _, name in ipairs(sorted_keys(tree)) do
+  for _, name in ipairs(ordered.keys(tree)) do
     local path = "hosts." .. name
     if is_map(tree[name]) and not is_group(tree[name]) then
       add_host(env, hosts, checked_host(env, tree[name], path, name), path)
@@ -444,7 +435,7 @@ local function build_hosts(env, tree, partial)
 end
 
 local function check_secrets(env)
-  for _, name in ipairs(sorted_keys(env.secrets)) do
+  for _, name in ipairs(ordered.keys(env.secrets)) do
     local path, reference = "secrets." .. name, env.secrets[name]
     if not tostring(name):find "^[%a_][%w_]*$" then complain(env.origins[path], "secrets: %q is no name", name) end
     local ok, failure = pcall(secrets.parse, reference)
@@ -462,7 +453,7 @@ end
 
 local function build_databases(env, tree)
   local built = {}
-  for _, name in ipairs(sorted_keys(tree)) do
+  for _, name in ipairs(ordered.keys(tree)) do
     local path, message, key = "databases." .. name
     built[name], message, key = databases.build(name, tree[name], env.hosts)
     if message then complain(env.origins[key and join(path, key)] or env.origins[path], "%s", message) end
@@ -493,7 +484,7 @@ end
 
 local function build_repositories(env)
   local repositories = {}
-  for _, name in ipairs(sorted_keys(env.repositories)) do
+  for _, name in ipairs(ordered.keys(env.repositories)) do
     check_repository(env, name, env.repositories[name])
     repositories[name] = { name = name }
     for key, value in pairs(env.repositories[name]) do repositories[name][key] = value end
@@ -571,7 +562,7 @@ end
 function environment.origin(env, key)
   local origin = env.origins[key] or env.origins["values." .. key]
   if origin then return origin end
-  local guess = near.find(key, sorted_keys(env.origins)) or near.find("values." .. key, sorted_keys(env.origins))
+  local guess = near.find(key, ordered.keys(env.origins)) or near.find("values." .. key, ordered.keys(env.origins))
   return fault.raise {
     kind = "missing", hint = "neap env show " .. env.name,
     message = ("%s has no '%s'.%s"):format(env.name, key, guess and (" Did you mean '%s'?"):format(guess) or ""),

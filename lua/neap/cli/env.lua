@@ -10,6 +10,7 @@ local notices     = require "neap.notices"
 local secrets     = require "neap.secrets"
 local state       = require "neap.state"
 local view        = require "neap.cli.view.env"
+local ordered     = require "neap.ordered"
 
 local env = {
   summary = "list, show or check environments, copy their keys",
@@ -68,10 +69,7 @@ end
 
 --- Values that are read out of deployed configuration, as far as their place is known before a run.
 local function missing_of_values(loaded, values, path, add)
-  local names = {}
-  for name in pairs(values) do names[#names + 1] = name end
-  table.sort(names, function(a, b) return tostring(a) < tostring(b) end)
-  for _, name in ipairs(names) do
+  for _, name in ipairs(ordered.keys(values)) do
     local value, here = values[name], path .. tostring(name)
     if type(value) == "table" then
       missing_of_values(loaded, value, here .. ".", add)
@@ -87,10 +85,7 @@ end
 local function missing(loaded)
   local list = {}
   local function add(text, hint) list[#list + 1] = { text = text, hint = hint } end
-  local names = {}
-  for name in pairs(loaded.hosts) do names[#names + 1] = name end
-  table.sort(names)
-  for _, name in ipairs(names) do
+  for _, name in ipairs(ordered.keys(loaded.hosts)) do
     if loaded.hosts[name].name then missing_of(loaded.hosts[name], add) end
     missing_of_group(loaded, name, loaded.sections.hosts[name], add)
   end
@@ -123,16 +118,15 @@ end
 
 --- Each secret of an environment, and each of who is told of a run: whether it can be had here.
 local function tried_secrets(loaded, console)
-  local names, list = {}, {}
-  local references = {}
+  local references, list = {}, {}
   for name, reference in pairs(loaded.secrets) do references[name] = reference end
   for i, reference in ipairs(notices.references(loaded.notify)) do references["notify " .. i] = reference end
-  for name in pairs(references) do names[#names + 1] = name end
-  if #names == 0 then return nil end
-  table.sort(names)
+  if not next(references) then return nil end
   local from = { keys = secret.keyring(state.folder(loaded.name) .. "/key"), policy = loaded.policy, root = loaded.root,
     aws = loaded.aws, prompt = prompt_of(console) }
-  for i, name in ipairs(names) do list[i] = try_secret(name, references[name], from, console.may_ask) end
+  for i, name in ipairs(ordered.keys(references)) do
+    list[i] = try_secret(name, references[name], from, console.may_ask)
+  end
   return list
 end
 

@@ -1,18 +1,19 @@
 --- `neap test`: runs test files, each `it` in a task of its own.
-local clock = require "native.clock"
-local data  = require "neap.engine.data"
-local fault = require "native.error"
-local task  = require "native.task"
+local clock   = require "native.clock"
+local data    = require "neap.engine.data"
+local fault   = require "native.error"
+local ordered = require "neap.ordered"
+local task    = require "native.task"
 
 local test = {}
 
 local function show(value, depth)
   if type(value) == "string" then return ("%q"):format(value) end
   if type(value) ~= "table" or (depth or 0) > 4 then return tostring(value) end
-  local keys, parts = {}, {}
-  for key in pairs(value) do keys[#keys + 1] = key end
-  table.sort(keys, function(a, b) return tostring(a) < tostring(b) end)
-  for _, key in ipairs(keys) do parts[#parts + 1] = ("%s = %s"):format(key, show(value[key], (depth or 0) + 1)) end
+  local parts = {}
+  for i, key in ipairs(ordered.keys(value)) do
+    parts[i] = ("%s = %s"):format(key, show(value[key], (depth or 0) + 1))
+  end
   return "{ " .. table.concat(parts, ", ") .. " }"
 end
 

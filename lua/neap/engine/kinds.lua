@@ -1,10 +1,11 @@
 --- Kinds of change: declared by targets, libraries and procedures alike, in the same words.
-local data  = require "neap.engine.data"
-local fault = require "native.error"
-local json  = require "native.json"
-local near  = require "neap.near"
-local secret = require "native.secret"
-local task  = require "native.task"
+local data    = require "neap.engine.data"
+local fault   = require "native.error"
+local json    = require "native.json"
+local near    = require "neap.near"
+local ordered = require "neap.ordered"
+local secret  = require "native.secret"
+local task    = require "native.task"
 
 local kinds = {}
 
@@ -110,12 +111,9 @@ function kinds.show(kind, target)
   if kind.show then return kind.show(target) end
   if type(target) ~= "table" then return tostring(target) end
   local parts = { target.host }
-  local keys = {}
-  for key, value in pairs(target) do
-    if key ~= "host" and type(value) ~= "table" then keys[#keys + 1] = key end
+  for _, key in ipairs(ordered.keys(target)) do
+    if key ~= "host" and type(target[key]) ~= "table" then parts[#parts + 1] = tostring(target[key]) end
   end
-  table.sort(keys, tostring)
-  for _, key in ipairs(keys) do parts[#parts + 1] = tostring(target[key]) end
   return table.concat(parts, " ")
 end
 

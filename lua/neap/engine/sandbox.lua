@@ -1,8 +1,9 @@
 --- The Lua that a procedure sees: copies of the safe part of the library, and nothing by which code could act, keep
 --- state or behave differently the next time. It stops accidents; it is no jail.
-local memory = require "native.memory"
-local near   = require "neap.near"
-local task   = require "native.task"
+local memory  = require "native.memory"
+local near    = require "neap.near"
+local ordered = require "neap.ordered"
+local task    = require "native.task"
 
 local sandbox = {}
 
@@ -34,13 +35,6 @@ function sandbox.frozen(source, name)
     __pairs = function() return sandbox.pairs(source, view) end })
 end
 
-local function by_type_and_value(a, b)
-  local type_a, type_b = type(a), type(b)
-  if type_a ~= type_b then return type_a < type_b end
-  if type_a == "number" or type_a == "string" then return a < b end
-  return false
-end
-
 --- pairs in sorted order: a procedure takes the same way each time. __pairs is honoured. The values are those that `view`
 --- shows, where one is given.
 --- @param map table
@@ -49,9 +43,7 @@ function sandbox.pairs(map, view)
   local meta = debug.getmetatable(map)
   if type(meta) == "table" and meta.__pairs then return meta.__pairs(map) end
   view = view or map
-  local keys, i = {}, 0
-  for key in next, map do keys[#keys + 1] = key end
-  table.sort(keys, by_type_and_value)
+  local keys, i = ordered.keys(map), 0
   return function()
     i = i + 1
     local key = keys[i]

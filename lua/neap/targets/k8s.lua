@@ -1,22 +1,22 @@
 --- Kubernetes: objects of a cluster of the environment, read, applied, altered, deleted and waited for.
-local client     = require "neap.targets.k8s.client"
-local commands   = require "neap.targets.k8s.command"
-local effect     = require "neap.engine.effect"
-local exec       = require "neap.targets.k8s.exec"
-local fault      = require "native.error"
-local hosts      = require "neap.targets.connection"
-local jobs       = require "neap.targets.k8s.job"
-local json       = require "native.json"
-local kinds      = require "neap.targets.k8s.kinds"
-local logs       = require "neap.targets.k8s.logs"
-local manifests  = require "neap.targets.k8s.manifest"
-local plain_data = require "neap.targets.plain_data"
-local plans      = require "neap.targets.k8s.plan"
-local secrets    = require "neap.targets.k8s.secret"
-local shell      = require "neap.targets.shell"
-local state      = require "neap.targets.k8s.state"
-local task       = require "native.task"
-local waits      = require "neap.targets.k8s.wait"
+local client    = require "neap.targets.k8s.client"
+local commands  = require "neap.targets.k8s.command"
+local effect    = require "neap.engine.effect"
+local exec      = require "neap.targets.k8s.exec"
+local fault     = require "native.error"
+local hosts     = require "neap.targets.connection"
+local jobs      = require "neap.targets.k8s.job"
+local json      = require "native.json"
+local kinds     = require "neap.targets.k8s.kinds"
+local logs      = require "neap.targets.k8s.logs"
+local manifests = require "neap.targets.k8s.manifest"
+local ordered   = require "neap.ordered"
+local plans     = require "neap.targets.k8s.plan"
+local secrets   = require "neap.targets.k8s.secret"
+local shell     = require "neap.targets.shell"
+local state     = require "neap.targets.k8s.state"
+local task      = require "native.task"
+local waits     = require "neap.targets.k8s.wait"
 
 local k8s = {}
 
@@ -439,7 +439,7 @@ end
 --- The names of the environment's clusters, sorted.
 --- @return string[]
 function k8s.clusters()
-  return json.array(plain_data.names(hosts.run().environment.clusters))
+  return json.array(ordered.keys(hosts.run().environment.clusters))
 end
 
 return k8s

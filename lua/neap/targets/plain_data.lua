@@ -1,6 +1,7 @@
 --- What procedures hand over as data, read-only views of an environment too, as tables of its own.
-local json   = require "native.json"
-local secret = require "native.secret"
+local json    = require "native.json"
+local ordered = require "neap.ordered"
+local secret  = require "native.secret"
 
 local plain_data = {}
 
@@ -22,14 +23,6 @@ function plain_data.copy(value, replace)
   return copy
 end
 
---- The keys of a map, sorted; of nil, none.
---- @param map table<string, any>?
---- @return string[]
-function plain_data.names(map)
-  local names = {}
-  for name in pairs(map or {}) do names[#names + 1] = name end
-  table.sort(names)
-  return names
-end
+plain_data.names = ordered.keys
 
 return plain_data

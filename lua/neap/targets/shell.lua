@@ -1,7 +1,7 @@
 --- Command lines for a POSIX shell on a host: the one place that quotes.
-local near       = require "neap.near"
-local plain_data = require "neap.targets.plain_data"
-local secret     = require "native.secret"
+local near    = require "neap.near"
+local ordered = require "neap.ordered"
+local secret  = require "native.secret"
 
 local shell = {}
 
@@ -57,7 +57,7 @@ end
 local function setting_lines(options)
   local lines, settings = {}, nil
   if options.cwd then lines[1] = "cd -- " .. shell.quote(options.cwd) .. " || exit" end
-  for _, name in ipairs(plain_data.names(options.env)) do
+  for _, name in ipairs(ordered.keys(options.env)) do
     local value = options.env[name]
     if not tostring(name):find("^[%a_][%w_]*$") then error(("%q is no variable's name"):format(name), 4) end
     if holds_secret(value) then

@@ -3,6 +3,7 @@ local confirm  = require "neap.cli.confirm"
 local failure  = require "neap.cli.failure"
 local fault    = require "native.error"
 local near     = require "neap.near"
+local ordered  = require "neap.ordered"
 local outside  = require "neap.cli.outside"
 local plan     = require "neap.engine.plan"
 local repl     = require "neap.engine.repl"
@@ -183,12 +184,7 @@ end
 
 --- Their names, sorted.
 --- @return string[]
-function commands.names()
-  local names = {}
-  for name in pairs(act) do names[#names + 1] = name end
-  table.sort(names)
-  return names
-end
+function commands.names() return ordered.keys(act) end
 
 --- Carries one out. Returns false where it did not go well, and it has said so.
 --- @param sits table  the sitting

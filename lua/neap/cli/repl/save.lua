@@ -1,6 +1,7 @@
 --- `:save`: the lines that changed something, and those that they need, as the steps of a procedure.
 local fault     = require "native.error"
 local fs        = require "native.fs"
+local ordered   = require "neap.ordered"
 local procedure = require "neap.engine.procedure"
 
 local save = {}
@@ -63,13 +64,6 @@ local function steps_of(lines)
     end
   end
   return steps
-end
-
-local function sorted(set)
-  local list = {}
-  for number in pairs(set) do list[#list + 1] = number end
-  table.sort(list)
-  return list
 end
 
 -- ---- their text ----
@@ -146,7 +140,7 @@ end
 
 local function step_text(lines, step, taken)
   local numbers = {}
-  for _, number in ipairs(sorted(step)) do
+  for _, number in ipairs(ordered.keys(step)) do
     if not is_require(lines[number]) then numbers[#numbers + 1] = number end
   end
   local title = title_of(lines, numbers, taken)
@@ -157,7 +151,7 @@ end
 local function requires_of(lines, steps)
   local texts, seen = {}, {}
   for _, step in ipairs(steps) do
-    for _, number in ipairs(sorted(step)) do
+    for _, number in ipairs(ordered.keys(step)) do
       local text = is_require(lines[number]) and "local " .. lines[number].text:match "^%s*(.-)%s*$"
       if text and not seen[text] then texts[#texts + 1] = text end
       if text then seen[text] = true end

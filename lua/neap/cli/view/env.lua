@@ -1,14 +1,9 @@
 --- The texts of `neap env`.
+local ordered = require "neap.ordered"
+
 local view = {}
 
 local SECTIONS = { "hosts", "databases", "clusters", "aws", "repositories", "values", "secrets", "policy", "notify" }
-
-local function sorted_keys(map)
-  local keys = {}
-  for key in pairs(map) do keys[#keys + 1] = key end
-  table.sort(keys, function(a, b) return tostring(a) < tostring(b) end)
-  return keys
-end
 
 local function nothing(model, page)
   return ("No environments in %s.\nThey lie in procedures/<group>/environments/<name>.yml."):format(
@@ -89,7 +84,7 @@ local function inline(value, page)
   local parts = {}
   for _, item in ipairs(value) do parts[#parts + 1] = inline(item, page) end
   if #parts > 0 then return "[" .. table.concat(parts, ", ") .. "]" end
-  for _, key in ipairs(sorted_keys(value)) do
+  for _, key in ipairs(ordered.keys(value)) do
     parts[#parts + 1] = ("%s: %s"):format(page:clean(key), inline(value[key], page))
   end
   return #parts > 0 and "{ " .. table.concat(parts, ", ") .. " }" or "{}"
@@ -115,7 +110,7 @@ local function add_value(lines, page, model, path, key, value, depth)
     lines[#lines + 1] = ("%s  - %s"):format(margin, inline(name, page))
   end
   if #value > 0 then return end
-  for _, name in ipairs(sorted_keys(value)) do
+  for _, name in ipairs(ordered.keys(value)) do
     add_value(lines, page, model, path .. "." .. name, name, value[name], depth + 1)
   end
 end
@@ -126,7 +121,7 @@ end
 --- @param page neap.page
 --- @return string
 function view.show(model, page)
-  local files = sorted_keys(model.files)
+  local files = ordered.keys(model.files)
   local lines = { page:paint("bold", page:clean(model.name)) .. page:paint("dim", "   from " ..
     page:clean(table.concat(files, ", "))) }
   for _, section in ipairs(SECTIONS) do
@@ -136,7 +131,7 @@ function view.show(model, page)
       for i, item in ipairs(content) do
         add_value(lines, page, model, section .. "." .. i, "- " .. i, item, 1)
       end
-      for _, key in ipairs(#content == 0 and sorted_keys(content) or {}) do
+      for _, key in ipairs(#content == 0 and ordered.keys(content) or {}) do
         add_value(lines, page, model, section .. "." .. key, key, content[key], 1)
       end
     end

@@ -1,4 +1,5 @@
 --- What a text is set on: so many columns, with or without UTF-8 and colour. Views ask it for everything that differs.
+local ordered  = require "neap.ordered"
 local terminal = require "native.terminal"
 
 local page = {}
@@ -156,10 +157,8 @@ function page.count(number, noun) return ("%d %s%s"):format(number, noun, number
 --- @param arguments table?
 --- @return string[]
 function page.arguments(arguments)
-  local names, parts = {}, {}
-  for name in pairs(arguments or {}) do names[#names + 1] = name end
-  table.sort(names)
-  for i, name in ipairs(names) do parts[i] = ("%s=%s"):format(name, tostring(arguments[name])) end
+  local parts = {}
+  for i, name in ipairs(ordered.keys(arguments)) do parts[i] = ("%s=%s"):format(name, tostring(arguments[name])) end
   return parts
 end
 

@@ -1,6 +1,7 @@
 --- What `neap repl` says beside the values: its banner, prompts, and what becomes of a run of lines.
-local change = require "neap.cli.view.change"
-local time   = require "neap.cli.view.time"
+local change  = require "neap.cli.view.change"
+local ordered = require "neap.ordered"
+local time    = require "neap.cli.view.time"
 
 local view = {}
 
@@ -17,12 +18,7 @@ local function hosts_text(hosts, page)
   return table.concat(names, " ")
 end
 
-local function sorted_names(map)
-  local names = {}
-  for name in pairs(map or {}) do names[#names + 1] = name end
-  table.sort(names)
-  return table.concat(names, " ")
-end
+local function names_of(map) return table.concat(ordered.keys(map), " ") end
 
 --- @param facts { environment: string, guarded: boolean, procedure?: string, view: table, clusters?: table, open?: table }
 ---   view: of the environment, as lines see it; open: the run that is open there
@@ -41,8 +37,8 @@ function view.banner(facts, page)
   end
   add("procedure", facts.procedure or "")
   add("hosts", hosts_text(facts.view.hosts, page))
-  add("databases", sorted_names(facts.view.databases))
-  add("clusters", sorted_names(facts.clusters))
+  add("databases", names_of(facts.view.databases))
+  add("clusters", names_of(facts.clusters))
   if facts.open then lines[#lines + 1] = view.open_run(facts.open, page) end
   return table.concat(lines, "\n")
 end

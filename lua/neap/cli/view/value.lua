@@ -1,5 +1,6 @@
 --- Values as a person reads them: rows as tables, what is nested as trees, texts as they are.
-local json = require "native.json"
+local json    = require "native.json"
+local ordered = require "neap.ordered"
 
 local view = {}
 
@@ -18,16 +19,6 @@ local function all(list, holds)
 end
 
 local function is_list(value) return #value > 0 and math.type(next(value)) == "integer" end
-
-local function names_of(map)
-  local names = {}
-  for name in pairs(map) do names[#names + 1] = name end
-  table.sort(names, function(a, b)
-    if math.type(a) and math.type(b) then return a < b end
-    return tostring(a) < tostring(b)
-  end)
-  return names
-end
 
 local function is_row(value) return type(value) == "table" and not is_list(value) and all(value, is_scalar) end
 
@@ -147,7 +138,7 @@ end
 
 function add_map(lines, map, page, margin, names)
   local width = 0
-  names = names or names_of(map)
+  names = names or ordered.keys(map)
   for _, name in ipairs(names) do
     if is_scalar(map[name]) then width = math.max(width, page:columns(scalar(name, page))) end
   end

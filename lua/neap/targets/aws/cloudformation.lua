@@ -1,14 +1,14 @@
 --- Stacks of CloudFormation: a stack's state is its template, its parameters and its tags. It is changed by change
 --- sets, which are looked at before they are carried out.
-local account    = require "neap.targets.aws.account"
-local effect     = require "neap.engine.effect"
-local events     = require "neap.targets.aws.cloudformation_events"
-local fault      = require "native.error"
-local hosts      = require "neap.targets.connection"
-local plain_data = require "neap.targets.plain_data"
-local resource   = require "neap.targets.aws.resource"
-local task       = require "native.task"
-local templates  = require "neap.targets.aws.cloudformation_template"
+local account   = require "neap.targets.aws.account"
+local effect    = require "neap.engine.effect"
+local events    = require "neap.targets.aws.cloudformation_events"
+local fault     = require "native.error"
+local hosts     = require "neap.targets.connection"
+local ordered   = require "neap.ordered"
+local resource  = require "neap.targets.aws.resource"
+local task      = require "native.task"
+local templates = require "neap.targets.aws.cloudformation_template"
 
 local cloudformation = {}
 
@@ -114,7 +114,7 @@ end
 
 local function listed(map, key, value)
   local list = {}
-  for i, name in ipairs(plain_data.names(map)) do list[i] = { [key] = name, [value] = map[name] } end
+  for i, name in ipairs(ordered.keys(map)) do list[i] = { [key] = name, [value] = map[name] } end
   return list
 end
 

@@ -1,7 +1,7 @@
 --- What a template of CloudFormation says by itself, without AWS: which resources another one has no more, and what AWS
 --- does not take in one update. Templates in YAML say nothing here.
-local json       = require "native.json"
-local plain_data = require "neap.targets.plain_data"
+local json    = require "native.json"
+local ordered = require "neap.ordered"
 
 local template = {}
 
@@ -21,7 +21,7 @@ function template.losses(before, after)
   local there, list = template.resources(after), {}
   local was = template.resources(before)
   if next(there) == nil then return list end
-  for _, id in ipairs(plain_data.names(was)) do
+  for _, id in ipairs(ordered.keys(was)) do
     if not there[id] then list[#list + 1] = { id = id, type = was[id].Type, how = "deleted" } end
   end
   return list
@@ -48,10 +48,10 @@ end
 --- Names that go, names that come: one whose keys or projection change does both.
 local function differences(now, wanted)
   local going, coming = {}, {}
-  for _, name in ipairs(plain_data.names(now)) do
+  for _, name in ipairs(ordered.keys(now)) do
     if without_throughput(now[name]) ~= without_throughput(wanted[name]) then going[#going + 1] = name end
   end
-  for _, name in ipairs(plain_data.names(wanted)) do
+  for _, name in ipairs(ordered.keys(wanted)) do
     if without_throughput(now[name]) ~= without_throughput(wanted[name]) then coming[#coming + 1] = name end
   end
   return going, coming
@@ -59,7 +59,7 @@ end
 
 local function sorted_values(map)
   local list = {}
-  for i, name in ipairs(plain_data.names(map)) do list[i] = map[name] end
+  for i, name in ipairs(ordered.keys(map)) do list[i] = map[name] end
   return list
 end
 

@@ -2,6 +2,7 @@
 local fault   = require "native.error"
 local fs      = require "native.fs"
 local near    = require "neap.near"
+local ordered = require "neap.ordered"
 local process = require "native.process"
 local secret  = require "native.secret"
 
@@ -98,11 +99,9 @@ function config.profile(files, name)
   local profile = files.profiles[name]
   if profile or name == "default" then return profile or {} end
   local first, second = config.paths()
-  local names = {}
-  for one in pairs(files.profiles) do names[#names + 1] = one end
   return fault.raise { kind = "auth", code = "profile",
     message = ("there is no AWS profile %s in %s and %s.%s"):format(name, first, second,
-      near.question(name, names)) }
+      near.question(name, ordered.keys(files.profiles))) }
 end
 
 return config

@@ -1,12 +1,12 @@
 --- Servers of EC2: made from an image by a request that is the same when it comes twice, stopped, started, ended;
 --- images.
-local account    = require "neap.targets.aws.account"
-local effect     = require "neap.engine.effect"
-local fault      = require "native.error"
-local plain_data = require "neap.targets.plain_data"
-local resource   = require "neap.targets.aws.resource"
-local security   = require "neap.targets.aws.ec2_security"
-local task       = require "native.task"
+local account  = require "neap.targets.aws.account"
+local effect   = require "neap.engine.effect"
+local fault    = require "native.error"
+local ordered  = require "neap.ordered"
+local resource = require "neap.targets.aws.resource"
+local security = require "neap.targets.aws.ec2_security"
+local task     = require "native.task"
 
 local ec2 = { security_group = security.group, security_group_id = security.id }
 
@@ -258,7 +258,7 @@ effect.action "ec2.image" {
 
 local function listed_tags(tags)
   local list = {}
-  for i, name in ipairs(plain_data.names(tags)) do list[i] = { Key = name, Value = tags[name] } end
+  for i, name in ipairs(ordered.keys(tags)) do list[i] = { Key = name, Value = tags[name] } end
   return list
 end
 

@@ -2,7 +2,7 @@
 local credentials = require "neap.targets.aws.credentials"
 local endpoint    = require "neap.targets.aws.endpoint"
 local known       = require "neap.targets.aws.known"
-local plain_data  = require "neap.targets.plain_data"
+local ordered     = require "neap.ordered"
 
 local identity = {}
 
@@ -44,7 +44,7 @@ function identity.endpoints(profile)
   local target = target_of(profile)
   local client, list = known.client(target), {}
   list[1] = place(client, client.service)
-  for _, name in ipairs(plain_data.names(known.section().endpoints or {})) do
+  for _, name in ipairs(ordered.keys(known.section().endpoints or {})) do
     if name ~= "sts" then
       target.service = name
       local other = known.client(target)

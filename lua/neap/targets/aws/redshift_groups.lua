@@ -1,11 +1,11 @@
 --- Groups of Redshift that clusters are made with: of parameters, and of subnets.
-local account    = require "neap.targets.aws.account"
-local effect     = require "neap.engine.effect"
-local fault      = require "native.error"
-local json       = require "native.json"
-local near       = require "neap.near"
-local plain_data = require "neap.targets.plain_data"
-local resource   = require "neap.targets.aws.resource"
+local account  = require "neap.targets.aws.account"
+local effect   = require "neap.engine.effect"
+local fault    = require "native.error"
+local json     = require "native.json"
+local near     = require "neap.near"
+local ordered  = require "neap.ordered"
+local resource = require "neap.targets.aws.resource"
 
 local groups = {}
 
@@ -51,10 +51,10 @@ end
 
 local function set_parameters(target, wanted, now)
   local set, reset = {}, {}
-  for _, name in ipairs(plain_data.names(wanted)) do
+  for _, name in ipairs(ordered.keys(wanted)) do
     if wanted[name] ~= now[name] then set[#set + 1] = { ParameterName = name, ParameterValue = wanted[name] } end
   end
-  for _, name in ipairs(plain_data.names(now)) do
+  for _, name in ipairs(ordered.keys(now)) do
     if wanted[name] == nil then reset[#reset + 1] = { ParameterName = name } end
   end
   in_pieces(target, "ResetClusterParameterGroup", reset)
@@ -90,7 +90,7 @@ resource.declare("redshift.parameter_group", {
   show = function(target) return "parameter group " .. target.group end,
   text = function(state)
     local lines = { "family " .. state.family, state.description }
-    for _, name in ipairs(plain_data.names(state.parameters)) do
+    for _, name in ipairs(ordered.keys(state.parameters)) do
       local value = state.parameters[name]
       local ok, pretty = pcall(resource.pretty, value:find "^[%[{]" and value or "")
       lines[#lines + 1] = ("%s = %s"):format(name, ok and pretty or value)

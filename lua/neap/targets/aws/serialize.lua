@@ -1,10 +1,10 @@
 --- An operation's parameters as the request that its service's protocol wants: query, ec2, json, rest-json, rest-xml.
-local clock      = require "native.clock"
-local crypto     = require "native.crypto"
-local json       = require "native.json"
-local plain_data = require "neap.targets.plain_data"
-local secret     = require "native.secret"
-local sigv4      = require "neap.targets.aws.sigv4"
+local clock   = require "native.clock"
+local crypto  = require "native.crypto"
+local json    = require "native.json"
+local ordered = require "neap.ordered"
+local secret  = require "native.secret"
+local sigv4   = require "neap.targets.aws.sigv4"
 
 local serialize = {}
 
@@ -55,7 +55,7 @@ local add
 local adds = {}
 
 function adds.structure(state, shape, value, prefix)
-  for _, name in ipairs(plain_data.names(value)) do
+  for _, name in ipairs(ordered.keys(value)) do
     local member = state.service:shape(shape.members[name])
     add(state, member, value[name], join(prefix, NAMES[state.protocol](member, name)))
   end
@@ -78,7 +78,7 @@ end
 function adds.map(state, shape, value, prefix)
   local key_shape, value_shape = state.service:shape(shape.key), state.service:shape(shape.value)
   if not shape.flattened then prefix = prefix .. ".entry" end
-  for i, key in ipairs(plain_data.names(value)) do
+  for i, key in ipairs(ordered.keys(value)) do
     local entry = ("%s.%d."):format(prefix, i)
     add(state, key_shape, key, entry .. (key_shape.locationName or "key"))
     add(state, value_shape, value[key], entry .. (value_shape.locationName or "value"))
@@ -188,7 +188,7 @@ local xmls = {}
 
 function xmls.structure(service, shape, value, name)
   local attributes, content = namespace(shape), {}
-  for _, key in ipairs(plain_data.names(value)) do
+  for _, key in ipairs(ordered.keys(value)) do
     local member = service:shape(shape.members[key])
     if member.xmlAttribute then
       attributes = ('%s %s="%s"'):format(attributes, member.locationName or key, escaped(value[key]))
@@ -208,7 +208,7 @@ end
 
 function xmls.map(service, shape, value, name)
   local content, key_shape, value_shape = {}, service:shape(shape.key), service:shape(shape.value)
-  for i, key in ipairs(plain_data.names(value)) do
+  for i, key in ipairs(ordered.keys(value)) do
     content[i] = element(shape.flattened and name or "entry", "",
       to_xml(service, key_shape, key, key_shape.locationName or "key")
       .. to_xml(service, value_shape, value[key], value_shape.locationName or "value"))
@@ -238,7 +238,7 @@ local function add_query(service, request, shape, name, value)
   if shape.type == "list" then
     for _, item in ipairs(value) do put(service:shape(shape.member), shape.locationName or name, item) end
   elseif shape.type == "map" then
-    for _, key in ipairs(plain_data.names(value)) do
+    for _, key in ipairs(ordered.keys(value)) do
       local item = value[key]
       for _, one in ipairs(type(item) == "table" and item or { item }) do put({ type = "string" }, key, one) end
     end
@@ -258,7 +258,7 @@ end
 --- Puts each parameter where its member says; returns those of the path and those of the body.
 local function place_parameters(service, shape, parameters, request)
   local path, body = {}, {}
-  for _, name in ipairs(plain_data.names(parameters)) do
+  for _, name in ipairs(ordered.keys(parameters)) do
     local member, value = service:shape(shape.members[name]), parameters[name]
     local where, key = member.location, member.locationName or name
     if where == "uri" then

@@ -1,11 +1,11 @@
 --- How git is called on a host: in which repository, with which environment, and what its refusals mean. It is the
 --- login's own git: its configuration, credential helpers, keys, signing and hooks are in force. It never asks a person.
-local fault      = require "native.error"
-local hosts      = require "neap.targets.connection"
-local near       = require "neap.near"
-local plain_data = require "neap.targets.plain_data"
-local shell      = require "neap.targets.shell"
-local witness    = require "neap.targets.witness"
+local fault   = require "native.error"
+local hosts   = require "neap.targets.connection"
+local near    = require "neap.near"
+local ordered = require "neap.ordered"
+local shell   = require "neap.targets.shell"
+local witness = require "neap.targets.witness"
 
 local program = {}
 
@@ -43,7 +43,7 @@ local BATCH = [=[
 --- Values for a script, by name, as assignments.
 local function assignments(values)
   local lines = {}
-  for i, name in ipairs(plain_data.names(values)) do lines[i] = name .. "=" .. shell.quote(values[name]) end
+  for i, name in ipairs(ordered.keys(values)) do lines[i] = name .. "=" .. shell.quote(values[name]) end
   return table.concat(lines, "\n") .. "\n"
 end
 

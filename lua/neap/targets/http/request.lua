@@ -1,15 +1,15 @@
 --- One request over HTTP as a target makes it: address, headers and body of its options; the reply, or an error that says
 --- what is known; repeats of what is safe to repeat; tokens.
-local crypto     = require "native.crypto"
-local fault      = require "native.error"
-local hosts      = require "neap.targets.connection"
-local json       = require "native.json"
-local native     = require "native.http"
-local plain_data = require "neap.targets.plain_data"
-local process    = require "native.process"
-local secret     = require "native.secret"
-local shell      = require "neap.targets.shell"
-local task       = require "native.task"
+local crypto  = require "native.crypto"
+local fault   = require "native.error"
+local hosts   = require "neap.targets.connection"
+local json    = require "native.json"
+local native  = require "native.http"
+local ordered = require "neap.ordered"
+local process = require "native.process"
+local secret  = require "native.secret"
+local shell   = require "neap.targets.shell"
+local task    = require "native.task"
 
 local requests = {}
 
@@ -43,7 +43,7 @@ end
 --- "a=1&b=2", in order of the names; a secret where one of the values is one.
 local function encode_fields(fields)
   local text = ""
-  for i, name in ipairs(plain_data.names(fields)) do
+  for i, name in ipairs(ordered.keys(fields)) do
     local value = fields[name]
     value = secret.percent(secret.is(value) and value or tostring(value))
     text = text .. (i > 1 and "&" or "") .. secret.percent(name) .. "=" .. value
@@ -109,7 +109,7 @@ end
 
 local function headers_of(data)
   local headers, given = {}, {}
-  for _, name in ipairs(plain_data.names(data.headers)) do
+  for _, name in ipairs(ordered.keys(data.headers)) do
     given[name:lower()] = true
     headers[#headers + 1] = { name, data.headers[name] }
   end

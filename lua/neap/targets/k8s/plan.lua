@@ -1,12 +1,12 @@
 --- States of objects as they will be: by the server's dry run where the object is as a plan has it by now, and put together
 --- here where the server cannot know what the plan has changed before.
-local fault      = require "native.error"
-local hosts      = require "neap.targets.connection"
-local json       = require "native.json"
-local kinds      = require "neap.targets.k8s.kinds"
-local plain_data = require "neap.targets.plain_data"
-local secret     = require "native.secret"
-local state      = require "neap.targets.k8s.state"
+local fault   = require "native.error"
+local hosts   = require "neap.targets.connection"
+local json    = require "native.json"
+local kinds   = require "neap.targets.k8s.kinds"
+local ordered = require "neap.ordered"
+local secret  = require "native.secret"
+local state   = require "neap.targets.k8s.state"
 
 local plans = {}
 
@@ -112,7 +112,7 @@ function plans.applied(target, object, before, force)
   if found and as_live then return found end
   if not found or not before then
     local fields = said_by(object)
-    return joined(nil, fields, plain_data.names(fields))
+    return joined(nil, fields, ordered.keys(fields))
   end
   local fields = {}
   for _, name in ipairs(found.own) do fields[name] = found.fields[name] end

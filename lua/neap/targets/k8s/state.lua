@@ -1,10 +1,10 @@
 --- The state of a Kubernetes object as neap compares, keeps and restores it: what people and their tools have said of it,
 --- field by field. What the server and its controllers add by themselves is not part of it. Which field was said by whom
 --- the server knows: metadata.managedFields.
-local hosts      = require "neap.targets.connection"
-local json       = require "native.json"
-local plain_data = require "neap.targets.plain_data"
-local secret     = require "native.secret"
+local hosts   = require "neap.targets.connection"
+local json    = require "native.json"
+local ordered = require "neap.ordered"
+local secret  = require "native.secret"
 
 local state = {}
 
@@ -179,7 +179,7 @@ function state.of(object)
   end
   add_replicas(fields, object)
   if #entries == 0 then add_all({ fields = fields, count = 0 }, object) end
-  return { fields = fields, own = plain_data.names(own), maker = maker }
+  return { fields = fields, own = ordered.keys(own), maker = maker }
 end
 
 local function same_value(a, b)
@@ -283,7 +283,7 @@ end
 --- All paths of a state.
 --- @param given neap.k8s.state
 --- @return string[]
-function state.paths(given) return plain_data.names(given.fields) end
+function state.paths(given) return ordered.keys(given.fields) end
 
 -- ---- altering a live object ----
 
@@ -362,14 +362,14 @@ function state.alter(object, now, wanted)
   local own, owned, changed = {}, {}, {}
   for _, name in ipairs(wanted.own) do own[name] = true end
   for _, name in ipairs(now.own) do owned[name] = true end
-  for _, name in ipairs(plain_data.names(wanted.fields)) do
+  for _, name in ipairs(ordered.keys(wanted.fields)) do
     local path = json.decode(name)
     if path[#path] ~= ORDER and not own[name] and not same_value(wanted.fields[name], now.fields[name]) then
       set_field(object, path, value_of(wanted.fields[name]))
       changed[#changed + 1] = name
     end
   end
-  for _, name in ipairs(plain_data.names(now.fields)) do
+  for _, name in ipairs(ordered.keys(now.fields)) do
     local path = json.decode(name)
     if path[#path] ~= ORDER and wanted.fields[name] == nil and not owned[name] then
       remove_field(object, path, wanted)
@@ -406,7 +406,7 @@ function state.encode(value)
   if not holds_secret(value) then return json.encode(value) end
   if secret.is(value[AS_JSON]) then return value[AS_JSON] end
   local text, is_list = "", #value > 0
-  for i, key in ipairs(is_list and value or plain_data.names(value)) do
+  for i, key in ipairs(is_list and value or ordered.keys(value)) do
     local part = is_list and state.encode(value[i]) or json.encode(key) .. ":" .. state.encode(value[key])
     text = text .. (i > 1 and "," or "") .. part
   end
@@ -421,7 +421,7 @@ local function shown_part(part)
   if kind == "v:" then return "[]" end
   local values = {}
   local keys = json.decode(rest)
-  for _, key in ipairs(plain_data.names(keys)) do values[#values + 1] = tostring(keys[key]) end
+  for _, key in ipairs(ordered.keys(keys)) do values[#values + 1] = tostring(keys[key]) end
   return ("[%s]"):format(table.concat(values, " "))
 end
 
