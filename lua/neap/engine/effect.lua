@@ -120,7 +120,6 @@ end
 --- What a rollback does with an effect: "undo", "keep", "irreversible", or "own": it has no undo, and its step has one that
 --- stands for it once the step is done; and why.
 local function disposition_of(branch, kind, options)
-  refuse_opaque(branch, kind)
   if options.irreversible then return "irreversible", options.irreversible end
   local keep = options.keep or branch.step.keep
   if keep then return "keep", keep end
@@ -197,6 +196,7 @@ local function plan_change(branch, kind, target, before, after, options)
     planned.same(branch, kind, target)
     return after
   end
+  refuse_opaque(branch, kind)
   return planned.change(branch, kind, target, before, after, disposition_of(branch, kind, options))
 end
 
@@ -226,6 +226,7 @@ end
 
 local function make_change(branch, kind, target, before, after, options)
   if data.same(before, after) then return same_state(branch, kind, target, after) end
+  refuse_opaque(branch, kind)
   local disposition, why = disposition_of(branch, kind, options)
   if branch.step.confirm then
     confirm(branch, kind, target, { sign = planned.sign(before, after), before_text = kinds.text(kind, before),
@@ -299,6 +300,7 @@ function effect.perform(kind_name, target, action_data, options)
   reopen_brackets(branch)
   local item = action_made(branch, kind, target, action_data)
   if item then return data.plain(item.result) end
+  refuse_opaque(branch, kind)
   if branch.run.planning then
     return planned.action(branch, kind, target, action_data, disposition_of(branch, kind, options))
   end
