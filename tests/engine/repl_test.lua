@@ -198,8 +198,6 @@ describe("a line typed at a failure", function()
   end)
 
   it("has a path by which no step can be called", function()
-    truthy(repl.is_line "repl/12")
-    equal(repl.is_line "repl/x", false)
     local w = world.new [[step "repl" { run = function() end }]]
     matches(tostring(raises(w.start, w)), "is that of the lines typed")
   end)

@@ -17,29 +17,27 @@ function standing.is_alive(folder)
   return lock == nil
 end
 
-local function title_of(path) return path:match "^repl/%d+" or step_path.title(path) end
-
 --- The step that a person is asked about, or else the one that was begun last and has not ended well.
 local function open_step(state)
   local asked = state.question and state.question.path
-  if asked then return title_of(asked), state.steps[asked] end
+  if asked then return step_path.title(asked), state.steps[asked] end
   for i = #state.step_order, 1, -1 do
     local step = state.steps[state.step_order[i]]
-    local ended = not step or step.path:find "^repl/%d+$" or (step.status ~= "open" and step.status ~= "failed")
-    if not ended then return title_of(step.path), step end
+    local ended = not step or step_path.line_number(step.path) or (step.status ~= "open" and step.status ~= "failed")
+    if not ended then return step_path.title(step.path), step end
   end
 end
 
 --- Where no step is open the run stands behind the last one.
 local function last_step(state)
   local path = state.step_order[#state.step_order]
-  return path and title_of(path)
+  return path and step_path.title(path)
 end
 
 local function numbers_of(records)
   local numbers = {}
   for _, record in ipairs(records) do
-    if record.type == "step" and record.number then numbers[title_of(record.path)] = record.number end
+    if record.type == "step" and record.number then numbers[step_path.title(record.path)] = record.number end
   end
   return numbers
 end

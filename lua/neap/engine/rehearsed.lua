@@ -1,8 +1,9 @@
 --- What rehearsals are good for: what one came to, and the policy that wants one before a run.
-local clock    = require "native.clock"
-local duration = require "neap.engine.duration"
-local fault    = require "native.error"
-local journal  = require "neap.engine.journal"
+local clock     = require "native.clock"
+local duration  = require "neap.engine.duration"
+local fault     = require "native.error"
+local journal   = require "neap.engine.journal"
+local step_path = require "neap.engine.step_path"
 
 --- @class neap.rehearsal_place
 --- @field environment string  full name
@@ -20,7 +21,7 @@ local rehearsed = {}
 --- Nothing was done in neap's place, and nothing was typed.
 local function was_all_by_neap(state)
   for _, path in ipairs(state.step_order) do
-    if path:find "^repl/" then return false end
+    if step_path.line_number(path) then return false end
   end
   return #state:by_person() == 0 and state.left == 0 and #state.amendments == 0
 end

@@ -1,23 +1,19 @@
 --- Lines of Lua that a person types within a run. Each is a step `repl/N` of its own: its reads happen at once, each of its
 --- changes is shown and asked about before, and stands in the journal like any other.
-local approval = require "neap.engine.approval"
-local attempt  = require "neap.engine.attempt"
-local branches = require "neap.engine.branch"
-local data     = require "neap.engine.data"
-local fault    = require "native.error"
-local fold     = require "neap.engine.fold"
-local sandbox  = require "neap.engine.sandbox"
-local secret   = require "native.secret"
-local task     = require "native.task"
+local approval  = require "neap.engine.approval"
+local attempt   = require "neap.engine.attempt"
+local branches  = require "neap.engine.branch"
+local data      = require "neap.engine.data"
+local fault     = require "native.error"
+local fold      = require "neap.engine.fold"
+local sandbox   = require "neap.engine.sandbox"
+local secret    = require "native.secret"
+local step_path = require "neap.engine.step_path"
+local task      = require "native.task"
 
 local repl = {}
 
 local CHUNK = "=load line" -- which sandbox.is_foreign knows for a procedure's
-
---- Whether a path is one of a line.
---- @param path string
---- @return boolean
-function repl.is_line(path) return path:find "^repl/%d+$" ~= nil end
 
 -- ---- a line ----
 
@@ -112,7 +108,7 @@ end
 local function next_number(self)
   local last = 0
   for _, path in ipairs(self.state.step_order) do
-    last = math.max(last, math.tointeger(tonumber(path:match "^repl/(%d+)$" or 0)))
+    last = math.max(last, step_path.line_number(path) or 0)
   end
   return last + 1
 end
@@ -169,7 +165,7 @@ end
 --- @param who string?
 --- @return { path: string, values?: { value: any }[], failure?: table }
 function repl.run(self, fn, text, who)
-  local path = "repl/" .. next_number(self)
+  local path = step_path.line(next_number(self))
   local definition = { title = path, kind = "step", where = "", disposition = "effects",
     confirm = function(change) ask_about(self, change) end }
   return carry_out(self, definition, path, { line = text, who = who }, evaluate, fn)
@@ -238,7 +234,7 @@ end
 function repl.close_all(self)
   local cut = fault.new { kind = "lost", where = "", message = "neap ended before this line did" }
   for _, path in ipairs(self.state.step_order) do
-    if repl.is_line(path) then close(self, path, cut) end
+    if step_path.line_number(path) then close(self, path, cut) end
   end
 end
 

@@ -97,7 +97,7 @@ end
 local function in_place(self)
   local units, of = {}, {}
   for _, one in ipairs(self.state:in_place()) do
-    local path = one.path:match "^repl/%d+" or step_path.root(one.path)
+    local path = step_path.root(one.path)
     if not of[path] then
       of[path] = { path = path, effects = {}, from = self.state:step(path).first_seq }
       table.insert(units, of[path])

@@ -25,7 +25,6 @@ function event.new() return setmetatable({ numbers = {}, begun = {}, effects = {
 --- @return string title
 --- @return string? branch
 function event:step_of(path)
-  if path:find "^repl/%d+$" then return nil, path end
   local title, branch = step_path.split(path)
   return self.numbers[title], title, branch
 end

@@ -53,10 +53,8 @@ local function changes(outcome)
   return list
 end
 
-local function title_of(path) return path:match "^repl/%d+$" or step_path.root(path) end
-
 local function effect_text(one, page)
-  return ("  %s  %s"):format(page:clean(one.show or one.kind), page:paint("dim", page:clean(title_of(one.path))))
+  return ("  %s  %s"):format(page:clean(one.show or one.kind), page:paint("dim", page:clean(step_path.root(one.path))))
 end
 
 local function add_changed(lines, outcome, page)
