@@ -14,11 +14,7 @@ step "Tell the shop's people" {
   run = function() shop.mail("people@shop", "release 88", { keep = "a mail harms nobody" }) end,
 }
 step "Point the proxies at the new server" {
-  run = function()
-    for _, host in ipairs { "web1", "web2" } do
-      shop.edit(host, "/etc/" .. host .. ".conf", function(text) return (text:gsub("v%d+", "v88")) end)
-    end
-  end,
+  run = function() shop.point "88" end,
   hint = "Does the proxy resolve the new name? /etc/hosts is managed by hand on web2.",
 }
 manual "Move the cable" { text = "Move the cable of web2 to port 7.", evidence = "the ticket's number", timeout = "1h" }

@@ -35,11 +35,18 @@ effect.action "shop.mail" {
   says = function(text) return ("mail %q"):format(text) end,
 }
 
+local function edit(host, path, fn) return effect.change("shop.file", { host = host, path = path }, fn) end
+
 words.fakes.shop = {
+  edit = edit,
   write = function(host, path, text, options)
     return effect.change("shop.file", { host = host, path = path }, function() return text end, options)
   end,
-  edit = function(host, path, fn) return effect.change("shop.file", { host = host, path = path }, fn) end,
+  point = function(release)
+    for _, host in ipairs { "web1", "web2" } do
+      edit(host, "/etc/" .. host .. ".conf", function(text) return (text:gsub("v%d+", "v" .. release)) end)
+    end
+  end,
   empty = effect.read("shop.empty", function()
     current.polls = (current.polls or 0) - 1
     return current.polls < 0
