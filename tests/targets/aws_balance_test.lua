@@ -40,17 +40,8 @@ show({'topic': topic, 'ids': ids, 'group': group})
 describe("what stands round AWS's servers", function()
   local world, made
 
-  local function prepare()
-    world = stage.moto(world and world.folder or scratch())
-    made = world:boto(MAKE)
-    return world
-  end
-
-  before_each(prepare)
-  after_each(function()
-    stage.leave()
-    world = nil
-  end)
+  before_each(function() world, made = stage.with(scratch(), MAKE) end)
+  after_each(stage.leave)
 
   it("SNS: takes subscriptions away, adds others, and makes all as they were", function()
     world:there_and_back(PICTURE, { ([[
@@ -99,13 +90,12 @@ describe("what stands round AWS's servers", function()
   end)
 
   it("is as it should be after a crash at some commits", function()
-    world:each_crash(function()
-      stage.moto(world.folder):boto [==[
+    world.make = [==[
 topic = client('sns').create_topic(Name='alarms')['TopicArn']
 client('sns').subscribe(TopicArn=topic, Protocol='email', Endpoint='ann@example.com')
 client('events').put_rule(Name='nightly', ScheduleExpression='rate(1 day)')
 ]==]
-    end, [==[
+    world:each_crash(stage.anew, [==[
 s = client('sns')
 show([sorted([x['Protocol'],
   x['Endpoint']] for x in s.list_subscriptions_by_topic(TopicArn=t['TopicArn'])['Subscriptions'])

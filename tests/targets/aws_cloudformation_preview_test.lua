@@ -28,10 +28,7 @@ end
 describe("cloudformation, before an update", function()
   local world
 
-  before_each(function()
-    world = stage.moto(scratch())
-    world:boto(make("old", TEMPLATE))
-  end)
+  before_each(function() world = stage.with(scratch(), make("old", TEMPLATE)) end)
   after_each(stage.leave)
 
   local function protect() world.policy = { cloudformation = { never_delete = { "AWS::SQS::Queue" } } } end
@@ -58,10 +55,7 @@ describe("cloudformation, before an update", function()
   end)
 
   it("is as it should be after a crash at any commit of a look", function()
-    world:each_crash(function()
-      world = stage.moto(world.folder)
-      world:boto(make("old", TEMPLATE))
-    end, PICTURE, { ('cloudformation.preview("old", { template = %q })'):format(SECOND) })
+    world:each_crash(stage.anew, PICTURE, { ('cloudformation.preview("old", { template = %q })'):format(SECOND) })
   end)
 
   it("updates a stack twice where a table gets another index for one that it had, and back likewise", function()
@@ -78,10 +72,8 @@ describe("cloudformation, before an update", function()
 
   it("goes on between two such updates after a crash at any commit", function()
     local old, new = TABLE:gsub("NAME", "old"), TABLE:gsub("NAME", "new")
-    world:each_crash(function()
-      world = stage.moto(world.folder)
-      world:boto(make("tiles", old))
-    end, PICTURE, { ('cloudformation.stack("tiles", { template = %q })'):format(new) })
+    world.make = make("tiles", old)
+    world:each_crash(stage.anew, PICTURE, { ('cloudformation.stack("tiles", { template = %q })'):format(new) })
   end)
 
   it("ends its servers", stage.finish)

@@ -26,17 +26,8 @@ local MAKE =
 describe("cloudformation", function()
   local world
 
-  local function prepare()
-    world = stage.moto(world and world.folder or scratch())
-    world:boto(MAKE)
-    return world
-  end
-
-  before_each(prepare)
-  after_each(function()
-    stage.leave()
-    world = nil
-  end)
+  before_each(function() world = stage.with(scratch(), MAKE) end)
+  after_each(stage.leave)
 
   it("makes a stack, changes one, keeps parameters that nobody gives, and takes it back", function()
     world:there_and_back(PICTURE, {
@@ -123,7 +114,7 @@ describe("cloudformation", function()
   end)
 
   it("is as it should be after a crash at any commit", function()
-    world:each_crash(prepare, PICTURE, { ('cloudformation.stack("old", { template = %q })'):format(SECOND) })
+    world:each_crash(stage.anew, PICTURE, { ('cloudformation.stack("old", { template = %q })'):format(SECOND) })
   end)
 
   it("ends its servers", stage.finish)

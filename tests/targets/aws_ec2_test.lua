@@ -36,17 +36,8 @@ show(i)
 describe("AWS's servers and databases", function()
   local world, id
 
-  local function prepare()
-    world = stage.moto(world and world.folder or scratch())
-    id = world:boto(MAKE)
-    return world
-  end
-
-  before_each(prepare)
-  after_each(function()
-    stage.leave()
-    world = nil
-  end)
+  before_each(function() world, id = stage.with(scratch(), MAKE) end)
+  after_each(stage.leave)
 
   it("EC2: one is started and ended again, another stopped and started, with other tags", function()
     world:there_and_back(PICTURE, { ([[
@@ -104,7 +95,7 @@ describe("AWS's servers and databases", function()
   end)
 
   it("is as it should be after a crash at some commits", function()
-    world:each_crash(prepare, [==[
+    world:each_crash(stage.anew, [==[
 show([len([1 for r in client('ec2').describe_instances()['Reservations'] for i in r['Instances']
     if i['State']['Name'] != 'terminated']),
   sorted(s['DBSnapshotIdentifier'] for s in client('rds').describe_db_snapshots(SnapshotType='manual')['DBSnapshots'])])

@@ -34,21 +34,8 @@ local DOCUMENT = '{ Version = "2012-10-17", Statement = { { Effect = "Allow", Ac
 describe("iam", function()
   local world, id
 
-  local function prepare()
-    world = world or stage.moto(scratch())
-    world = stage.moto(world.folder)
-    id = world:boto(MAKE)
-    return world
-  end
-
-  before_each(function()
-    world = stage.moto(scratch())
-    id = world:boto(MAKE)
-  end)
-  after_each(function()
-    stage.leave()
-    world = nil
-  end)
+  before_each(function() world, id = stage.with(scratch(), MAKE) end)
+  after_each(stage.leave)
 
   it("makes a key whose secret is a secret, and deletes it again", function()
     world:there_and_back(PICTURE, { [[
@@ -88,7 +75,8 @@ describe("iam", function()
 iam = client('iam')
 show([len(iam.list_access_keys(UserName='ann')['AccessKeyMetadata']), len(iam.list_roles()['Roles'])])
 ]==]
-    world:each_crash(prepare, KEYS, { 'iam.create_key("ann")', ('iam.role("redshift", { trust = %s })'):format(TRUST) })
+    world:each_crash(stage.anew, KEYS, { 'iam.create_key("ann")',
+      ('iam.role("redshift", { trust = %s })'):format(TRUST) })
   end)
 
   it("ends its servers", stage.finish)

@@ -55,20 +55,13 @@ local ROLE = "arn:aws:iam::123456789012:role/two"
 describe("redshift", function()
   local world, made
 
-  local function prepare()
-    world = stage.moto(world and world.folder or scratch())
-    made = world:boto(MAKE)
+  before_each(function()
+    world, made = stage.with(scratch(), MAKE)
     sshd.write(world.folder .. "/word", "Gr4ndma-kn1ts-lane-7")
     sshd.run { "chmod", "600", world.folder .. "/word" }
     world.secrets = { root = "file:" .. world.folder .. "/word" }
-    return world
-  end
-
-  before_each(prepare)
-  after_each(function()
-    stage.leave()
-    world = nil
   end)
+  after_each(stage.leave)
 
   local function new_cluster()
     return ([[redshift.cluster("new", { node_type = "dc2.large", nodes = 2, user = "root", password = env.secrets.root,
@@ -141,7 +134,7 @@ describe("redshift", function()
   end)
 
   it("is as it should be after a crash at some commits", function()
-    world:each_crash(prepare, CRASHED, {
+    world:each_crash(stage.anew, CRASHED, {
       ('redshift.attach("old", %q)'):format(ROLE), 'redshift.cluster("old", { nodes = 2 })',
       'redshift.parameter_group("lab", { parameters = { require_ssl = "false" } })',
     })

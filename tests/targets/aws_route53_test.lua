@@ -22,17 +22,8 @@ show(zone)
 describe("route53", function()
   local world
 
-  local function prepare()
-    world = stage.moto(world and world.folder or scratch())
-    world:boto(MAKE)
-    return world
-  end
-
-  before_each(prepare)
-  after_each(function()
-    stage.leave()
-    world = nil
-  end)
+  before_each(function() world = stage.with(scratch(), MAKE) end)
+  after_each(stage.leave)
 
   it("makes, changes and takes away records of a zone at once, and puts them back", function()
     world:there_and_back(PICTURE, { [[
@@ -74,7 +65,7 @@ describe("route53", function()
   end)
 
   it("is as it should be after a crash at any commit", function()
-    world:each_crash(prepare, PICTURE, { [[route53.records("example.com", {
+    world:each_crash(stage.anew, PICTURE, { [[route53.records("example.com", {
       { name = "lms.example.com", type = "CNAME", ttl = 60, values = { "new.example.com" } } })]] })
   end)
 

@@ -21,17 +21,8 @@ show({'vpc': vpc, 'old': old})
 describe("security groups of EC2", function()
   local world, made
 
-  local function prepare()
-    world = stage.moto(world and world.folder or scratch())
-    made = world:boto(MAKE)
-    return world
-  end
-
-  before_each(prepare)
-  after_each(function()
-    stage.leave()
-    world = nil
-  end)
+  before_each(function() world, made = stage.with(scratch(), MAKE) end)
+  after_each(stage.leave)
 
   it("one is made that lets in addresses and another group, and taken away again", function()
     world:there_and_back(PICTURE, { ([[ec2.security_group(%q, "rdw-redshift", { description = "Redshift", rules = {
@@ -68,7 +59,7 @@ describe("security groups of EC2", function()
   end)
 
   it("is as it should be after a crash at some commits", function()
-    world:each_crash(prepare, PICTURE, { [[local vpc = aws.client("ec2"):DescribeVpcs().Vpcs[1].VpcId
+    world:each_crash(stage.anew, PICTURE, { [[local vpc = aws.client("ec2"):DescribeVpcs().Vpcs[1].VpcId
       ec2.security_group(vpc, "old", { rules = { { port = 443, from = "0.0.0.0/0" } } })]] })
   end)
 

@@ -27,6 +27,21 @@ function stage.moto(folder)
   return stage.over(folder, moto_server.url)
 end
 
+--- A stage over moto with what this Python makes in it, and what that shows.
+--- @param folder string  an empty one
+--- @param make string
+function stage.with(folder, make)
+  local self = stage.moto(folder)
+  self.make = make
+  return self, self:boto(make)
+end
+
+--- Empties it, and makes that anew.
+function stage:anew()
+  moto_server:reset()
+  return self:boto(self.make)
+end
+
 --- A stage over any server.
 --- @param folder string
 --- @param url string
@@ -130,16 +145,16 @@ function stage:refused(picture, step)
   return trial:failure() or outcome.failure
 end
 
---- Crashes at each point in turn, with everything made anew by prepare(); after each, once resumed and once rolled
+--- Crashes at each point in turn, with everything made anew by prepare(self); after each, once resumed and once rolled
 --- back. Each takes some time: all of them where that is asked for, else some, in turn resumed and rolled back.
 function stage:each_crash(prepare, picture, steps)
-  prepare()
+  prepare(self)
   local before = self:boto(picture)
   local _, state = mortal.run(self:trial(steps), 0)
   local after = self:boto(picture)
   for at = 2, state.points, EVERY and 1 or 5 do
     for _, way in ipairs(EVERY and { "resume", "roll_back" } or { at % 2 == 0 and "resume" or "roll_back" }) do
-      prepare()
+      prepare(self)
       local trial, crash = mortal.run(self:trial(steps), at)
       if not crash.dead then error("no crash at point " .. at, 2) end
       if select(2, trial.store:lease()) then
