@@ -7,7 +7,7 @@ local comment_above, declared = reference.comment_above, reference.declared
 --- The folders and files whose functions others call: the engine, targets, and what procedures and verbs share.
 local DOCUMENTED = {
   "lua/neap/engine/", "lua/neap/targets/", "lua/neap/environment.lua", "lua/neap/words.lua", "lua/neap/near.lua",
-  "lua/neap/ordered.lua", "lua/neap/repository.lua", "lua/neap/state.lua",
+  "lua/neap/ordered.lua", "lua/neap/repository.lua", "lua/neap/state.lua", "lua/neap/tasks.lua",
 }
 
 local function wanted(path)

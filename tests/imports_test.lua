@@ -1,15 +1,17 @@
 --- Which room may use which: what each file requires or includes, and who prints.
 local tree = require "tests.tree"
 
-local NEAR, ORDERED = "^neap%.near$", "^neap%.ordered$" -- which every room may use
+--- What every room may use.
+local NATIVE, NEAR, ORDERED, TASKS = "^native%.", "^neap%.near$", "^neap%.ordered$", "^neap%.tasks$"
 
 --- The first room whose pattern matches a path says what its files may require.
 local ROOMS = {
-  { "^lua/neap/near%.lua$", { "^native%." } },
+  { "^lua/neap/near%.lua$", { NATIVE } },
   { "^lua/neap/ordered%.lua$", {} },
-  { "^lua/neap/engine/", { "^native%.", "^neap%.engine%.", NEAR, ORDERED, "^neap%.words$" } },
-  { "^lua/neap/targets/", { "^native%.", "^neap%.engine%.effect$", "^neap%.targets%.", NEAR, ORDERED } },
-  { "^lua/neap/fakes/", { "^native%.", "^neap%.engine%.", "^neap%.targets%.", "^neap%.fakes%.", NEAR, ORDERED } },
+  { "^lua/neap/tasks%.lua$", { NATIVE } },
+  { "^lua/neap/engine/", { NATIVE, "^neap%.engine%.", NEAR, ORDERED, TASKS, "^neap%.words$" } },
+  { "^lua/neap/targets/", { NATIVE, "^neap%.engine%.effect$", "^neap%.targets%.", NEAR, ORDERED, TASKS } },
+  { "^lua/neap/fakes/", { NATIVE, "^neap%.engine%.", "^neap%.targets%.", "^neap%.fakes%.", NEAR, ORDERED, TASKS } },
   { "^lua/neap/", { "" } },
 }
 local HEADERS = { ["task.h"] = true, ["error.h"] = true, ["secret.h"] = true, ["stream.h"] = true }

@@ -1,7 +1,8 @@
---- What the command line names: the procedure, its environment, its arguments, the run.
+--- What the command line names: the procedure, its environment, its arguments, the run, a file.
 local arguments   = require "neap.cli.arguments"
 local environment = require "neap.environment"
 local failure     = require "neap.cli.failure"
+local fs          = require "native.fs"
 local repository  = require "neap.repository"
 local state       = require "neap.state"
 
@@ -12,6 +13,17 @@ function choice.add_options(parser)
   parser:argument("procedure", "<group>/<name>, or the path of its file")
   parser:option("--env", "the environment: <name> of the procedure's group, or <group>/<name>"):argname "ENV"
   parser:option("-p", "a parameter of the procedure"):argname "NAME=VALUE":count "*":target "param"
+end
+
+--- The text of a file.
+--- @param path string
+--- @param verb string
+--- @return string
+function choice.text(path, verb)
+  local there = fs.stat(path)
+  if there and there.type == "file" then return fs.read(path) end
+  return failure.wrong_use(there and path .. " is a " .. there.type or "there is no " .. path,
+    ("neap %s --help"):format(verb))
 end
 
 --- The short names of a group's environments.

@@ -27,12 +27,6 @@ local function load_procedure(options)
   }
 end
 
-local function read(path)
-  local there = fs.stat(path)
-  if there and there.type == "file" then return fs.read(path) end
-  return failure.wrong_use(there and path .. " is a " .. there.type or "there is no " .. path, "neap coverage --help")
-end
-
 --- The file of a folder that is one of the procedure's guides, by digest or else by name.
 local function find_in(folder, loaded)
   local by_name
@@ -67,7 +61,7 @@ function coverage.model(loaded, path)
     failure.wrong_use(loaded.name .. " names no guide", 'a line like  guide "TITLE" { sha256 = "DIGEST" }')
   end
   path = path or find(loaded)
-  local text = read(path)
+  local text = choice.text(path, "coverage")
   local found = guide.coverage(loaded, guide.of(loaded, text, path), text)
   found.procedure, found.file = loaded.name, path
   found.good = found.same and found.missing == 0 and #found.beyond == 0

@@ -1,4 +1,5 @@
 --- `neap import`: a procedure of manual steps out of a guide, and a newer guide merged into an edited procedure.
+local choice     = require "neap.cli.choice"
 local crypto     = require "native.crypto"
 local failure    = require "neap.cli.failure"
 local fs         = require "native.fs"
@@ -25,12 +26,6 @@ function import.arguments(parser)
   parser:flag("--update", "merge a newer text of the guide into the procedure, which stays as its author has it")
   parser:option("--old", "with --update: the text that the procedure was written from, where it was not imported")
     :argname "FILE"
-end
-
-local function read(path)
-  local there = fs.stat(path)
-  if there and there.type == "file" then return fs.read(path) end
-  return failure.wrong_use(there and path .. " is a " .. there.type or "there is no " .. path, "neap import --help")
 end
 
 local function name_of(options)
@@ -95,7 +90,7 @@ local function import_new(options, root, group, name)
   if fs.exists(root .. "/" .. path) then
     failure.wrong_use(path .. " is there already", ("neap import %s %s/%s --update"):format(options.guide, group, name))
   end
-  local text = read(options.guide)
+  local text = choice.text(options.guide, "import")
   local entries, lines, file = outline.of(text), outline.lines(text), options.guide:match "[^/]*$"
   if #entries == 0 then failure.wrong_use(options.guide .. " says nothing", "neap import --help") end
   local found = figures(entries)
@@ -114,8 +109,9 @@ local function merge(options, root, group, name)
   if not fs.exists(root .. "/" .. path) then
     failure.wrong_use("there is no " .. path, ("neap import %s %s/%s"):format(options.guide, group, name))
   end
-  local text = read(options.guide)
-  local merged = update.merge(fs.read(root .. "/" .. path), text, options.old and read(options.old) or nil)
+  local text = choice.text(options.guide, "import")
+  local old = options.old and choice.text(options.old, "import") or nil
+  local merged = update.merge(fs.read(root .. "/" .. path), text, old)
   if not merged then
     failure.wrong_use(path .. " does not hold the lines of its guide", "add --old FILE, the text it was written from")
   end

@@ -102,18 +102,6 @@ local function with_environments(self, files)
   return all
 end
 
-local function changed_files(before, after)
-  local list = {}
-  for path in pairs(after) do
-    if before[path] ~= after[path] then list[#list + 1] = path end
-  end
-  for path in pairs(before) do
-    if after[path] == nil then list[#list + 1] = path end
-  end
-  table.sort(list)
-  return list
-end
-
 --- What stands behind a step and before the next.
 local function is_between(line) return line:find "^%s*$" or line:find "^%-%-" or line:find "^phase%f[%W]" end
 
@@ -170,7 +158,7 @@ end
 local function difference(self, candidate, files)
   local changed, gone = finished_otherwise(self, candidate, files)
   return { changed = changed, gone = gone, earlier = new_before_finished(self, candidate),
-    files = changed_files(self.files, files) }
+    files = versions.changed(self.files, files) }
 end
 
 local function concerns_finished(found) return #found.changed + #found.gone + #found.earlier > 0 end
@@ -200,7 +188,7 @@ end
 
 local function prepare_code(self, step, change)
   local files = with_environments(self, change.files)
-  if #changed_files(self.files, files) == 0 then
+  if #versions.changed(self.files, files) == 0 then
     fault.raise { kind = "verify", where = "", message = "the code is the same" }
   end
   local candidate = load(self, files, versions.last(self.state).arguments)

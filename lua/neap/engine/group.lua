@@ -1,22 +1,9 @@
 --- Runs tasks side by side and waits for all of them. When one fails, calls in flight finish and nothing new is begun.
 local fault = require "native.error"
 local task  = require "native.task"
+local tasks = require "neap.tasks"
 
 local group = {}
-
-local function wait_all(running)
-  local ok, failure = true, nil
-  for _, one in ipairs(running) do
-    local waited, problem = pcall(one.wait, one)
-    if not waited then
-      -- we are cancelled ourselves: the group is left, so what is left in it is cancelled too
-      for _, other in ipairs(running) do other:cancel() end
-      task.shield(one.wait, one)
-      ok, failure = false, problem
-    end
-  end
-  if not ok then error(failure, 0) end
-end
 
 --- Calls fn(item, index) for each item, at most at_a_time of them side by side.
 --- @param items any[]
@@ -38,7 +25,7 @@ function group.each(items, options, fn)
     end
   end
   for _ = 1, math.min(#items, options.at_a_time or #items) do running[#running + 1] = task.spawn(worker) end
-  wait_all(running)
+  tasks.wait(running)
   table.sort(failures, function(a, b) return a.index < b.index end)
   return failures
 end

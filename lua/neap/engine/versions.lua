@@ -30,6 +30,22 @@ function versions.last(state)
   return list[#list]
 end
 
+--- The paths of the files that are otherwise in the second, sorted: others, new or gone.
+--- @param before table<string, string>
+--- @param after table<string, string>
+--- @return string[]
+function versions.changed(before, after)
+  local list = {}
+  for path in pairs(after) do
+    if before[path] ~= after[path] then list[#list + 1] = path end
+  end
+  for path in pairs(before) do
+    if after[path] == nil then list[#list + 1] = path end
+  end
+  table.sort(list)
+  return list
+end
+
 --- The run as its code and arguments were when a record was written: for a step's own undo, and for kinds of change that
 --- the code declares.
 --- @param run table  the session

@@ -2,6 +2,7 @@
 local effect  = require "neap.engine.effect"
 local fault   = require "native.error"
 local hosts   = require "neap.targets.connection"
+local lines   = require "neap.targets.file.line"
 local shell   = require "neap.targets.shell"
 local witness = require "neap.targets.witness"
 
@@ -45,8 +46,6 @@ effect.resource "crontab.table" {
   show = function(target) return ("%s crontab of %s"):format(target.host, target.user) end,
 }
 
-local function has_line(text, line) return ("\n" .. text):find("\n" .. line .. "\n", 1, true) ~= nil end
-
 local function check_line(line)
   if type(line) ~= "string" or line == "" or line:find "[\n\0]" then
     error("a line of a crontab is a text without a line end", 3)
@@ -62,12 +61,7 @@ function crontab.line(host, user, line, options)
   check_line(line)
   local target
   target, options = target_of(host, user, options)
-  effect.change("crontab.table", target, function(before)
-    local text = before or ""
-    if has_line(text, line) then return before end
-    local separate = (text == "" or text:sub(-1) == "\n") and "" or "\n"
-    return text .. separate .. line .. "\n"
-  end, options)
+  effect.change("crontab.table", target, function(before) return lines.added(before or "", line) end, options)
 end
 
 --- Makes sure that a user's crontab has this line nowhere.
@@ -79,14 +73,7 @@ function crontab.absent_line(host, user, line, options)
   check_line(line)
   local target
   target, options = target_of(host, user, options)
-  effect.change("crontab.table", target, function(before)
-    if not before or not has_line(before, line) then return before end
-    local kept = {}
-    for each in before:gmatch "[^\n]*\n" do
-      if each ~= line .. "\n" then kept[#kept + 1] = each end
-    end
-    return table.concat(kept)
-  end, options)
+  effect.change("crontab.table", target, function(before) return before and lines.removed(before, line) end, options)
 end
 
 local read_table = effect.read("crontab.read", read)

@@ -5,6 +5,7 @@ local effect   = require "neap.engine.effect"
 local fault    = require "native.error"
 local hosts    = require "neap.targets.connection"
 local kinds    = require "neap.targets.file.kinds"
+local lines    = require "neap.targets.file.line"
 local secret   = require "native.secret"
 local shell    = require "neap.targets.shell"
 
@@ -115,16 +116,6 @@ local function check_line(line)
   if type(line) ~= "string" or line:find("[\n\0]") then error("a line is a text without a line end", 3) end
 end
 
-local function without_line(text, line)
-  local kept = {}
-  for each, line_end in text:gmatch("([^\n]*)(\n?)") do
-    if each .. line_end ~= "" and each ~= line then kept[#kept + 1] = each .. line_end end
-  end
-  return table.concat(kept)
-end
-
-local function has_line(text, line) return ("\n" .. text .. "\n"):find("\n" .. line .. "\n", 1, true) ~= nil end
-
 --- Makes sure that a file has this line: at its end, if it has it nowhere.
 --- @param host string|table
 --- @param path string
@@ -132,11 +123,7 @@ local function has_line(text, line) return ("\n" .. text .. "\n"):find("\n" .. l
 --- @param options? table  as of file.edit
 function file.line(host, path, line, options)
   check_line(line)
-  return file.edit(host, path, function(text)
-    if has_line(text, line) then return text end
-    local separate = (text == "" or text:sub(-1) == "\n") and "" or "\n"
-    return text .. separate .. line .. "\n"
-  end, options)
+  return file.edit(host, path, function(text) return lines.added(text, line) end, options)
 end
 
 --- Makes sure that a file has this line nowhere.
@@ -146,8 +133,7 @@ end
 --- @param options? table  as of file.edit
 function file.absent_line(host, path, line, options)
   check_line(line)
-  return file.edit(host, path, function(text) return has_line(text, line) and without_line(text, line) or text end,
-    options)
+  return file.edit(host, path, function(text) return lines.removed(text, line) end, options)
 end
 
 --- Takes a file away, if it is there. A rollback puts it back as it was.

@@ -82,22 +82,6 @@ function code.read(options)
   return read
 end
 
---- The paths that are otherwise in the second, sorted.
---- @param before table<string, string>
---- @param now table<string, string>
---- @return string[]
-function code.changed(before, now)
-  local paths = {}
-  for path, text in pairs(now) do
-    if before[path] ~= text then paths[#paths + 1] = path end
-  end
-  for path in pairs(before) do
-    if now[path] == nil then paths[#paths + 1] = path end
-  end
-  table.sort(paths)
-  return paths
-end
-
 --- Adds to what was raised how a value is given that the environment refers to.
 --- @param raised any
 --- @return any raised

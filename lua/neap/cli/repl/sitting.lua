@@ -10,6 +10,7 @@ local repl_run = require "neap.engine.repl_run"
 local signal   = require "native.signal"
 local state    = require "neap.state"
 local task     = require "native.task"
+local versions = require "neap.engine.versions"
 local view     = require "neap.cli.view.repl"
 
 local sitting = {}
@@ -262,7 +263,7 @@ end
 --- Takes changed files in, and says so. A run goes on with the code it began with.
 function sitting:reload()
   local ok, read = pcall(code.read, self.options)
-  local changed = ok and code.changed(self.read.files, read.files) or {}
+  local changed = ok and versions.changed(self.read.files, read.files) or {}
   if not ok and not fault.is(read) then error(read, 0) end
   if not ok then return self:say_once("not reloaded: " .. self.console.err:clean(read.message)) end
   if not changed[1] then return end

@@ -1,5 +1,6 @@
 --- Several requests at a time: what is asked of AWS takes as long as the way there.
-local task = require "native.task"
+local task  = require "native.task"
+local tasks = require "neap.tasks"
 
 local parallel = {}
 
@@ -24,24 +25,11 @@ function parallel.each(items, at_a_time, fn)
   else
     local workers = {}
     for _ = 1, math.min(#items, at_a_time) do workers[#workers + 1] = task.spawn(work) end
-    parallel.wait(workers)
+    tasks.wait(workers)
   end
   if failed then error(failure, 0) end
 end
 
---- Waits for tasks; those that are left when the waiting is cancelled are cancelled too.
---- @param workers native.task.handle[]
-function parallel.wait(workers)
-  local ok, problem = true, nil
-  for _, one in ipairs(workers) do
-    local waited, failure = pcall(one.wait, one)
-    if not waited then
-      for _, other in ipairs(workers) do other:cancel() end
-      task.shield(one.wait, one)
-      ok, problem = false, failure
-    end
-  end
-  if not ok then error(problem, 0) end
-end
+parallel.wait = tasks.wait
 
 return parallel
