@@ -1,25 +1,25 @@
 local environment = require "neap.environment"
 local fs          = require "native.fs"
 
+local root
+
+before_each(function() root = fs.realpath(scratch()) end)
+
+local function write(name, text)
+  local folder = root .. "/procedures/encode/environments"
+  fs.mkdir(folder, "0755")
+  fs.write(folder .. "/" .. name, text, { mode = "0644" })
+  return folder .. "/" .. name
+end
+
+local function load(text) return environment.load(write("lab.yml", text)) end
+
+local function refused(text)
+  local failure = raises(load, text)
+  return (failure.where or "") .. failure.message
+end
+
 describe("environment", function()
-  local root
-
-  before_each(function() root = fs.realpath(scratch()) end)
-
-  local function write(name, text)
-    local folder = root .. "/procedures/encode/environments"
-    fs.mkdir(folder, "0755")
-    fs.write(folder .. "/" .. name, text, { mode = "0644" })
-    return folder .. "/" .. name
-  end
-
-  local function load(text) return environment.load(write("lab.yml", text)) end
-
-  local function refused(text)
-    local failure = raises(load, text)
-    return (failure.where or "") .. failure.message
-  end
-
   it("is named after its group and file", function()
     local env = load "values: { a: 1 }"
     equal({ env.name, env.group }, { "encode/lab", "encode" })
@@ -123,18 +123,6 @@ describe("environment", function()
 end)
 
 describe("environment repositories", function()
-  local function load(text)
-    local folder = fs.realpath(scratch()) .. "/procedures/rdw/environments"
-    fs.mkdir(folder, "0755")
-    fs.write(folder .. "/lab.yml", text, { mode = "0644" })
-    return environment.load(folder .. "/lab.yml")
-  end
-
-  local function refused(text)
-    local failure = raises(load, text)
-    return (failure.where or "") .. failure.message
-  end
-
   it("are known by their names, with what git needs to know", function()
     local env = load [[
 hosts: { jump: { ssh: jump } }
@@ -160,17 +148,6 @@ repositories:
 end)
 
 describe("environment hosts", function()
-  local root
-
-  before_each(function() root = fs.realpath(scratch()) end)
-
-  local function load(text)
-    local folder = root .. "/procedures/encode/environments"
-    fs.mkdir(folder, "0755")
-    fs.write(folder .. "/lab.yml", text, { mode = "0644" })
-    return environment.load(folder .. "/lab.yml")
-  end
-
   it("are known by their names, alone and in groups", function()
     local env = load [[
 hosts:
@@ -204,17 +181,6 @@ hosts:
 end)
 
 describe("references", function()
-  local root
-
-  before_each(function() root = fs.realpath(scratch()) end)
-
-  local function load(text)
-    local folder = root .. "/procedures/encode/environments"
-    fs.mkdir(folder, "0755")
-    fs.write(folder .. "/lab.yml", text, { mode = "0644" })
-    return environment.load(folder .. "/lab.yml")
-  end
-
   it("to values are resolved when the file is read", function()
     local env = load [[
 values:
@@ -255,21 +221,13 @@ end)
 
 describe("a group of hosts", function()
   local process = require "native.process"
-  local root, user
+  local user = process.user
 
   before_each(function()
-    root, user = fs.realpath(scratch()), process.user
     process.user = function() return { name = "ops", uid = 1, home = root .. "/home" } end
-    fs.mkdir(root .. "/procedures/shop/environments", "0755")
   end)
 
   after_each(function() process.user = user end)
-
-  local function load(text)
-    local path = root .. "/procedures/shop/environments/lab.yml"
-    fs.write(path, text, { mode = "0644" })
-    return environment.load(path)
-  end
 
   local function names_of(env, group)
     local names = {}
@@ -277,7 +235,7 @@ describe("a group of hosts", function()
     return names
   end
 
-  local function refused(text)
+  local function unresolved(text)
     local failure = raises(function() environment.resolve(load(text), {}) end)
     return (failure.where or "") .. failure.message
   end
@@ -288,9 +246,9 @@ hosts:
   web: { from: static, hosts: [ { name: a, ssh: x }, { name: b, ssh: y } ], expect: { min: 2 } }]]
     equal(names_of(env, "web"), { "a=x", "b=y" })
     equal(env.hosts.a.ssh, "x")
-    matches(refused "hosts:\n  web:\n    from: static\n    hosts: []\n    expect: { min: 2 }",
+    matches(unresolved "hosts:\n  web:\n    from: static\n    hosts: []\n    expect: { min: 2 }",
       "lab.yml:5: group 'web': 0 found, expected are at least 2")
-    matches(refused "hosts:\n  web: { from: static, hosts: [ { name: a, ssh: x } ], expect: { min: 2, max: 3 } }",
+    matches(unresolved "hosts:\n  web: { from: static, hosts: [ { name: a, ssh: x } ], expect: { min: 2, max: 3 } }",
       "1 found, expected are 2 to 3")
   end)
 
@@ -302,7 +260,7 @@ hosts:
     equal(env.hosts.web, {})
     equal(names_of(env, "web"), { "web1=web1", "web2=web2", "web3=web3" })
     equal(environment.resolve(env, {}).hosts.web1.user, "deploy")
-    matches(refused "hosts:\n  web: { from: ssh_config, match: mail*, expect: { min: 1 } }", "0 found")
+    matches(unresolved "hosts:\n  web: { from: ssh_config, match: mail*, expect: { min: 1 } }", "0 found")
   end)
 
   it("is listed by a program only where the policy names it", function()
@@ -311,15 +269,15 @@ hosts:
     local text = ("policy: { allow_exec: [ %s ] }\nhosts:\n  web: { from: command, command: [ %s ] }"):format(program,
       program)
     equal(names_of(load(text), "web"), { "a=10.0.0.1", "b=b" })
-    matches(refused(text:gsub("^[^\n]*\n", "")), "may not be run to list hosts")
+    matches(unresolved(text:gsub("^[^\n]*\n", "")), "may not be run to list hosts")
     fs.write(program, "#!/bin/sh\nexit 3\n", { mode = "0755" })
-    matches(refused(text), "lists no hosts %(exit status 3%)")
+    matches(unresolved(text), "lists no hosts %(exit status 3%)")
   end)
 
   it("refuses what it does not know", function()
-    matches(refused "hosts: { web: { from: dns, hosts: [] } }", "not 'dns'")
-    matches(refused "hosts: { web: { from: command } }", "lacks command")
-    matches(refused "hosts: { web: { from: static, hosts: [], expct: 1 } }", "no key 'expct'. Did you mean 'expect'")
-    matches(refused "hosts: { web: { from: static, hosts: [], expect: { mn: 1 } } }", "no key 'mn'")
+    matches(unresolved "hosts: { web: { from: dns, hosts: [] } }", "not 'dns'")
+    matches(unresolved "hosts: { web: { from: command } }", "lacks command")
+    matches(unresolved "hosts: { web: { from: static, hosts: [], expct: 1 } }", "no key 'expct'. Did you mean 'expect'")
+    matches(unresolved "hosts: { web: { from: static, hosts: [], expect: { mn: 1 } } }", "no key 'mn'")
   end)
 end)

@@ -104,4 +104,16 @@ function sshd.start(folder, options)
   return server
 end
 
+--- Starts one that a key of the folder may log in to; the server, and an environment's hosts with it, called `far`.
+--- `more`: keys of that host beside its place.
+function sshd.far(folder, more)
+  local key = sshd.key(folder, "id", "ed25519")
+  local server = sshd.start(folder, { users = { key } })
+  sshd.write(folder .. "/known", server.line())
+  local far = { name = "far", ssh = "127.0.0.1", port = server.port, user = process.user().name,
+    overrides = { identity_file = key, known_hosts = folder .. "/known", identity_agent = "none" } }
+  for name, value in pairs(more or {}) do far[name] = value end
+  return server, { far = far }
+end
+
 return sshd

@@ -68,13 +68,35 @@ function Terminal:rest()
   return self.shown:sub(self.at)
 end
 
+--- At the failure of the second step, asked what to do.
+local function at_failure(world, command, environment)
+  local self = terminal(world, command, environment)
+  self:expect "1 lab 1%.2> "
+  return self
+end
+
+--- There, typing lines.
+local function typing(world, command)
+  local self = at_failure(world, command)
+  self:type "s"
+  self:expect "neap lab 1/1%.2> "
+  return self
+end
+
+function Terminal:leave_lines()
+  self:type ":q"
+  self:expect "1 lab 1%.2> "
+end
+
+function Terminal:quit()
+  self:type "q"
+  self:rest()
+end
+
 describe("the console at a failure, over a worker's socket,", function()
   it("runs lines, also after it was left and the run taken up again, and rolls them back", function()
     local world = new_world()
-    local first = terminal(world, "run demo/it --env lab --yes")
-    first:expect "1 lab 1%.2> "
-    first:type "s"
-    first:expect "neap lab 1/1%.2> "
+    local first = typing(world, "run demo/it --env lab --yes")
     first:type "env.hosts['local']:read { 'echo', 'it is', 'read' }"
     first:expect "\nit is read"
     first:expect "neap lab 1/1%.2> "
@@ -84,21 +106,15 @@ describe("the console at a failure, over a worker's socket,", function()
     first:type "n"
     matches(first:expect "neap lab 1/1%.2> ", "! not applied")
     equal(fs.exists(world.data .. "/ready-one"), false)
-    first:type ":q"
-    first:expect "1 lab 1%.2> "
-    first:type "q"
-    first:rest()
-    local second = terminal(world, "resume 1 --env lab")
-    second:expect "1 lab 1%.2> "
-    second:type "s"
-    second:expect "neap lab 1/1%.2> "
+    first:leave_lines()
+    first:quit()
+    local second = typing(world, "resume 1 --env lab")
     second:type "file.write(env.hosts['local'], env.folder .. '/ready-one', 'yes')"
     second:expect "apply on lab%? %[y/N/all%] "
     second:type "y"
     second:expect "neap lab 1/1%.2> "
     equal(fs.read(world.data .. "/ready-one"), "yes")
-    second:type ":q"
-    second:expect "1 lab 1%.2> "
+    second:leave_lines()
     second:type "r"
     matches(second:rest(), "DONE")
     equal(fs.read(world.data .. "/count"), "begin\nend one\n")
@@ -106,10 +122,7 @@ describe("the console at a failure, over a worker's socket,", function()
 
   it("loses nothing when the terminal goes while a line is asked about", function()
     local world = new_world()
-    local first = terminal(world, "run demo/it --env lab --yes")
-    first:expect "1 lab 1%.2> "
-    first:type "s"
-    first:expect "neap lab 1/1%.2> "
+    local first = typing(world, "run demo/it --env lab --yes")
     first:type "file.write(env.hosts['local'], env.folder .. '/ready-one', 'yes')"
     first:expect "apply on lab%? %[y/N/all%] "
     first.stream:close()
@@ -131,10 +144,7 @@ describe("the console at a failure, over a worker's socket,", function()
 
   it("ends with Ctrl-C the line alone", function()
     local world = new_world()
-    local first = terminal(world, "run demo/it --env lab --yes")
-    first:expect "1 lab 1%.2> "
-    first:type "s"
-    first:expect "neap lab 1/1%.2> "
+    local first = typing(world, "run demo/it --env lab --yes")
     first:type "env.hosts['local']:read { 'sleep', '30' }"
     task.sleep(0.7)
     first.stream:write "\3"
@@ -142,17 +152,14 @@ describe("the console at a failure, over a worker's socket,", function()
     first:expect "neap lab 1/1%.2> "
     first:type "1 + 1"
     first:expect "\n2"
-    first:type ":q"
-    first:expect "1 lab 1%.2> "
-    first:type "q"
-    first:rest()
+    first:leave_lines()
+    first:quit()
   end)
 
   it("takes other arguments from an editor, and other code", function()
     local world = new_world()
     fs.write(world.data .. "/ready-two", "", { mode = "0644" })
-    local first = terminal(world, "run demo/it --env lab --yes", { EDITOR = "sed -i s/^word=one/word=three/" })
-    first:expect "1 lab 1%.2> "
+    local first = at_failure(world, "run demo/it --env lab --yes", { EDITOR = "sed -i s/^word=one/word=three/" })
     first:type "e"
     first:expect "%(a, c%): "
     first:type "a"
@@ -160,8 +167,7 @@ describe("the console at a failure, over a worker's socket,", function()
     first:type "it was meant"
     first:expect "word: one %-> three"
     first:expect "1 lab 1%.2> "
-    first:type "q"
-    first:rest()
+    first:quit()
     local second = terminal(world, "resume 1 --env lab", { EDITOR = "sed -i s/ready-/no-matter-/" })
     matches(second:expect "1 lab 1%.2> ", "arguments changed by .*word: one %-> three %(it was meant%)")
     second:type "e"
@@ -171,8 +177,7 @@ describe("the console at a failure, over a worker's socket,", function()
     second:type "it need not be there"
     second:expect "code changed by"
     second:expect "1 lab 1%.2> "
-    second:type "q"
-    second:rest()
+    second:quit()
     local third = world:neap(nil, "resume", "1", "--env", "lab", "-p", "word=two", "--reason", "typo", "--no-input")
     equal(third.status, 5)
     matches(world:neap(nil, "log", "1", "--env", "lab").out, "arguments changed by .*word: three %-> two %(typo%)")

@@ -69,18 +69,25 @@ step "Both" { on = { "x", "y" }, run = function(name)
 end }
 ]]
 
---- A fresh world below a folder.
+--- Files below a folder, and a home.
 --- @param folder string
-function repository.new(folder)
-  local self = setmetatable({ folder = folder, data = folder .. "/data" }, repository)
-  for path, text in pairs {
-    ["procedures/demo/lib.lua"] = LIB, ["procedures/demo/it.lua"] = PROCEDURE, ["data/a"] = "old",
-    ["procedures/demo/environments/lab.yml"] = "values: { folder: " .. self.data .. " }\n",
-  } do
+--- @param files table<string, string>  by path
+function repository.write(folder, files)
+  for path, text in pairs(files) do
     fs.mkdir(folder .. "/" .. path:match "^(.*)/", "0700")
     fs.write(folder .. "/" .. path, text, { mode = "0644" })
   end
   fs.mkdir(folder .. "/home", "0700")
+end
+
+--- A fresh world below a folder.
+--- @param folder string
+function repository.new(folder)
+  local self = setmetatable({ folder = folder, data = folder .. "/data" }, repository)
+  repository.write(folder, {
+    ["procedures/demo/lib.lua"] = LIB, ["procedures/demo/it.lua"] = PROCEDURE, ["data/a"] = "old",
+    ["procedures/demo/environments/lab.yml"] = "values: { folder: " .. self.data .. " }\n",
+  })
   return self
 end
 

@@ -1,8 +1,9 @@
 --- kill -9 at each commit of the journal and before and after each call to a target, in turn: a real process, a real
 --- server. Needs the build with fail points (make fault).
-local fs      = require "native.fs"
-local group   = require "neap.engine.group"
-local process = require "native.process"
+local fs         = require "native.fs"
+local group      = require "neap.engine.group"
+local process    = require "native.process"
+local repository = require "tests.kills.repository"
 
 local PROCEDURE = [[
 -- A counter, lines, a privilege.
@@ -46,14 +47,8 @@ local function new_world(engine, folder, index)
   local environment = ("databases:\n  main: { %s: %s, port: %d, user: %s, database: %s, ca: %s, password: " ..
     "env:NEAP_TEST_PASSWORD }\n"):format(engine, engine == "postgres" and "localhost" or "127.0.0.1", server.port,
     server.user, engine == "postgres" and "postgres" or "neap_test", server.ca)
-  for path, text in pairs {
-    ["procedures/demo/it.lua"] = PROCEDURE:format(table.unpack(names)),
-    ["procedures/demo/environments/lab.yml"] = environment,
-  } do
-    fs.mkdir(folder .. "/" .. path:match "^(.*)/", "0700")
-    fs.write(folder .. "/" .. path, text, { mode = "0644" })
-  end
-  fs.mkdir(folder .. "/home", "0700")
+  repository.write(folder, { ["procedures/demo/it.lua"] = PROCEDURE:format(table.unpack(names)),
+    ["procedures/demo/environments/lab.yml"] = environment })
   return self
 end
 

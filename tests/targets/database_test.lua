@@ -148,12 +148,10 @@ describe("a database behind a host", function()
   --- A run with the database of that entry, reached by way of a host `far`.
   local function within(engine, more, fn)
     local folder = scratch()
-    local key = sshd.key(folder, "id", "ed25519")
-    server = sshd.start(folder, { users = { key } })
-    sshd.write(folder .. "/known", server.line())
+    local hosts
+    server, hosts = sshd.far(folder)
     local run = world.run(engine, folder, more)
-    run.environment.hosts.far = { name = "far", ssh = "127.0.0.1", port = server.port, user = process.user().name,
-      overrides = { identity_file = key, known_hosts = folder .. "/known", identity_agent = "none" } }
+    run.environment.hosts.far = hosts.far
     return world.within(run, changing, fn, run)
   end
 

@@ -15,12 +15,10 @@ local function new() return stage.new(scratch()) end
 --- A stage whose remote is behind a real sshd.
 local function over_ssh()
   local folder, place = scratch(), scratch()
-  local key = sshd.key(folder, "id", "ed25519")
-  server = sshd.start(folder, { users = { key } })
-  sshd.write(folder .. "/known", server.line())
+  server = sshd.far(folder)
   local one = stage.new(place)
-  one:person(('git config core.sshCommand "ssh -F none -i %s -o UserKnownHostsFile=%s/known -o BatchMode=yes"\n' ..
-    'git remote set-url origin "ssh://%s@127.0.0.1:%d%s/remote.git"'):format(key, folder, process.user().name,
+  one:person(('git config core.sshCommand "ssh -F none -i %s/id -o UserKnownHostsFile=%s/known -o BatchMode=yes"\n' ..
+    'git remote set-url origin "ssh://%s@127.0.0.1:%d%s/remote.git"'):format(folder, folder, process.user().name,
     server.port, place))
   return one
 end
@@ -229,19 +227,15 @@ end)
 
 describe("a repository on another host", function()
   it("is changed there, as the user that it says", function()
-    local folder = scratch()
-    local key = sshd.key(folder, "id", "ed25519")
-    server = sshd.start(folder, { users = { key } })
-    sshd.write(folder .. "/known", server.line())
     local one = new()
+    local hosts
+    server, hosts = sshd.far(scratch())
     local become = ""
     if process.user().uid == 0 then
       become = ', become = "games"'
       changing(process.run, { "sh", "-c", "chmod 0755 $1 && chown -R games:games $1/work $1/remote.git", "sh",
         one.folder })
     end
-    local hosts = { far = { name = "far", ssh = "127.0.0.1", port = server.port, user = process.user().name,
-      overrides = { identity_file = key, known_hosts = folder .. "/known", identity_agent = "none" } } }
     one.repo = '{ git = "PATH/work", on = "far"' .. become .. " }"
     local steps = { 'git.branch(R, "v1") git.checkout(R, "v1") git.commit(R, "untracked", "it") git.push(R, "v1")' }
     local trial = one:trial(steps, hosts)

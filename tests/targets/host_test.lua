@@ -16,14 +16,9 @@ end)
 
 --- An environment's hosts with one behind a real sshd, called `far`.
 local function far(more)
-  local folder = scratch()
-  local key = sshd.key(folder, "id", "ed25519")
-  server = sshd.start(folder, { users = { key } })
-  sshd.write(folder .. "/known", server.line())
-  local entry = { name = "far", ssh = "127.0.0.1", port = server.port, user = process.user().name,
-    overrides = { identity_file = key, known_hosts = folder .. "/known", identity_agent = "none" } }
-  for name, value in pairs(more or {}) do entry[name] = value end
-  return { far = entry }
+  local entries
+  server, entries = sshd.far(scratch(), more)
+  return entries
 end
 
 --- Ends the connections of the server, which goes on listening.

@@ -70,12 +70,9 @@ describe("a request that a host makes", function()
   end)
 
   local function hosts()
-    local folder = scratch()
-    local key = sshd.key(folder, "id", "ed25519")
-    far = sshd.start(folder, { users = { key } })
-    sshd.write(folder .. "/known", far.line())
-    return { far = { name = "far", ssh = "127.0.0.1", port = far.port, user = process.user().name,
-      overrides = { identity_file = key, known_hosts = folder .. "/known", identity_agent = "none" } } }
+    local entries
+    far, entries = sshd.far(scratch())
+    return entries
   end
 
   it("is made by way of it", function()

@@ -14,12 +14,9 @@ end)
 
 --- Calls fn(run) within a run with a host `far`, behind a real sshd.
 local function within(fn)
-  local folder = scratch()
-  local key = sshd.key(folder, "id", "ed25519")
-  server = sshd.start(folder, { users = { key } })
-  sshd.write(folder .. "/known", server.line())
-  local run = fixture.run { far = { name = "far", ssh = "127.0.0.1", port = server.port, user = process.user().name,
-    overrides = { identity_file = key, known_hosts = folder .. "/known", identity_agent = "none" } } }
+  local entries
+  server, entries = sshd.far(scratch())
+  local run = fixture.run(entries)
   return fixture.within(run, changing, function() return fn(run) end)
 end
 
