@@ -1,7 +1,6 @@
 --- What procedures hand over as data, read-only views of an environment too, as tables of its own.
-local json    = require "native.json"
-local ordered = require "neap.ordered"
-local secret  = require "native.secret"
+local json   = require "native.json"
+local secret = require "native.secret"
 
 local plain_data = {}
 
@@ -22,7 +21,5 @@ function plain_data.copy(value, replace)
   for key, each in pairs(value) do copy[key] = plain_data.copy(each, replace) end
   return copy
 end
-
-plain_data.names = ordered.keys
 
 return plain_data

@@ -1,11 +1,11 @@
 --- What an object of S3 is, as far as neap can put it back: its bytes, up to a size, or their digest; its type and the
 --- like, metadata and tags.
-local account    = require "neap.targets.aws.account"
-local crypto     = require "native.crypto"
-local fault      = require "native.error"
-local plain_data = require "neap.targets.plain_data"
-local request    = require "neap.targets.s3.request"
-local secret     = require "native.secret"
+local account = require "neap.targets.aws.account"
+local crypto  = require "native.crypto"
+local fault   = require "native.error"
+local ordered = require "neap.ordered"
+local request = require "neap.targets.s3.request"
+local secret  = require "native.secret"
 
 local state = {}
 
@@ -166,7 +166,7 @@ function state.text(one)
   for _, name in ipairs(SHOWN) do
     if one[name] then lines[#lines + 1] = ("%s: %s"):format(name:gsub("_", "-"), one[name]) end
   end
-  for _, key in ipairs(plain_data.names(one.metadata)) do
+  for _, key in ipairs(ordered.keys(one.metadata)) do
     lines[#lines + 1] = ("%s: %s"):format(key, one.metadata[key])
   end
   local size = one.size or #one.content

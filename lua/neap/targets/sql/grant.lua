@@ -1,11 +1,11 @@
 --- Privileges as a state: which of those that are asked for somebody holds directly, as the catalog says; so a rollback
 --- revokes exactly what was not there before.
-local databases  = require "neap.targets.database"
-local effect     = require "neap.engine.effect"
-local fault      = require "native.error"
-local marker     = require "neap.targets.sql.marker"
-local plain_data = require "neap.targets.plain_data"
-local schema     = require "neap.targets.sql.schema"
+local databases = require "neap.targets.database"
+local effect    = require "neap.engine.effect"
+local fault     = require "native.error"
+local marker    = require "neap.targets.sql.marker"
+local ordered   = require "neap.ordered"
+local schema    = require "neap.targets.sql.schema"
 
 local grant = {}
 
@@ -175,7 +175,7 @@ local function is_mysql(target) return databases.dialect(target.database).name =
 local function text_of(state)
   local lines = {}
   for thing, privileges in pairs(state) do
-    lines[#lines + 1] = ("%s: %s\n"):format(thing, table.concat(plain_data.names(privileges), ", "))
+    lines[#lines + 1] = ("%s: %s\n"):format(thing, table.concat(ordered.keys(privileges), ", "))
   end
   table.sort(lines)
   return table.concat(lines)

@@ -7,7 +7,7 @@ local effect      = require "neap.engine.effect"
 local fault       = require "native.error"
 local json        = require "native.json"
 local marker      = require "neap.targets.sql.marker"
-local plain_data  = require "neap.targets.plain_data"
+local ordered     = require "neap.ordered"
 local schema      = require "neap.targets.sql.schema"
 local secret      = require "native.secret"
 local transaction = require "neap.targets.sql.transaction"
@@ -183,11 +183,11 @@ local function put(target, state, call)
   marker.transaction(target.database, call, function(connection)
     check_unchanged(connection, target, before)
     local gone = {}
-    for _, key in ipairs(plain_data.names(before)) do
+    for _, key in ipairs(ordered.keys(before)) do
       if not state[key] then gone[#gone + 1] = key end
     end
     delete(connection, target, gone)
-    for _, key in ipairs(plain_data.names(state)) do
+    for _, key in ipairs(ordered.keys(state)) do
       if not before[key] then
         insert(connection, target, state[key])
       elseif not effect.same(before[key], state[key]) then
@@ -199,9 +199,9 @@ end
 
 local function text_of(state)
   local lines = {}
-  for i, key in ipairs(plain_data.names(state)) do
+  for i, key in ipairs(ordered.keys(state)) do
     local parts, row = {}, state[key]
-    for j, column in ipairs(plain_data.names(row)) do parts[j] = ("%s=%s"):format(column, row[column]) end
+    for j, column in ipairs(ordered.keys(row)) do parts[j] = ("%s=%s"):format(column, row[column]) end
     lines[i] = table.concat(parts, " ") .. "\n"
   end
   return table.concat(lines)
@@ -337,7 +337,7 @@ local function canonical(target, given)
     local list = {}
     for i, row in ipairs(given) do
       local selected, names, params = {}, {}, {}
-      for _, column in ipairs(plain_data.names(row)) do
+      for _, column in ipairs(ordered.keys(row)) do
         local column_type = target.types[column]
         if not column_type then
           error(("%s has no column %q"):format(table.concat(target.parts, "."), column), 0)
@@ -485,7 +485,7 @@ local function restoring(sql, target, found, beside, options)
     local overriding = sql.name ~= "mysql" and " overriding system value" or ""
     return ("insert into %s (%s)%s select %s from %s"):format(name, list, overriding, list, kept)
   end
-  local columns = plain_data.names(options.set)
+  local columns = ordered.keys(options.set)
   if sql.name == "mysql" then
     return ("update %s as neap_now join %s as neap_kept on %s set %s"):format(name, kept,
       pairwise(sql, target.key, "neap_now.", " and "), pairwise(sql, columns, "neap_now.", ", "))
@@ -500,7 +500,7 @@ local function changing(sql, target, one, options)
   if options.remove then return { text = ("delete from %s where %s"):format(name, one.text), params = one.params } end
   local numbered = sql.name ~= "mysql"
   local params, sets = numbered and { table.unpack(one.params) } or {}, {}
-  for i, column in ipairs(plain_data.names(options.set)) do
+  for i, column in ipairs(ordered.keys(options.set)) do
     params[#params + 1] = values.pack({ options.set[column] }, 1)[1]
     sets[i] = ("%s = %s"):format(sql:ident(column), sql:parameter(#params))
   end
