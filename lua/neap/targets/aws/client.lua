@@ -59,7 +59,18 @@ client.signature_life = {
 ---   results comes as text
 --- @return aws.client
 function client.of(service, settings)
-  return setmetatable({ service = model.of(service), settings = settings, skew = 0 }, Client)
+  return setmetatable({ service = model.of(service), settings = settings, skew = 0, places = {} }, Client)
+end
+
+--- Where its service answers, looked up once for each region; a bucket may lie in another region than the client's.
+--- @param bucket? string
+--- @return { scheme: string, host: string, path: string, region: string, name: string, given?: boolean }
+function Client:place(bucket)
+  local region = bucket and self.bucket_regions and self.bucket_regions[bucket]
+  local key = region or ""
+  self.places[key] = self.places[key] or endpoint.of(self.service,
+    region and setmetatable({ region = region }, { __index = self.settings }) or self.settings)
+  return self.places[key]
 end
 
 -- ---- one request ----
@@ -94,11 +105,7 @@ local function as_virtual_host(request, at, bucket)
 end
 
 local function build(self, name, parameters)
-  local settings = self.settings
-  if self.bucket_regions and self.bucket_regions[parameters.Bucket] then
-    settings = setmetatable({ region = self.bucket_regions[parameters.Bucket] }, { __index = settings })
-  end
-  local at = endpoint.of(self.service, settings)
+  local at = self:place(parameters.Bucket)
   local request = serialize.request(self.service, name, special.before(self.service, name, parameters))
   request.host = (not at.given and request.host_prefix or "") .. at.host
   if self.service.name == "s3" then as_virtual_host(request, at, parameters.Bucket) end

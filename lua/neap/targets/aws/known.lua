@@ -81,10 +81,13 @@ end
 --- Raises kind `denied` with the code "identity" where it is another.
 --- @param target table  of known.client
 function known.meet(target)
-  local name, met = "AWS profile " .. (target.profile or "default"), kept().met
-  if met[name] or not has_account(target) then return end
-  hosts.met(name, "account " .. known.caller(target).Account)
-  met[name] = true
+  local name, kept_here, client = "AWS profile " .. (target.profile or "default"), kept(), known.client(target)
+  if kept_here.met[client] then return end
+  if not kept_here.met[name] and has_account(target) then
+    hosts.met(name, "account " .. known.caller(target).Account)
+    kept_here.met[name] = true
+  end
+  kept_here.met[client] = true
 end
 
 return known

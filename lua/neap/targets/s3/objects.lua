@@ -51,6 +51,12 @@ end
 
 -- ---- one object ----
 
+--- The digest of a file of this machine, as states have it; read and made in a thread, in little memory.
+--- @param path string
+--- @param size integer
+--- @return string
+function objects.digest(path, size) return "sha256:" .. crypto.hasher():update_file(path, 0, size):hex() end
+
 --- Calls fn with the path of a file on this machine that holds what the entry's file does.
 local function with_file(entry, fn)
   if entry.host == "local" then return fn(entry.path) end
@@ -79,19 +85,22 @@ local function condition(target, entry, before)
   return { ["if-match"] = ('"%s"'):format(etag) }
 end
 
+--- body: a text, or { path =, length = } of a file.
 local function put_body(target, entry, body, headers, call, conditions)
   local all = {}
   for _, map in ipairs { headers, conditions } do
     for name, value in pairs(map) do all[name] = value end
   end
-  local digest = headers["x-amz-meta-neap-digest"]
-  local reply = request.send(target, { method = "PUT", bucket = target.bucket, key = entry.key, body = body,
+  local digest, is_text = headers["x-amz-meta-neap-digest"], type(body) == "string"
+  local reply = request.send(target, { method = "PUT", bucket = target.bucket, key = entry.key,
+    body = is_text and body or nil, body_file = not is_text and body or nil,
     digest = digest and digest:match "^sha256:(%x+)$", headers = all }, TIMEOUT)
-  call.tags[entry.key] = reply.headers.etag and { etag = reply.headers.etag:gsub('"', ""), size = #body }
+  call.tags[entry.key] = reply.headers.etag and { etag = reply.headers.etag:gsub('"', ""),
+    size = is_text and #body or body.length }
 end
 
---- Puts a text there, once. A refusal by the condition may be our own first request, whose answer was lost.
-local function put_text(target, entry, body, headers, call, before)
+--- Puts a body there, once. A refusal by the condition may be our own first request, whose answer was lost.
+local function put_once(target, entry, body, headers, call, before)
   local ok, failure = pcall(put_body, target, entry, body, headers, call, condition(target, entry, before))
   if ok then return end
   if fault.is(failure) and failure.code == "NotImplemented" then
@@ -113,15 +122,14 @@ local function send_file(target, entry, headers, call, before)
       condition(target, entry, before)
       return multipart.send(target, entry, path, call.place)
     end
-    local bytes = fs.read(path, { max = multipart.PART })
-    if state.digest(bytes) ~= entry.digest then changed_file(entry) end
-    put_text(target, entry, bytes, headers, call, before)
+    if objects.digest(path, entry.size) ~= entry.digest then changed_file(entry) end
+    put_once(target, entry, { path = path, length = entry.size }, headers, call, before)
   end)
 end
 
 local function write(target, entry, wanted, call, before)
   local headers = state.headers(wanted, call.witness)
-  if wanted.content then return put_text(target, entry, wanted.content, headers, call, before) end
+  if wanted.content then return put_once(target, entry, wanted.content, headers, call, before) end
   if wanted.digest ~= entry.digest then return versions.copy(target, entry, wanted, headers, effect.same) end
   if entry.copy then
     condition(target, entry, before)
@@ -273,8 +281,9 @@ end
 
 --- The SHA-256 of a file on a host, and its size.
 objects.file = effect.read("s3.file", function(target)
-  local files = hosts.files(target.host)
-  local found = files:lstat(target.path)
+  local is_here = target.host == "local"
+  local found
+  if is_here then found = fs.lstat(target.path) else found = hosts.files(target.host):lstat(target.path) end
   if not found then
     fault.raise { kind = "missing", host = target.host,
       message = ("%s is not there on %s"):format(target.path, target.host) }
@@ -282,13 +291,7 @@ objects.file = effect.read("s3.file", function(target)
   if found.type ~= "file" then
     fault.raise { kind = "conflict", host = target.host, message = target.path .. " is no file" }
   end
-  if target.host == "local" and found.size <= multipart.PART then
-    return { size = found.size, digest = state.digest(fs.read(target.path, { max = multipart.PART })) }
-  end
-  if target.host == "local" then
-    local hasher = crypto.hasher():update_file(target.path, 0, found.size)
-    return { size = found.size, digest = "sha256:" .. hasher:hex() }
-  end
+  if is_here then return { size = found.size, digest = objects.digest(target.path, found.size) } end
   local out = hosts.exec(target.host, { "sha256sum", "--", target.path }, { reads = true, timeout = TIMEOUT }).out
   local digest = out:match "^\\?(%x+)"
   return { size = found.size, digest = "sha256:" .. digest }

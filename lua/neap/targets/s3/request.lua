@@ -4,7 +4,6 @@ local account     = require "neap.targets.aws.account"
 local clock       = require "native.clock"
 local credentials = require "neap.targets.aws.credentials"
 local crypto      = require "native.crypto"
-local endpoint    = require "neap.targets.aws.endpoint"
 local fault       = require "native.error"
 local native      = require "native.http"
 local parse       = require "neap.targets.aws.parse"
@@ -45,19 +44,13 @@ local function place(at, given)
   return given.bucket .. "." .. at.host, key == "" and "/" or key
 end
 
---- A bucket may lie in another region than the client's.
-local function settings_of(client, bucket)
-  local region = client.bucket_regions and client.bucket_regions[bucket]
-  return region and setmetatable({ region = region }, { __index = client.settings }) or client.settings
-end
-
 local function signed(target, given)
   local client = account.client(target)
-  local at = endpoint.of(client.service, settings_of(client, given.bucket))
+  local at = client:place(given.bucket)
   local one = { method = given.method, query = given.query or {}, headers = {}, body = given.body }
   for name, value in pairs(given.headers or {}) do one.headers[name] = value end
   one.host, one.path = place(at, given)
-  one.digest = at.scheme == "https" and given.body_file and sigv4.UNSIGNED or given.digest
+  one.digest = given.digest or given.body_file and sigv4.UNSIGNED
   local who = credentials.of(client.settings)
   if who.key then sigv4.sign(one, who, at.region, at.name, sigv4.time(client.skew)) end
   local query = sigv4.query(one.query)

@@ -5,14 +5,18 @@ local effect   = require "neap.engine.effect"
 local fault    = require "native.error"
 local file     = require "neap.targets.file"
 local fs       = require "native.fs"
+local multipart = require "neap.targets.s3.multipart"
 local names    = require "neap.targets.s3.names"
 local objects  = require "neap.targets.s3.objects"
+local parallel = require "neap.targets.aws.parallel"
 
 local tree = {}
 
 local MOST  = 100000 -- objects, or files
-local BATCH = 200    -- objects of one effect
+local BATCH = 1000   -- objects of one effect, as many as S3 lists at once,
+local BYTES = 256 << 20 -- and of their files, but for the last: what is replaced is kept in memory, and is about as much
 local DEPTH = 100    -- folders in one another
+local HASHED = 8     -- files of this machine that are looked at side by side
 
 -- ---- what is there ----
 
@@ -64,10 +68,10 @@ local files_below = effect.read("s3.files", function(folder)
     fault.raise { kind = "missing", host = "local", message = folder .. " is not there" }
   end
   walk(folder, "", found, 1)
-  for _, one in ipairs(found) do
+  parallel.each(found, HASHED, function(one)
     local about = objects.file { host = "local", path = one.path }
     one.size, one.digest = about.size, about.digest
-  end
+  end)
   return found
 end)
 
@@ -87,15 +91,25 @@ local function wanted_objects(files, prefix, there, made, delete)
     names.check_key(key, 1)
     local state = made(key)
     state.size, state.digest = one.size, one.digest
-    entries[#entries + 1] = { key = key, path = one.path, host = "local", size = one.size, digest = one.digest,
-      made = state }
-    states[key], known[key] = state, true
+    local entry = { key = key, path = one.path, host = "local", size = one.size, digest = one.digest }
+    if multipart.is_wanted(entry) then entry.made = state end
+    entries[#entries + 1], states[key], known[key] = entry, state, true
   end
   for _, one in ipairs(delete and there or {}) do
     if not known[one.key] then entries[#entries + 1] = { key = one.key } end
   end
   table.sort(entries, function(a, b) return a.key < b.key end) -- as S3 lists them, so that those of a batch lie together
   return entries, states
+end
+
+local function batches(entries)
+  local list, size = { {} }, 0
+  for _, entry in ipairs(entries) do
+    if #list[#list] >= BATCH or size >= BYTES then list[#list + 1], size = {}, 0 end
+    table.insert(list[#list], entry)
+    size = size + (entry.size or 0)
+  end
+  return entries[1] and list or {}
 end
 
 local function change_batch(target, bucket, prefix, entries, states, options)
@@ -119,10 +133,7 @@ function tree.up(target, folder, to, options, made)
   local files = files_below(folder)
   local there = options.delete and listed(target, bucket, prefix)
   local entries, states = wanted_objects(files, prefix, there, made, options.delete)
-  for first = 1, #entries, BATCH do
-    local batch = table.move(entries, first, math.min(#entries, first + BATCH - 1), 1, {})
-    change_batch(target, bucket, prefix, batch, states, options)
-  end
+  for _, batch in ipairs(batches(entries)) do change_batch(target, bucket, prefix, batch, states, options) end
 end
 
 -- ---- down ----
