@@ -136,5 +136,6 @@ int luaopen_fs(lua_State *L)
 	fs_file_open(L);
 	fs_folder_open(L);
 	fs_status_open(L);
+	fs_sync_open(L);
 	return 1;
 }

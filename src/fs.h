@@ -7,7 +7,8 @@
 
 /*
  * What the parts of native.fs share: fs.c (the module, names and links), fs_file.c (a file's bytes, and locks), fs_folder.c
- * (folders and what lies in them), fs_status.c (what the system says of a file, a file system, a user).
+ * (folders and what lies in them), fs_status.c (what the system says of a file, a file system, a user), fs_sync.c (many
+ * files made durable at once).
  */
 
 /* Raises what the system said; code is the name of the error number. */
@@ -28,5 +29,6 @@ void fs_add_type(lua_State *L, const char *name, lua_CFunction release);
 void fs_file_open(lua_State *L);
 void fs_folder_open(lua_State *L);
 void fs_status_open(lua_State *L);
+void fs_sync_open(lua_State *L);
 
 #endif

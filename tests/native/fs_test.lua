@@ -1,4 +1,5 @@
 local fs = require "native.fs"
+local task = require "native.task"
 
 local folder
 before_each(function() folder = scratch() end)
@@ -257,5 +258,41 @@ describe("fs.lock", function()
     equal(fs.stat(at "shared").mode, "0660")
     fails("conflict", "EISDIR", fs.lock, folder)
     fails("missing", "ENOENT", fs.lock, at "none/lock")
+  end)
+end)
+
+describe("fs.sync", function()
+  it("takes files and folders, also none", function()
+    fs.write(at "a", "x")
+    fs.append(at "b", ("y"):rep(100000))
+    fs.sync { at "a", at "b", folder }
+    fs.sync {}
+    equal(fs.stat(at "b").size, 100000)
+  end)
+
+  it("says which of them is not there, follows no link, and leaves nothing open", function()
+    fs.write(at "a", "x")
+    shell("ln -s a '%s'", at "link")
+    local before = descriptors()
+    matches(raises(fs.sync, { at "a", at "none" }).message, "^cannot sync .*/none: No such file")
+    equal(raises(fs.sync, { at "none" }).kind, "missing")
+    equal(raises(fs.sync, { at "link" }).kind, "remote")
+    raises(fs.sync, { at "a", {} })
+    equal(descriptors(), before)
+  end)
+
+  it("lets other tasks go on, and may be left", function()
+    fs.write(at "a", "x")
+    local paths, done = {}, false
+    for i = 1, 5000 do paths[i] = at "a" end
+    local one = task.spawn(function()
+      fs.sync(paths)
+      done = true
+    end)
+    task.sleep(0)
+    equal(done, false)
+    one:cancel()
+    local ok, failure = one:wait()
+    equal({ ok, failure.kind }, { false, "cancelled" })
   end)
 end)

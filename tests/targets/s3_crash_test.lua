@@ -2,6 +2,7 @@
 --- ends
 --- as an undisturbed run does, or as before.
 local fs      = require "native.fs"
+local kinds   = require "neap.engine.kinds"
 local mortal  = require "tests.targets.mortal"
 local sshd    = require "tests.sshd"
 local stage   = require "tests.targets.aws.stage"
@@ -148,6 +149,104 @@ else: raise AssertionError('it was completed')
     one:boto "client('s3').put_object(Bucket='pail', Key='old', Body=b'theirs')"
     trial:roll_back()
     equal(one:boto "show(client('s3').get_object(Bucket='pail', Key='old')['Body'].read())", "theirs")
+    trial:abandon()
+  end)
+
+  local FILES = [==[
+import os, hashlib
+found = []
+for top, folders, names in os.walk(folder + '/down'): # folders too: neap leaves none beside the files
+    found += [[top[len(folder):]]] + [[os.path.join(top, n)[len(folder):], open(os.path.join(top, n)).read(),
+        oct(os.stat(os.path.join(top, n)).st_mode)] for n in names]
+show(sorted(found))
+]==]
+
+  local function prepare_objects()
+    local one = prepare()
+    if fs.exists(folder .. "/down") then fs.remove_tree(folder .. "/down") end
+    sshd.run { "sh", "-ec", 'mkdir "$1/down"; echo mine >"$1/down/kept"', "sh", folder }
+    one:boto [[
+for key in ('a', 'b', 'deep/c', 'deep/er/d'): client('s3').put_object(Bucket='pail', Key='tree/' + key, Body=key.encode())
+]]
+    return one
+  end
+
+  local DOWN = { 's3.sync("s3://pail/tree", "PATH/down")' }
+
+  it("brings many objects down, or none, after a crash at any commit", function()
+    truthy(prepare_objects():each_crash(prepare_objects, FILES, DOWN) > 10)
+  end)
+
+  -- Dies before and after what is done to the files, too. Returns the trial and the points.
+  local function dies_among_files(one, at)
+    local crash, trial, real = mortal.new(at), one:trial(DOWN), {}
+    crash:write_for(trial)
+    for _, name in ipairs { "append", "rename", "sync", "mkdir" } do
+      real[name] = fs[name]
+      fs[name] = function(...)
+        crash:point()
+        local result = real[name](...)
+        crash:point()
+        return result
+      end
+    end
+    pcall(trial.start, trial)
+    for name, fn in pairs(real) do fs[name] = fn end
+    trial.store = trial.kept
+    return trial, crash
+  end
+
+  it("brings many objects down, or none, after a crash at anything that is done to files", function()
+    local one = prepare_objects()
+    local before = one:boto(FILES)
+    local _, whole = dies_among_files(one, 0)
+    local after = one:boto(FILES)
+    equal(#after, 8)
+    for at = 2, whole.points, 3 do
+      one = prepare_objects()
+      local trial, crash = dies_among_files(one, at)
+      truthy(crash.dead)
+      if select(2, trial.store:lease()) then
+        local way = at % 2 == 0 and "resume" or "roll_back"
+        trial[way](trial, way == "resume" and "done" or "rolled back")
+        equal({ at, one:boto(FILES) }, { at, way == "resume" and after or before })
+      end
+    end
+  end)
+
+  it("brings down nothing any more once a call was settled, however late it goes on", function()
+    local one, kind, sync = prepare_objects(), kinds.find(nil, "s3.files"), fs.sync
+    local before, run = one:boto(FILES), kind.run
+    local verdict, failure
+    kind.run = function(target, data, call)
+      fs.sync = function(...) -- it sleeps here, and another process settles it
+        fs.sync = sync
+        verdict = kind.take(target, call.witness, { place = call.place })
+        return sync(...)
+      end
+      local ok, result = pcall(run, target, data, call)
+      failure = not ok and result
+      return error(result, 0)
+    end
+    local trial = one:trial(DOWN)
+    trial:run()
+    kind.run, fs.sync = run, sync
+    equal({ verdict, failure.kind }, { "void", "missing" })
+    trial:roll_back "rolled back"
+    equal(one:boto(FILES), before)
+  end)
+
+  it("brings down nothing over what somebody else has put there meanwhile", function()
+    local one, sync = prepare_objects(), fs.sync
+    local trial = one:trial(DOWN)
+    fs.sync = function(paths, ...)
+      if #paths == 4 then sshd.write(folder .. "/down/deep/c", "theirs") end
+      return sync(paths, ...)
+    end
+    trial:run()
+    fs.sync = sync
+    matches(trial:failure().message, "deep/c is there by now")
+    equal(fs.read(folder .. "/down/deep/c"), "theirs")
     trial:abandon()
   end)
 

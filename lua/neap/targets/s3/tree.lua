@@ -4,11 +4,13 @@ local download = require "neap.targets.s3.download"
 local effect   = require "neap.engine.effect"
 local fault    = require "native.error"
 local file     = require "neap.targets.file"
+local files    = require "neap.targets.s3.files"
 local fs       = require "native.fs"
 local multipart = require "neap.targets.s3.multipart"
 local names    = require "neap.targets.s3.names"
 local objects  = require "neap.targets.s3.objects"
 local parallel = require "neap.targets.aws.parallel"
+local state    = require "neap.targets.s3.state"
 
 local tree = {}
 
@@ -89,11 +91,11 @@ local function wanted_objects(files, prefix, there, made, delete)
   for _, one in ipairs(files) do
     local key = prefix .. one.name
     names.check_key(key, 1)
-    local state = made(key)
-    state.size, state.digest = one.size, one.digest
+    local wanted = made(key)
+    wanted.size, wanted.digest = one.size, one.digest
     local entry = { key = key, path = one.path, host = "local", size = one.size, digest = one.digest }
-    if multipart.is_wanted(entry) then entry.made = state end
-    entries[#entries + 1], states[key], known[key] = entry, state, true
+    if multipart.is_wanted(entry) then entry.made = wanted end
+    entries[#entries + 1], states[key], known[key] = entry, wanted, true
   end
   for _, one in ipairs(delete and there or {}) do
     if not known[one.key] then entries[#entries + 1] = { key = one.key } end
@@ -160,12 +162,35 @@ local function names_of(list, prefix)
     local name = one.key:sub(#prefix + 1)
     local is_folder = name == "" or one.size == 0 and name:sub(-1) == "/"
     if not is_folder then
-      wanted[#wanted + 1] = { key = one.key, name = name, parts = names.parts(name) }
+      wanted[#wanted + 1] = { key = one.key, name = name, size = one.size, etag = (one.etag or ""):gsub('"', ""),
+        parts = names.parts(name) }
       keys[#keys + 1] = name
     end
   end
   names.check_collisions(keys)
   return wanted
+end
+
+--- The names of which there is something in a folder already.
+local taken_names = effect.read("s3.taken", function(folder, list)
+  local taken = {}
+  for _, name in ipairs(list) do
+    if fs.lstat(folder .. "/" .. name) then taken[#taken + 1] = name end
+  end
+  return taken
+end)
+
+--- Which of the objects' names are taken, in a plan also by what it has written before.
+local function taken_of(folder, wanted)
+  local list, taken = {}, {}
+  for i, one in ipairs(wanted) do list[i] = one.name end
+  for _, name in ipairs(taken_names(folder, list)) do taken[name] = true end
+  for _, one in ipairs(effect.planned "file.content") do
+    if one.target.host == "local" and one.target.path:sub(1, #folder + 1) == folder .. "/" then
+      taken[one.target.path:sub(#folder + 2)] = true
+    end
+  end
+  return taken
 end
 
 --- Makes a folder what stands below a prefix; other files stay, unless they are to be deleted.
@@ -177,15 +202,21 @@ function tree.down(target, from, folder, options)
   check_folder(folder, 3)
   local bucket, prefix = names.split(from, 3)
   prefix = as_prefix(prefix)
-  local wanted, made, known = names_of(listed(target, bucket, prefix), prefix), {}, {}
+  local wanted, made, known, new = names_of(listed(target, bucket, prefix), prefix), {}, {}, {}
+  local taken = taken_of(folder, wanted)
   local there = options.delete and local_files(folder) or {}
   for _, one in ipairs(wanted) do
     make_folders(folder, one.parts, made)
     known[one.name] = true
-    local copy = {}
-    for key, value in pairs(target) do copy[key] = value end
-    download.file(copy, bucket, one.key, "local", folder .. "/" .. one.name, options)
+    if taken[one.name] or one.size > state.KEPT then
+      local copy = {}
+      for key, value in pairs(target) do copy[key] = value end
+      download.file(copy, bucket, one.key, "local", folder .. "/" .. one.name, options)
+    else
+      new[#new + 1] = { key = one.key, name = one.name, size = one.size, etag = one.etag }
+    end
   end
+  for _, batch in ipairs(batches(new)) do files.bring(target, bucket, prefix, folder, batch, options) end
   for _, one in ipairs(there) do
     if not known[one.name] then
       file.remove("local", one.path, { keep = options.keep, irreversible = options.irreversible })
