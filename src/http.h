@@ -8,6 +8,13 @@
 
 #define EXCHANGE "http.exchange"
 
+enum {
+	HTTP_OPTIONS = 1, /* stack indices while an exchange is opened */
+	HTTP_SELF = 2,
+	HTTP_BUFFER = 256 * 1024, /* bytes that wait to be read before the server is held back */
+	HTTP_HEADERS_MAX = 256 * 1024,
+};
+
 /* A certificate or a key in memory, of whatever it was given as. */
 struct pem {
 	unsigned char *bytes; /* NULL: none */
@@ -52,6 +59,39 @@ int http_wait_for(lua_State *L, struct exchange *e, lua_CFunction step);
 
 /* Raises what libcurl says went wrong. */
 int http_fail(lua_State *L, struct exchange *e);
+
+/* Lua's http.open, and the exchange's response, read and timings. */
+int http_open(lua_State *L);
+int http_reply_response(lua_State *L);
+int http_reply_read(lua_State *L);
+int http_reply_timings(lua_State *L);
+
+/* Starts the multi handle, once. */
+void http_multi_open(lua_State *L);
+
+/* Begins an exchange; false: there is not enough memory. Ended by http_remove. */
+bool http_add(struct exchange *e);
+void http_remove(struct exchange *e);
+
+/* Goes on with what waits within libcurl and has no event on a socket. */
+void http_drive(void);
+
+/* Wakes the task that waits for an exchange. */
+void http_wake(struct exchange *e);
+
+/* While an exchange is opened: pushes an option and returns its text; NULL, and pushes nothing, where it is not given. */
+const char *http_text_option(lua_State *L, const char *key);
+
+bool http_has_control(const char *bytes, size_t length);
+
+/* The options of an exchange's way; what they hold is given back by http_forget_way. */
+void http_set_url(lua_State *L, struct exchange *e);
+void http_set_connection(lua_State *L, struct exchange *e);
+void http_forget_way(struct exchange *e);
+
+/* Has libcurl hand over the reply; and fetch a request's body of so many bytes. */
+void http_take_reply(struct exchange *e);
+void http_give_body(struct exchange *e, curl_off_t length);
 
 /* Methods of exchanges that are raw. */
 int http_raw_connected(lua_State *L);
