@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { SMALLEST = 16 * 1024 }; /* bytes that libcurl takes of a body at once, at least */
+
 static size_t take_header(char *line, size_t one, size_t length, void *context)
 {
 	struct exchange *e = context;
@@ -133,7 +135,10 @@ void http_take_reply(struct exchange *e)
 
 void http_give_body(struct exchange *e, curl_off_t length)
 {
+	curl_off_t room = length < SMALLEST ? SMALLEST : length > HTTP_BUFFER ? HTTP_BUFFER : length;
+
 	curl_easy_setopt(e->curl, CURLOPT_UPLOAD, 1L);
+	curl_easy_setopt(e->curl, CURLOPT_UPLOAD_BUFFERSIZE, (long)room);
 	curl_easy_setopt(e->curl, CURLOPT_INFILESIZE_LARGE, length);
 	curl_easy_setopt(e->curl, CURLOPT_READFUNCTION, give_body);
 	curl_easy_setopt(e->curl, CURLOPT_READDATA, e);

@@ -51,7 +51,8 @@ function account.client(target) return known.client(who(target)) end
 
 --- Raises kind `denied` where the credentials are of another account than the environment's, or the plan's.
 --- @param target table
-function account.meet(target) known.meet(who(target)) end
+--- @return aws.client  of the target
+function account.meet(target) return known.meet(who(target)) end
 
 --- Calls an operation that reads, again where it got no answer.
 --- @param target table
@@ -60,8 +61,7 @@ function account.meet(target) known.meet(who(target)) end
 --- @param timeout? number  seconds; 60
 --- @return table
 function account.read(target, name, parameters, timeout)
-  account.meet(target)
-  return account.client(target):call(name, parameters, known.reading(timeout))
+  return account.meet(target):call(name, parameters, known.reading(timeout))
 end
 
 --- The same; nil where AWS says that it is not there.

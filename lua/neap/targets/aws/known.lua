@@ -80,14 +80,16 @@ end
 --- Asks once in a run whose account the credentials are of, and holds it against the environment's and the plan's.
 --- Raises kind `denied` with the code "identity" where it is another.
 --- @param target table  of known.client
+--- @return aws.client  of the target
 function known.meet(target)
   local name, kept_here, client = "AWS profile " .. (target.profile or "default"), kept(), known.client(target)
-  if kept_here.met[client] then return end
+  if kept_here.met[client] then return client end
   if not kept_here.met[name] and has_account(target) then
     hosts.met(name, "account " .. known.caller(target).Account)
     kept_here.met[name] = true
   end
   kept_here.met[client] = true
+  return client
 end
 
 return known

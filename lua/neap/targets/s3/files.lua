@@ -35,7 +35,8 @@ local function beside(folder, place, stage) return ("%s/.neap-%s%s"):format(fold
 
 local function staged(target, one, place, stage)
   local path = path_of(target, one)
-  return beside(folder_of(path), place, stage) .. path:match "/[^/]*$"
+  local folder = folder_of(path)
+  return beside(folder, place, stage) .. path:sub(#folder + 1)
 end
 
 local function folders_of(target)

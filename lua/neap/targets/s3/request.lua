@@ -44,8 +44,7 @@ local function place(at, given)
   return given.bucket .. "." .. at.host, key == "" and "/" or key
 end
 
-local function signed(target, given)
-  local client = account.client(target)
+local function signed(client, given)
   local at = client:place(given.bucket)
   local one = { method = given.method, query = given.query or {}, headers = {}, body = given.body }
   for name, value in pairs(given.headers or {}) do one.headers[name] = value end
@@ -55,7 +54,7 @@ local function signed(target, given)
   if who.key then sigv4.sign(one, who, at.region, at.name, sigv4.time(client.skew)) end
   local query = sigv4.query(one.query)
   local url = ("%s://%s%s%s%s"):format(at.scheme, one.host, one.path, query ~= "" and "?" or "", query)
-  return requests.address(url, {}, 1), one.headers, client
+  return requests.address(url, {}, 1), one.headers
 end
 
 local function headers_of(list)
@@ -85,8 +84,8 @@ end
 
 local function is_local(url) return url:find "^https?://localhost[:/]" or url:find "^https?://127%." end
 
-local function exchange_once(target, given)
-  local url, headers, client = signed(target, given)
+local function exchange_once(client, given)
+  local url, headers = signed(client, given)
   local exchange <close> = native.open { url = url, method = given.method, headers = headers, body = given.body,
     body_file = given.body_file, to_file = given.to_file, ca = client.settings.ca or process.environ "AWS_CA_BUNDLE",
     proxy = is_local(url) and "" or nil }
@@ -104,10 +103,9 @@ local function pause(failure, count)
 end
 
 --- What a refusal teaches: the bucket's region, the server's clock.
-local function learns(target, given, failure)
-  local client = account.client(target)
+local function learns(client, given, failure)
   client.bucket_regions = client.bucket_regions or {}
-  if failure.region and failure.region ~= (client.bucket_regions[given.bucket] or target.region) then
+  if failure.region and failure.region ~= (client.bucket_regions[given.bucket] or client.settings.region) then
     client.bucket_regions[given.bucket] = failure.region
     return true
   end
@@ -118,9 +116,9 @@ local function learns(target, given, failure)
   return is_news
 end
 
-local function is_worth_repeating(target, given, failure)
+local function is_worth_repeating(client, given, failure)
   if not fault.is(failure) then return false end
-  if failure.status and learns(target, given, failure) then return true end
+  if failure.status and learns(client, given, failure) then return true end
   local status = failure.status or 0
   return NOT_NOW[failure.code] or failure.kind == "connect" or failure.kind == "lost" or status == 429 or status >= 500
 end
@@ -146,12 +144,12 @@ end
 --- @param timeout number  seconds
 --- @return { status: integer, headers: table<string, string>, body: string }?  nil: it was, as `happened` says
 function request.send(target, given, timeout)
-  account.meet(target)
+  local client = account.meet(target)
   return task.deadline(timeout, function()
     for count = 1, ATTEMPTS do
-      local ok, reply = pcall(exchange_once, target, given)
+      local ok, reply = pcall(exchange_once, client, given)
       if ok then return reply end
-      if count == ATTEMPTS or not is_worth_repeating(target, given, reply) then error(reply, 0) end
+      if count == ATTEMPTS or not is_worth_repeating(client, given, reply) then error(reply, 0) end
       pause(reply, count)
       if given.before_again then given.before_again() end
       if given.happened and given.happened() then return nil end
