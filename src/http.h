@@ -39,6 +39,8 @@ struct exchange {
 	curl_off_t total;
 	curl_off_t most; /* bytes that go to the sink; 0: no bound */
 	bool added, replied, paused, done;
+	bool only_good; /* what is no good answer is read, and does not go to the sink */
+	bool is_good;   /* its status is from 200 to 299 */
 	bool changing; /* it changes its target */
 	bool begun;    /* the request was on its way */
 	bool raw;      /* a connection whose bytes are Lua's: see http_raw.c */

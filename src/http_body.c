@@ -31,6 +31,7 @@ static size_t take_header(char *line, size_t one, size_t length, void *context)
 
 		curl_easy_getinfo(e->curl, CURLINFO_RESPONSE_CODE, &status);
 		e->replied = status >= 200 || status == 101;
+		e->is_good = status >= 200 && status < 300;
 		http_wake(e);
 	}
 	return length;
@@ -57,7 +58,7 @@ static size_t take_body(char *bytes, size_t one, size_t length, void *context)
 	struct exchange *e = context;
 
 	(void)one;
-	if (e->sink_fd >= 0) {
+	if (e->sink_fd >= 0 && (e->is_good || !e->only_good)) {
 		e->total += (curl_off_t)length;
 		if (e->most && e->total > e->most)
 			return 0;

@@ -221,6 +221,8 @@ static void set_reply(lua_State *L, struct exchange *e)
 
 	if (path)
 		e->sink_fd = open_file(L, path, O_WRONLY | O_CREAT | O_APPEND, 0600);
+	lua_getfield(L, HTTP_OPTIONS, "only_good");
+	e->only_good = lua_toboolean(L, -1);
 	lua_getfield(L, HTTP_OPTIONS, "max_bytes");
 	e->most = luaL_optinteger(L, -1, 0);
 	lua_settop(L, HTTP_SELF);
@@ -248,7 +250,7 @@ static void set_raw(struct exchange *e)
 int http_open(lua_State *L)
 {
 	static const char *const keys[] = {"url", "method", "headers", "body", "body_file", "form", "to_file",
-			"max_bytes", "reads", "connect_to", "socket", "ca", "certificate", "key", "ca_data",
+			"only_good", "max_bytes", "reads", "connect_to", "socket", "ca", "certificate", "key", "ca_data",
 			"certificate_data", "key_data", "proxy", "no_proxy", "connect_timeout", "raw", NULL};
 	struct exchange *e;
 

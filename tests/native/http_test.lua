@@ -139,6 +139,17 @@ describe("an exchange over HTTP", function()
     equal(raises(http.open, { url = peer.url, to_file = scratch() }).kind, "denied")
   end)
 
+  it("reads what is no good answer, and adds it to no file, where that is asked for", function()
+    local path = scratch() .. "/body"
+    local exchange <close> = http.open { url = peer.url .. "/status/404", to_file = path, only_good = true, proxy = "" }
+    equal(exchange:response().status, 404)
+    truthy(#exchange:read() > 0)
+    equal({ exchange:read(), fs.stat(path).size }, { nil, 0 })
+    local other <close> = http.open { url = peer.url .. "/bytes/10", to_file = path, only_good = true, proxy = "" }
+    other:response()
+    equal({ other:read(), fs.stat(path).size }, { nil, 10 })
+  end)
+
   it("writes no more to a file than it may", function()
     for _, way in ipairs { "/bytes/1000000", "/chunked/1000000" } do
       local exchange <close> = http.open { url = peer.url .. way, to_file = scratch() .. "/body", max_bytes = 300000 }

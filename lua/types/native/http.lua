@@ -14,6 +14,7 @@ local http = {}
 --- @field form? { name: string, value?: string|native.secret.value, file?: string, filename?: string, type?: string }[]
 ---   sent as multipart/form-data, files as they are read
 --- @field to_file? string  the reply's body is added to this file (made with mode 0600) and not read
+--- @field only_good? boolean  to_file takes the body of a reply of 200 to 299 alone; that of others is read
 --- @field max_bytes? integer  of what goes to to_file; more raises `protocol`
 --- @field reads? boolean  a request of another method than GET, HEAD and OPTIONS that changes nothing
 --- @field connect_to? string  "127.0.0.1:8080", whatever the URL says; its name is still the one that is verified

@@ -6,7 +6,7 @@ local effect  = require "neap.engine.effect"
 local fault   = require "native.error"
 local file    = require "neap.targets.file"
 local fs      = require "native.fs"
-local process = require "native.process"
+local parallel = require "neap.targets.aws.parallel"
 local request = require "neap.targets.s3.request"
 local state   = require "neap.targets.s3.state"
 local task    = require "native.task"
@@ -15,6 +15,8 @@ local download = {}
 
 local TIMEOUT  = 3600 -- seconds for one request
 local ATTEMPTS = 20   -- that each bring something
+local BEHIND   = 32 << 20 -- bytes that have come before they are looked at again
+local PAUSE    = 0.01 -- seconds between two looks at what has come
 
 local function temporary(target, id)
   local folder, name = target.path:match "^(.*/)([^/]+)$"
@@ -39,7 +41,7 @@ local function request_rest(target, data, path, have)
     before_again = function() fault.raise { kind = "lost", message = "the reply broke off" } end }, TIMEOUT)
 end
 
---- Brings what is still missing. What breaks off leaves what it brought; a refusal's own text is cut off again.
+--- Brings what is still missing. What breaks off leaves what it brought.
 local function bring(target, data, path)
   for count = 1, ATTEMPTS do
     local have = size_of(path) or 0
@@ -47,15 +49,48 @@ local function bring(target, data, path)
     local ok, failure = pcall(request_rest, target, data, path, have)
     if not ok then
       local status = fault.is(failure) and failure.status
-      if status and size_of(path) then process.run { "truncate", "-s", tostring(have), "--", path } end
       local final = not fault.is(failure, "lost") and not (status and status >= 500)
       if final or count == ATTEMPTS then error(failure, 0) end
     end
   end
 end
 
-local function check_whole(target, data, path)
-  local digest = size_of(path) == data.size and sha256(path)
+--- Calls fn(offset, length) with what comes to a file, in pieces, until its last byte or `over()`.
+local function follow(path, fn, over)
+  local at = 0
+  return task.spawn(function()
+    repeat
+      local last = over()
+      local size = size_of(path) or 0
+      if size > at and (last or size - at >= BEHIND) then
+        fn(at, size - at)
+        at = size
+      elseif not last then
+        task.sleep(PAUSE)
+      end
+    until last
+  end)
+end
+
+--- Brings the object. Its digest is made of what has come while the rest comes, and that is made durable meanwhile.
+local function bring_whole(target, data, path)
+  local hasher, is_over = crypto.hasher(), false
+  local function over() return is_over end
+  local followers = { follow(path, function(at, length) hasher:update_file(path, at, length) end, over),
+    follow(path, function() fs.sync { path } end, over) }
+  local ok, failure = pcall(bring, target, data, path)
+  is_over = true
+  parallel.wait(followers)
+  if not ok then error(failure, 0) end
+  for _, one in ipairs(followers) do
+    local good, problem = one:wait()
+    if not good then error(problem, 0) end
+  end
+  return "sha256:" .. hasher:hex()
+end
+
+local function check_whole(target, data, path, digest)
+  digest = size_of(path) == data.size and digest
   if digest and (data.digest:find "^etag:" or digest == data.digest) then return digest end
   fs.remove(path)
   return fault.raise { kind = "verify", message = ("what came of s3://%s/%s is not what is there"):format(target.bucket,
@@ -66,9 +101,9 @@ local function run(target, data, call)
   task.may_change "s3.download"
   local path = temporary(target, call.witness)
   take_up(target, path)
-  bring(target, data, path)
-  local digest = check_whole(target, data, path)
+  local digest = check_whole(target, data, path, bring_whole(target, data, path))
   fs.rename(path, target.path)
+  fs.sync { target.path:match "^(.*/)" }
   return { digest = digest }
 end
 

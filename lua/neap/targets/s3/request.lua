@@ -87,7 +87,7 @@ local function is_local(url) return url:find "^https?://localhost[:/]" or url:fi
 local function exchange_once(client, given)
   local url, headers = signed(client, given)
   local exchange <close> = native.open { url = url, method = given.method, headers = headers, body = given.body,
-    body_file = given.body_file, to_file = given.to_file, ca = client.settings.ca or process.environ "AWS_CA_BUNDLE",
+    body_file = given.body_file, to_file = given.to_file, only_good = true, ca = client.settings.ca or process.environ "AWS_CA_BUNDLE",
     proxy = is_local(url) and "" or nil }
   local head = exchange:response { timeout = 86400 } -- the deadline is that of the whole
   local reply = { status = head.status, headers = headers_of(head.headers), body = body_of(exchange) }
@@ -132,7 +132,7 @@ end
 --- @field body? string
 --- @field body_file? { path: string, offset?: integer, length?: integer }
 --- @field digest? string      of body_file: SHA-256 as hexadecimal digits
---- @field to_file? string     the reply is added to it
+--- @field to_file? string     the object is added to it; refusals are not
 --- @field reads? boolean
 --- @field before_again? fun() called before it is sent another time
 --- @field happened? fun(): boolean  asked then: whether an earlier attempt was carried out after all
