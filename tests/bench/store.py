@@ -145,7 +145,7 @@ class Store:
     def down_large(self, neap, find):
         large, down = f"s3://{BUCKET}/large", f"{self.folder}/down/large"
         tools = {"s5cmd": ["cp", large, down], "aws": ["cp", "--quiet", large, down]}
-        return [self.neap(neap, "neap run: in one stream, then its SHA-256", "down_large"),
+        return [self.neap(neap, "neap run: in one stream, SHA-256, made durable", "down_large"),
                 Peer("curl", self.curl("-o", down, f"{self.url}/{BUCKET}/large")), *self.tools(find, tools, {"aws": 1})]
 
     def end(self):

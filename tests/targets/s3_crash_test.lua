@@ -166,7 +166,8 @@ show(sorted(found))
     if fs.exists(folder .. "/down") then fs.remove_tree(folder .. "/down") end
     sshd.run { "sh", "-ec", 'mkdir "$1/down"; echo mine >"$1/down/kept"', "sh", folder }
     one:boto [[
-for key in ('a', 'b', 'deep/c', 'deep/er/d'): client('s3').put_object(Bucket='pail', Key='tree/' + key, Body=key.encode())
+for key in ('a', 'b', 'deep/c', 'deep/er/d'):
+    client('s3').put_object(Bucket='pail', Key='tree/' + key, Body=key.encode())
 ]]
     return one
   end

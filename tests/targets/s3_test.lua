@@ -90,6 +90,22 @@ show([[c['Key'], c['Size'], hashlib.sha256(s3.get_object(Bucket='pail', Key=c['K
     equal(world:boto "show(len(client('s3').list_objects_v2(Bucket='pail')['Contents']))", 1)
   end)
 
+  it("uploads no small file that was changed meanwhile either", function()
+    sshd.run { "sh", "-c", 'echo one >"$1/small"', "sh", world.folder }
+    local trial = world:trial { 's3.put("pail", "small", { file = "PATH/small" })' }
+    local objects = require "neap.targets.s3.objects"
+    local digest, calls = objects.digest, 0
+    objects.digest = function(...)
+      calls = calls + 1
+      if calls == 2 then sshd.run { "sh", "-c", 'echo two >"$1/small"', "sh", world.folder } end
+      return digest(...)
+    end
+    trial:run()
+    objects.digest = digest
+    matches(trial:failure().message, "not what it was")
+    equal(world:boto "show(len(client('s3').list_objects_v2(Bucket='pail')['Contents']))", 1)
+  end)
+
   it("tells what is there, and reads it", function()
     world:trial { [[
       local one = s3.head("pail", "old")

@@ -1,15 +1,15 @@
 --- Objects into files. Small ones are changes of the file like any other; large ones come piece by piece beside their
 --- place, go on after an interruption, and appear when they are whole.
-local account = require "neap.targets.aws.account"
-local crypto  = require "native.crypto"
-local effect  = require "neap.engine.effect"
-local fault   = require "native.error"
-local file    = require "neap.targets.file"
-local fs      = require "native.fs"
+local account  = require "neap.targets.aws.account"
+local crypto   = require "native.crypto"
+local effect   = require "neap.engine.effect"
+local fault    = require "native.error"
+local file     = require "neap.targets.file"
+local fs       = require "native.fs"
 local parallel = require "neap.targets.aws.parallel"
-local request = require "neap.targets.s3.request"
-local state   = require "neap.targets.s3.state"
-local task    = require "native.task"
+local request  = require "neap.targets.s3.request"
+local state    = require "neap.targets.s3.state"
+local task     = require "native.task"
 
 local download = {}
 

@@ -23,7 +23,7 @@ local TIMEOUT   = 3600 -- seconds for one request
 --- @field digest? string  of what is to be there: "sha256:…"
 --- @field path? string    of the file that it comes from, on `host`
 --- @field host? string
---- @field size? integer   of the file
+--- @field size? integer   of the file, or of what is to go
 --- @field copy? { bucket: string, key: string, size: integer, etag: string }
 --- @field made? table     the state that is to be made of a file
 

@@ -87,8 +87,8 @@ local function is_local(url) return url:find "^https?://localhost[:/]" or url:fi
 local function exchange_once(client, given)
   local url, headers = signed(client, given)
   local exchange <close> = native.open { url = url, method = given.method, headers = headers, body = given.body,
-    body_file = given.body_file, to_file = given.to_file, only_good = true, ca = client.settings.ca or process.environ "AWS_CA_BUNDLE",
-    proxy = is_local(url) and "" or nil }
+    body_file = given.body_file, to_file = given.to_file, only_good = true,
+    ca = client.settings.ca or process.environ "AWS_CA_BUNDLE", proxy = is_local(url) and "" or nil }
   local head = exchange:response { timeout = 86400 } -- the deadline is that of the whole
   local reply = { status = head.status, headers = headers_of(head.headers), body = body_of(exchange) }
   if reply.status >= 300 then refuse(client, given, reply) end

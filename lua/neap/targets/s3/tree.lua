@@ -1,24 +1,24 @@
 --- Folders and what stands below a prefix of a bucket, brought into line in one direction.
-local account  = require "neap.targets.aws.account"
-local download = require "neap.targets.s3.download"
-local effect   = require "neap.engine.effect"
-local fault    = require "native.error"
-local file     = require "neap.targets.file"
-local files    = require "neap.targets.s3.files"
-local fs       = require "native.fs"
+local account   = require "neap.targets.aws.account"
+local arrival   = require "neap.targets.s3.arrival"
+local download  = require "neap.targets.s3.download"
+local effect    = require "neap.engine.effect"
+local fault     = require "native.error"
+local file      = require "neap.targets.file"
+local fs        = require "native.fs"
 local multipart = require "neap.targets.s3.multipart"
-local names    = require "neap.targets.s3.names"
-local objects  = require "neap.targets.s3.objects"
-local parallel = require "neap.targets.aws.parallel"
-local state    = require "neap.targets.s3.state"
+local names     = require "neap.targets.s3.names"
+local objects   = require "neap.targets.s3.objects"
+local parallel  = require "neap.targets.aws.parallel"
+local state     = require "neap.targets.s3.state"
 
 local tree = {}
 
-local MOST  = 100000 -- objects, or files
-local BATCH = 1000   -- objects of one effect, as many as S3 lists at once,
-local BYTES = 256 << 20 -- and of their files, but for the last: what is replaced is kept in memory, and is about as much
-local DEPTH = 100    -- folders in one another
-local HASHED = 8     -- files of this machine that are looked at side by side
+local MOST   = 100000    -- objects, or files
+local BATCH  = 500       -- objects of one effect,
+local BYTES  = 256 << 20 -- and of their bytes: what is replaced or goes is held in memory, and is about as much
+local DEPTH  = 100       -- folders in one another
+local HASHED = 8         -- files of this machine that are looked at side by side
 
 -- ---- what is there ----
 
@@ -98,7 +98,7 @@ local function wanted_objects(files, prefix, there, made, delete)
     entries[#entries + 1], states[key], known[key] = entry, wanted, true
   end
   for _, one in ipairs(delete and there or {}) do
-    if not known[one.key] then entries[#entries + 1] = { key = one.key } end
+    if not known[one.key] then entries[#entries + 1] = { key = one.key, size = one.size } end
   end
   table.sort(entries, function(a, b) return a.key < b.key end) -- as S3 lists them, so that those of a batch lie together
   return entries, states
@@ -216,7 +216,7 @@ function tree.down(target, from, folder, options)
       new[#new + 1] = { key = one.key, name = one.name, size = one.size, etag = one.etag }
     end
   end
-  for _, batch in ipairs(batches(new)) do files.bring(target, bucket, prefix, folder, batch, options) end
+  for _, batch in ipairs(batches(new)) do arrival.bring(target, bucket, prefix, folder, batch, options) end
   for _, one in ipairs(there) do
     if not known[one.name] then
       file.remove("local", one.path, { keep = options.keep, irreversible = options.irreversible })

@@ -11,7 +11,7 @@ local parallel = require "neap.targets.aws.parallel"
 local request  = require "neap.targets.s3.request"
 local task     = require "native.task"
 
-local files = {}
+local arrival = {}
 
 local AT_A_TIME = 32
 local TIMEOUT   = 3600 -- seconds for one request
@@ -208,7 +208,7 @@ effect.action "s3.files" {
 --- @param folder string  of this machine
 --- @param list neap.s3.file[]
 --- @param options { keep?: string, irreversible?: string, timeout?: number }
-function files.bring(target, bucket, prefix, folder, list, options)
+function arrival.bring(target, bucket, prefix, folder, list, options)
   local one, size = {}, 0
   for key, value in pairs(target) do one[key] = value end
   one.bucket, one.prefix, one.folder, one.host, one.objects = bucket, prefix, folder, "local", list
@@ -219,4 +219,4 @@ function files.bring(target, bucket, prefix, folder, list, options)
   for _, object in ipairs(list) do effect.shadow("local", path_of(one, object)) end
 end
 
-return files
+return arrival
