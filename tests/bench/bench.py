@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 from cluster import Cluster
+from databases import CELLS, ROWS, STATEMENTS, WAYS, Databases
 from measure import LIMIT, Failed, Peer, reported, show, show_growth, side_by_side
 from prompt import Typed, at_prompts
 from servers import SSHD, Servers
@@ -314,6 +315,24 @@ def large_object(folder):
     return within_store(folder, "large_object", both)
 
 
+def sql_scripts(folder):
+    place, missed = folder / "databases", 0
+    place.mkdir()
+    folder.chmod(0o755)  # the servers are not root's
+    databases = Databases(place)
+    try:
+        for database, name in CELLS:
+            for way, said in WAYS:
+                peers = databases.peers(NEAP, database, way)
+                found = side_by_side(peers, samples(9, 5), folder / "log", before=databases.empty,
+                                     after=lambda database=database: databases.check(database))
+                title = f"G11  A script of {STATEMENTS:,} INSERTs of {ROWS} rows, {name}, {said}; CPU at most 0.8 of its client's"
+                missed += show(title, found, peers)
+    finally:
+        databases.end()
+    return missed
+
+
 def display(_folder):
     """The share of a core that the live view takes for 200 hosts, each with 20 lines a second. At most a twentieth."""
     found = subprocess.run([NEAP, "test", str(HERE / "display.lua")], env={**os.environ, "BENCH_LINES": "4000"},
@@ -364,6 +383,7 @@ def measure_all(folder):
     measure(service_models, folder)
     measure(small_objects, folder)
     measure(large_object, folder)
+    measure(sql_scripts, folder)
     if not QUICK and is_wanted(growth):
         measure_growth(measure)
     if not is_wanted(one_host, runbook_step):
