@@ -79,7 +79,7 @@ static const char *kind_of(const struct mysql_problem *p, int connecting)
 	return mysql_problem_is_lost(p) ? "lost" : "remote";
 }
 
-int mysql_problem_raise(lua_State *L, const struct mysql_problem *p, int connecting)
+void mysql_problem_push(lua_State *L, const struct mysql_problem *p, int connecting)
 {
 	error_push(L, kind_of(p, connecting), "%s (%d)", p->text, (int)p->number);
 	lua_pushstring(L, p->state);
@@ -88,6 +88,11 @@ int mysql_problem_raise(lua_State *L, const struct mysql_problem *p, int connect
 		lua_pushliteral(L, "the server wants the password itself, which it gets where its certificate is verified");
 		lua_setfield(L, -2, "hint");
 	}
+}
+
+int mysql_problem_raise(lua_State *L, const struct mysql_problem *p, int connecting)
+{
+	mysql_problem_push(L, p, connecting);
 	return lua_error(L);
 }
 
@@ -247,7 +252,7 @@ static void set_text(lua_State *L, const char *name, const char *text)
 	}
 }
 
-/* connection:facts() -> { server_version, backend, user, database, host, port, socket, tls, in_transaction } */
+/* connection:facts() -> { server_version, backend, user, database, host, port, socket, tls, in_transaction, backslashes } */
 static int connection_facts(lua_State *L)
 {
 	MYSQL *m = mysql_session_check(L)->handle;
@@ -270,6 +275,8 @@ static int connection_facts(lua_State *L)
 	set_text(L, "tls", mysql_get_ssl_cipher(m) ? tls : NULL);
 	lua_pushboolean(L, (m->server_status & SERVER_STATUS_IN_TRANS) != 0);
 	lua_setfield(L, -2, "in_transaction");
+	lua_pushboolean(L, !(m->server_status & SERVER_STATUS_NO_BACKSLASH_ESCAPES));
+	lua_setfield(L, -2, "backslashes");
 	return 1;
 }
 
@@ -328,6 +335,7 @@ int luaopen_mysql(lua_State *L)
 		{"query", mysql_connection_query},
 		{"execute", mysql_connection_execute},
 		{"rows", mysql_connection_rows},
+		{"series", mysql_connection_series},
 		{"cancel", connection_cancel},
 		{"facts", connection_facts},
 		{"notices", connection_notices},

@@ -83,6 +83,7 @@ void mysql_session_release(struct mysql_session *s);
 int mysql_connection_query(lua_State *L);
 int mysql_connection_execute(lua_State *L);
 int mysql_connection_rows(lua_State *L);
+int mysql_connection_series(lua_State *L);
 void mysql_statement_register(lua_State *L);
 
 /* mysql_value.c: values to the server and back */
@@ -104,6 +105,7 @@ const char *mysql_not_a_read(lua_State *L, const char *sql, size_t length, int b
 /* mysql.c: error objects */
 void mysql_note(struct mysql_problem *p, unsigned number, const char *state, const char *text);
 int mysql_problem_is_lost(const struct mysql_problem *p);
+void mysql_problem_push(lua_State *L, const struct mysql_problem *p, int connecting);
 int mysql_problem_raise(lua_State *L, const struct mysql_problem *p, int connecting);
 struct mysql_session *mysql_session_check(lua_State *L);
 

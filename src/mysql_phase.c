@@ -63,6 +63,12 @@ static int next_call(struct mysql_session *s, struct statement *st)
 			  : mysql_next_result_start(&st->code, s->handle);
 }
 
+static int option_call(struct mysql_session *s, struct statement *st, enum enum_mysql_set_option option)
+{
+	return st->wanted ? mysql_set_server_option_cont(&st->code, s->handle, st->wanted)
+			  : mysql_set_server_option_start(&st->code, s->handle, option);
+}
+
 int mysql_phase_call(struct mysql_session *s, struct statement *st)
 {
 	ERR_clear_error(); /* what another connection left there would be taken for this one's end */
@@ -70,10 +76,12 @@ int mysql_phase_call(struct mysql_session *s, struct statement *st)
 	case CLEARING: return text_call(s, st, "do 0");
 	case BEGINNING: return text_call(s, st, "start transaction read only");
 	case PREPARING: return prepare_call(s, st);
+	case ALLOWING: return option_call(s, st, MYSQL_OPTION_MULTI_STATEMENTS_ON);
 	case SENDING: return send_call(s, st);
 	case READING:
 	case READING_WARNINGS: return row_call(s, st);
 	case NEXT: return next_call(s, st);
+	case FORBIDDING: return option_call(s, st, MYSQL_OPTION_MULTI_STATEMENTS_OFF);
 	case WARNING: return text_call(s, st, "show warnings");
 	case ENDING: return text_call(s, st, st->problem.number ? "rollback" : "commit");
 	case STARTING:
@@ -148,7 +156,9 @@ static void statement_ended(struct mysql_session *s, struct statement *st)
 	if (st->cut)
 		st->problem = (struct mysql_problem){0};
 	end(st);
-	if (!warnings || st->problem.number || st->cut)
+	if (st->series)
+		st->phase = FORBIDDING;
+	if (!warnings || st->problem.number || st->cut || st->series)
 		return;
 	s->notices_lost += warnings; /* until they are read: the server keeps the first of them alone */
 	if (s->notices < NOTICES_MOST)
@@ -166,6 +176,9 @@ static void result_ended(struct mysql_session *s, struct statement *st)
 	int more = st->binds ? mysql_stmt_more_results(s->stmt) : mysql_more_results(s->handle);
 
 	free_result(s);
+	st->ended++;
+	if (st->series) /* the server keeps them of its last statement alone */
+		s->notices_lost += (int)mysql_warning_count(s->handle);
 	if (more)
 		st->phase = NEXT;
 	else
@@ -337,7 +350,7 @@ static void prepared(lua_State *L, struct mysql_session *s, struct statement *st
 /* The first call with the statement itself. */
 static void take_up(lua_State *L, struct mysql_session *s, struct statement *st)
 {
-	st->phase = st->binds ? PREPARING : SENDING;
+	st->phase = st->binds ? PREPARING : st->series ? ALLOWING : SENDING;
 	if (!st->binds)
 		return;
 	s->stmt = mysql_stmt_init(s->handle);
@@ -374,6 +387,11 @@ int mysql_phase_ended(lua_State *L, struct mysql_session *s, struct statement *s
 		else
 			prepared(L, s, st);
 		break;
+	case ALLOWING:
+		if (st->code)
+			note_failure(L, s, st);
+		st->phase = st->code ? DONE : SENDING;
+		break;
 	case SENDING:
 	case NEXT:
 		if (st->code)
@@ -389,6 +407,7 @@ int mysql_phase_ended(lua_State *L, struct mysql_session *s, struct statement *s
 	case READING_WARNINGS:
 		warning_came(L, s, st);
 		break;
+	case FORBIDDING:
 	case ENDING:
 		if (st->code)
 			note_failure(L, s, st);

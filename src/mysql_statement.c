@@ -79,6 +79,16 @@ static int push_iterator(lua_State *L)
 	return 4;
 }
 
+static int push_series(lua_State *L, const struct statement *st)
+{
+	lua_pushinteger(L, st->ended);
+	if (!st->problem.number)
+		return 1;
+	mysql_problem_push(L, &st->problem, 0);
+	lua_pushinteger(L, st->ended + 1);
+	return 3;
+}
+
 static int done(lua_State *L, struct mysql_session *s, struct statement *st)
 {
 	s->busy = s->killed = 0;
@@ -87,6 +97,8 @@ static int done(lua_State *L, struct mysql_session *s, struct statement *st)
 		return luaL_error(L, "%s", st->mistake);
 	if (*st->too_much)
 		return error_raise(L, "protocol", "the result has %s; connection:rows() reads any number", st->too_much);
+	if (st->series)
+		return push_series(L, st);
 	if (st->problem.number)
 		return mysql_problem_raise(L, &st->problem, 0);
 	if (st->opening)
@@ -357,6 +369,49 @@ int mysql_connection_execute(lua_State *L)
 	task_may_change(L, "mysql.execute");
 	s = check(L);
 	return start(L, s, statement_new(L, CHANGE_MS));
+}
+
+/* The texts of the list at index 2 as one, which takes its place; a text may end in a comment. */
+static void join(lua_State *L)
+{
+	luaL_Buffer text;
+	lua_Integer count;
+
+	luaL_checktype(L, 2, LUA_TTABLE);
+	count = luaL_len(L, 2);
+	luaL_argcheck(L, count > 0, 2, "holds no text");
+	luaL_buffinit(L, &text);
+	for (lua_Integer i = 1; i <= count; i++) {
+		lua_rawgeti(L, 2, i);
+		if (lua_type(L, -1) != LUA_TSTRING)
+			luaL_argerror(L, 2, "holds what is no text");
+		luaL_addvalue(&text);
+		if (i < count)
+			luaL_addstring(&text, "\n;");
+	}
+	luaL_pushresult(&text);
+	lua_replace(L, 2);
+}
+
+/*
+ * connection:series(texts [, { timeout }]) -> how many were carried out [, failure, which of them it is about]. Changes its
+ * target. The statements go as one request, without their rows; the server stops at the first that it refuses.
+ */
+int mysql_connection_series(lua_State *L)
+{
+	struct mysql_session *s;
+	struct statement *st;
+
+	mysql_session_check(L);
+	task_may_change(L, "mysql.series");
+	lua_settop(L, 3);
+	join(L);
+	lua_pushnil(L);
+	lua_insert(L, 3);
+	s = check(L);
+	st = statement_new(L, CHANGE_MS);
+	st->series = st->settled = 1;
+	return start(L, s, st);
 }
 
 void mysql_statement_register(lua_State *L)

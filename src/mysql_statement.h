@@ -16,9 +16,11 @@ enum phase {
 	CLEARING,
 	BEGINNING,
 	PREPARING,
+	ALLOWING,
 	SENDING,
 	READING,
 	NEXT,
+	FORBIDDING,
 	WARNING,
 	READING_WARNINGS,
 	ENDING,
@@ -44,6 +46,8 @@ struct statement {
 	int opening;   /* until there may be a first one */
 	int leaving;   /* nobody wants the rest */
 	int settled;   /* the result has its rows; what still comes is left out */
+	int series;    /* several statements in one text, which the server is allowed meanwhile */
+	int ended;     /* results that came whole */
 	int cut;       /* ended before its rows were: what the server says of that is no problem */
 	int stepping;  /* a task waits in it */
 	char too_much[64], mistake[128];

@@ -106,7 +106,6 @@ void pg_begin(lua_State *L, struct pg_connection *c)
 	c->result = c->failed = NULL;
 	c->busy = true;
 	c->talking = c->waiting = c->own_transaction = c->changing = c->copied = c->broken_off = false;
-	c->several = c->over = false;
 	c->rows = c->bytes = c->results = 0;
 	c->sent = 0;
 }
@@ -377,7 +376,7 @@ int luaopen_pg(lua_State *L)
 		{"query", pg_query},
 		{"execute", pg_execute},
 		{"simple", pg_simple},
-		{"batch", pg_batch},
+		{"series", pg_series},
 		{"rows", pg_rows},
 		{"copy_out", pg_copy_out},
 		{"copy_in", pg_copy_in},

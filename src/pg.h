@@ -8,8 +8,8 @@
 
 /*
  * What the parts of native.pg share: pg.c (connections), pg_connect.c (settings, names, the first exchange),
- * pg_talk.c (an exchange with the server, and its errors), pg_query.c (statements), pg_copy.c (COPY), pg_parameter.c
- * and pg_value.c (values on their way there and back).
+ * pg_talk.c (an exchange with the server, and its errors), pg_query.c (statements), pg_series.c (many at once),
+ * pg_copy.c (COPY), pg_parameter.c and pg_value.c (values on their way there and back).
  *
  * A connection serves one operation at a time. An operation that is left before its end (a timeout, a cancel, a loop
  * that is broken off) gives the connection up: the server is asked to end the statement, and the connection is
@@ -40,8 +40,6 @@ struct pg_connection {
 	/* of the operation under way */
 	bool own_transaction; /* the statement stands in `begin read only` of its own */
 	bool changing;
-	bool several;         /* the text may hold more than one statement: the result is that of the last */
-	bool over;            /* the result of one of them is complete, and what comes next is the next one's */
 	lua_Integer rows, bytes, most_rows, most_bytes;
 	int results, timeout_ms;
 
@@ -111,6 +109,12 @@ int pg_wait(lua_State *L, struct pg_connection *c, int events, lua_CFunction ste
 /* Sends by the simple protocol, in which a text without parameters goes, and talks. */
 int pg_say(lua_State *L, struct pg_connection *c, const char *text, pg_callback *then);
 
+/* Whether what c->failed says ends the session. */
+bool pg_is_lost(const struct pg_connection *c);
+
+/* Pushes what c->failed says, with its place in sql, of which position counts the characters; NULL or 0: without. */
+void pg_push_failed(lua_State *L, struct pg_connection *c, const char *sql, long position);
+
 /* Raises what c->failed says; sql: the statement, by which a position becomes a line and a column, or NULL. */
 int pg_raise_failed(lua_State *L, struct pg_connection *c, const char *sql);
 
@@ -128,7 +132,6 @@ void pg_push_message(lua_State *L, const char *message);
 int pg_query(lua_State *L);
 int pg_execute(lua_State *L);
 int pg_simple(lua_State *L);
-int pg_batch(lua_State *L);
 int pg_rows(lua_State *L);
 void pg_query_open(lua_State *L);
 
@@ -146,6 +149,15 @@ int pg_end_reading(lua_State *L, struct pg_connection *c, pg_callback *then);
 
 /* The text at arg, which libpq takes up to a NUL: raises a mistake where there is one. */
 const char *pg_check_text(lua_State *L, int arg);
+
+/* ---- pg_series.c ---- */
+
+/*
+ * connection:series(texts [, {timeout}]) -> how many were carried out [, failure, which of them it is about]. Changes its
+ * target. The statements go as one request, without their rows; the server stops at the first that it refuses. Where it
+ * cannot read one of them it does none. Those without a `begin` among them are one transaction.
+ */
+int pg_series(lua_State *L);
 
 /* ---- pg_copy.c ---- */
 

@@ -87,23 +87,9 @@ static int raise_too_large(lua_State *L, const struct pg_connection *c)
 	return error_raise(L, "protocol", "%smore than %I bytes; rows() takes its rows one by one", done, c->most_bytes);
 }
 
-/* Of several statements the result that is handed on is the last one's. */
-static void begin_result(lua_State *L, struct pg_connection *c)
-{
-	if (!c->over)
-		return;
-	c->over = false;
-	c->rows = c->bytes = 0;
-	push_list(L, 0);
-	lua_pushvalue(L, -1);
-	lua_setfield(L, RESULT, "rows");
-	lua_replace(L, ROWS);
-}
-
 /* A read that is too large is given up; a change is waited for, for it is done all the same. */
 static int take_row(lua_State *L, struct pg_connection *c)
 {
-	begin_result(L, c);
 	c->rows++;
 	c->bytes += size_of(c->result);
 	if (c->rows > c->most_rows || c->bytes > c->most_bytes)
@@ -122,9 +108,7 @@ static int raise_copies(lua_State *L)
 
 static int take_end(lua_State *L, struct pg_connection *c)
 {
-	begin_result(L, c);
 	c->results++;
-	c->over = c->several;
 	if (c->rows == 0)
 		describe(L, RESULT, c->result);
 	set_text(L, RESULT, "tag", PQcmdStatus(c->result));
@@ -160,7 +144,7 @@ static int finish(lua_State *L, struct pg_connection *c)
 		return pg_raise_failed(L, c, lua_tostring(L, SQL));
 	}
 	pg_end(c);
-	if (c->results > 1 && !c->several)
+	if (c->results > 1)
 		return luaL_error(L, "the text held %d statements, and all were carried out; give one a call", c->results);
 	if (c->rows > c->most_rows || c->bytes > c->most_bytes)
 		return raise_too_large(L, c);
@@ -339,20 +323,6 @@ int pg_simple(lua_State *L)
 {
 	task_may_change(L, "pg.simple");
 	return execute(L, false);
-}
-
-/*
- * connection:batch(sql [, options]) -> result of the last statement. Changes its target; the server carries all out, or
- * nothing.
- */
-int pg_batch(lua_State *L)
-{
-	struct pg_connection *c;
-
-	task_may_change(L, "pg.batch");
-	c = prepare_result(L, false, PG_CHANGE_MS);
-	c->changing = c->several = true;
-	return start_statement(L, c);
 }
 
 /* ---- rows one by one ---- */

@@ -103,10 +103,14 @@ static const char *kind_of(const struct pg_connection *c)
 	return strcmp(code, "25006") ? "remote" : "denied";
 }
 
-/* Pushes " (line 1, column 8)" of where in the statement the server found fault; it counts characters. */
-static void push_place(lua_State *L, const char *sql, const char *position)
+bool pg_is_lost(const struct pg_connection *c)
 {
-	long characters = strtol(position, NULL, 10);
+	return !strcmp(kind_of(c), "lost");
+}
+
+/* Pushes " (line 1, column 8)" of where in the statement the server found fault; it counts characters. */
+static void push_place(lua_State *L, const char *sql, long characters)
+{
 	int line = 1, column = 1;
 
 	if (!sql || characters < 1) {
@@ -141,20 +145,28 @@ static void set_hint(lua_State *L, const PGresult *failed)
 	lua_remove(L, -2);
 }
 
-int pg_raise_failed(lua_State *L, struct pg_connection *c, const char *sql)
+void pg_push_failed(lua_State *L, struct pg_connection *c, const char *sql, long position)
 {
 	const char *message = field(c->failed, PG_DIAG_MESSAGE_PRIMARY);
+	int top = lua_gettop(L) + 1;
 
 	if (!*message) { /* libpq's own */
 		pg_push_message(L, PQresultErrorMessage(c->failed));
 		message = lua_tostring(L, -2);
 	}
-	push_place(L, sql, field(c->failed, PG_DIAG_STATEMENT_POSITION));
+	push_place(L, sql, position);
 	error_push(L, kind_of(c), "%s%s", message, lua_tostring(L, -1));
 	set_host(L, c);
 	set_redacted(L, "code", field(c->failed, PG_DIAG_SQLSTATE));
 	set_redacted(L, "output", field(c->failed, PG_DIAG_CONTEXT));
 	set_hint(L, c->failed);
+	lua_replace(L, top);
+	lua_settop(L, top);
+}
+
+int pg_raise_failed(lua_State *L, struct pg_connection *c, const char *sql)
+{
+	pg_push_failed(L, c, sql, strtol(field(c->failed, PG_DIAG_STATEMENT_POSITION), NULL, 10));
 	return lua_error(L);
 }
 

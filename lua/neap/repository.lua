@@ -199,7 +199,7 @@ local function read_group(root, group, into, seen)
   read_tree(root, "procedures/" .. group, own)
   for path, text in pairs(own) do
     into[path] = text
-    for other in text:gmatch "%f[%w_]include%s*%(?%s*[\"']([%w_-]+)/" do
+    for other in (path:find "%.lua$" and text or ""):gmatch "%f[%w_]include%s*%(?%s*[\"']([%w_-]+)/" do
       if not seen[other] and is_group(root, other) then read_group(root, other, into, seen) end
     end
   end

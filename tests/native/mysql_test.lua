@@ -146,6 +146,49 @@ describe("mysql statements", function()
     execute(c, "drop view tv")
   end)
 
+  it("are many in a series, carried out up to the one that is refused", function()
+    local c <close> = connect()
+    fresh(c, "n int unique")
+    local function series(...) return changing(c.series, c, ...) end
+    equal(series { "insert into t values (1) -- a", "select * from t", "start transaction", "insert into t values (2)",
+      "commit" }, 5)
+    local done, failure, at = series { "insert into t values (3)", "insert into t values (1)", "insert into t values (4)" }
+    equal({ done, at, failure.kind, failure.code }, { 1, 2, "remote", "23000" })
+    matches(failure.message, "Duplicate entry")
+    done, failure, at = series { "insert into t values (5)", "insret into t values (6)", "insert into t values (7)" }
+    equal({ done, at, failure.code }, { 1, 2, "42000" })
+    equal(c:query("select n from t order by n").rows, { { 1 }, { 2 }, { 3 }, { 5 } })
+    equal(raises(execute, c, "select 1; select 2").code, "42000")
+  end)
+
+  it("in a series count their warnings, take no number, and end with their session", function()
+    local c <close> = connect()
+    fresh(c, "n tinyint")
+    execute(c, "set sql_mode = ''")
+    equal(changing(c.series, c, { "insert into t values (1000)", "insert into t values (1), (2000)" }), 2)
+    equal({ select(2, c:notices()) }, { 2 })
+    matches(raises(changing, c.series, c, { "select 1", 7 }), "holds what is no text")
+    equal(raises(c.series, c, { "select 1" }).kind, "denied")
+    equal(raises(changing, c.series, c, { "do 0", "select sleep(60)" }, { timeout = 0.1 }).kind, "timeout")
+    local other <close> = connect()
+    equal(raises(changing, other.series, other, { "do 0", "kill connection_id()", "do 1" }).kind, "lost")
+  end)
+
+  it("that are cancelled in the middle of a series leave what follows undone", function()
+    local c <close> = connect()
+    fresh(c, "n int")
+    local done, failure, at
+    local waiting = task.spawn(function()
+      done, failure, at = changing(c.series, c, { "insert into t values (1)",
+        "insert into t select 2 from (select sleep(30)) s", "insert into t values (3)" })
+    end)
+    truthy(eventually(function() return running "insert into t select 2%" == 1 end))
+    c:cancel()
+    waiting:wait()
+    equal({ done, at, failure.code }, { 1, 2, "70100" })
+    equal(c:query("select n from t").rows, { { 1 } })
+  end)
+
   it("may have several results: the first rows count", function()
     local c <close> = connect()
     fresh(c, "a int")

@@ -95,7 +95,7 @@ describe("pg statements", function()
 
   it("that change need leave", function()
     local connection <close> = connect()
-    for _, method in ipairs { "execute", "simple", "batch", "copy_in" } do
+    for _, method in ipairs { "execute", "simple", "series", "copy_in" } do
       local failure = raises(connection[method], connection, "select 1", function() end)
       equal(failure.kind, "denied")
       matches(failure.message, "^pg." .. method .. " changes its target")
@@ -129,16 +129,47 @@ describe("pg statements", function()
     equal(value(connection, "select 1"), 1)
   end)
 
-  it("are one transaction in a batch, whose result is the last one's", function()
+  it("are many in a series, carried out up to the one that is refused", function()
     local connection <close> = connect()
-    local result = changing(connection.batch, connection, "create temporary table a (n int); select 7 as x, 8 as y; "
-      .. "insert into a values (1), (2) returning n")
-    equal({ result.rows, result.columns, result.affected, result.tag }, { { { 1 }, { 2 } }, { "n" }, 2, "INSERT 0 2" })
-    equal(changing(connection.batch, connection, "select 1; insert into a values (3)").rows, {})
-    equal(raises(changing, connection.batch, connection, "insert into a values (4); select 1/0").code, "22012")
-    equal(raises(changing, connection.batch, connection, "select 1; vacuum").code, "25001")
-    equal(value(connection, "select count(*) from a"), 3)
+    local function series(...) return changing(connection.series, connection, ...) end
+    equal(series { "create temporary table a (n int unique) -- a;b", "select n from generate_series(1, 1000) n", "begin",
+      "insert into a values (1)", "commit" }, 5)
+    local done, failure, at = series { "begin", "insert into a values (2) /* é */", "commit", "begin",
+      "insert into a\n  values (1)", "commit", "insert into a values (3)" }
+    equal({ done, at, failure.kind, failure.code, failure.hint }, { 4, 5, "remote", "23505", "Key (n)=(1) already exists." })
+    equal(connection:facts().in_transaction, true)
+    execute(connection, "rollback")
+    equal(value(connection, "select string_agg(n::text, ' ') from a"), "1 2")
+    done, failure, at = series { "insert into a values (4)", "insert into a values (length('é')),\n (m)", "select 1" }
+    equal({ done, at }, { 1, 2 })
+    equal(failure.message, 'column "m" does not exist (line 2, column 3)')
+    equal(value(connection, "select max(n) from a"), 2)
     equal(connection:facts().in_transaction, false)
+  end)
+
+  it("are not begun in a series of which one cannot be read, which is named", function()
+    local connection <close> = connect()
+    execute(connection, "create temporary table a (n int)")
+    local done, failure, at = changing(connection.series, connection,
+      { "insert into a values (1)", "insert into a values (2)", "select 'open" })
+    equal({ done, at, failure.code }, { 0, 3, "42601" })
+    done, failure, at = changing(connection.series, connection,
+      { "insert into a values (1)", "insert into é\n valeus (2)", "select 1" })
+    equal({ done, at, failure.message }, { 0, 2, 'syntax error at or near "valeus" (line 2, column 2)' })
+    equal(value(connection, "select count(*) from a"), 0)
+  end)
+
+  it("in a series take no copy, no NUL, no number, and end with their session", function()
+    local connection <close> = connect()
+    matches(raises(changing, connection.series, connection, { "select 1", "a\0b" }), "holds a NUL")
+    matches(raises(changing, connection.series, connection, { "select 1", 7 }), "holds what is no text")
+    matches(raises(changing, connection.series, connection, {}), "holds no text")
+    equal(raises(changing, connection.series, connection, { "select pg_sleep(60)" }, { timeout = 0.1 }).kind, "timeout")
+    local other <close> = connect()
+    matches(raises(changing, other.series, other, { "select 1", "copy (select 1) to stdout" }), "copies rows")
+    local last <close> = connect()
+    equal(raises(changing, last.series, last, { "select 1", "select pg_terminate_backend(pg_backend_pid())",
+      "select 2" }).kind, "lost")
   end)
 
   it("that copy are refused where rows are not taken", function()

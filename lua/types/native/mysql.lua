@@ -72,6 +72,15 @@ function connection:query(sql, params, options) end
 --- @return native.mysql.result
 function connection:execute(sql, params, options) end
 
+--- Statements sent as one request, each a text that holds one and no `;`, without their rows and warnings: the server carries
+--- them out in turn and stops at the first that it refuses. Raises what ends the session.
+--- @param texts string[]
+--- @param options? { timeout?: number }  seconds for all; an hour
+--- @return integer done    how many were carried out
+--- @return table? failure  what the server refused
+--- @return integer? at     which of them that is
+function connection:series(texts, options) end
+
 --- As query, for a `for` loop, row by row. Left early, what has come of the rest is thrown away, the statement is ended at
 --- the server if there is more, and the connection can be used again; the timeout is that of each row.
 --- @param sql string
@@ -85,7 +94,7 @@ function connection:rows(sql, params, options) end
 function connection:cancel() end
 
 --- @return { server_version: string, backend: integer, user: string, database?: string, host?: string, port?: integer,
----   socket?: string, tls?: string, in_transaction: boolean }
+---   socket?: string, tls?: string, in_transaction: boolean, backslashes: boolean }  backslashes: escape in its texts
 function connection:facts() end
 
 --- The server's warnings since the last call, at most 1000: "Warning: Data truncated for column 'a' at row 1 (1265)".

@@ -97,12 +97,15 @@ function connection:execute(sql, parameters, options) end
 --- @return native.pg.result
 function connection:simple(sql, options) end
 
---- Several statements in one text, sent at once: the server carries them out as one transaction, so that all of it happens or
---- nothing. None of them may begin or end one. The result is the last one's.
---- @param sql string
---- @param options? native.pg.options
---- @return native.pg.result
-function connection:batch(sql, options) end
+--- Statements sent as one request, each a text that holds one, without their rows: the server carries them out in turn and
+--- stops at the first that it refuses, or carries out none where it cannot read one of them. Those that stand in no `begin`
+--- and `commit` of the series are one transaction. Raises what ends the session.
+--- @param texts string[]
+--- @param options? { timeout?: number }  seconds for all; an hour
+--- @return integer done    how many were carried out
+--- @return table? failure  what the server refused; its place is that in its own text
+--- @return integer? at     which of them that is
+function connection:series(texts, options) end
 
 --- Rows of one statement that reads, one by one in a `for` loop, however many there are. The connection is in use
 --- until the last row was read; a loop that is left before gives it up.

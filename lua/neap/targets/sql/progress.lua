@@ -56,13 +56,13 @@ end
 local PREPARE = [[prepare neap_move (text) as update neap.effects set result = case when state = 'open' then $1
   else ('neap closed ' || state)::int::text end where id = %s]]
 
-local TOGETHER = {
-  postgres = "execute neap_move('%s');%s",
-  mysql = "begin not atomic update neap.effects set result = '%s' where id = '%s' and state = 'open'; "
-    .. "if row_count() <> 1 then signal sqlstate '45000' set message_text = 'neap closed'; end if; %s\n; commit; end",
+--- In MariaDB what is not open is out of every number's range, whatever the session takes for an error.
+local MARK = {
+  postgres = "execute neap_move(%s)",
+  mysql = "update neap.effects set result = if(state = 'open', %s, exp(710 + length(state))) where id = %s",
 }
 
---- Has a session ready for what `together` makes.
+--- Has a session ready for what `marks` makes.
 --- @param connection neap.database.connection
 --- @param id string
 function progress.prepare(connection, id)
@@ -70,40 +70,39 @@ function progress.prepare(connection, id)
   connection:execute(PREPARE:format(connection.dialect:literal(id)))
 end
 
---- Within a compound only what is certainly one statement: not with a `;` in it, and nothing that could end it.
-local COMPOUND = { insert = true, update = true, delete = true, replace = true }
-
-local function is_for_compound(connection, text)
-  if connection.has_compounds == nil then
-    connection.has_compounds = tostring(connection:facts().server_version):find "MariaDB" ~= nil
-  end
-  local first = text:match "^%a+"
-  return connection.has_compounds and first and COMPOUND[first:lower()] and not text:find(";", 1, true)
-end
-
---- One request that carries out a statement with its mark, and commits both; nil where it takes several.
+--- What makes the statements that write a state down, to be sent among others. Carried out by a call whose row is closed they
+--- are errors.
 --- @param connection neap.database.connection
 --- @param id string
---- @param state table  as it is with the statement
---- @param text string
---- @return string?
-function progress.together(connection, id, state, text)
-  if state.gets or state.begun then return nil end
-  local name = connection.dialect.name
-  if not TOGETHER[name] or (name == "mysql" and not is_for_compound(connection, text)) then return nil end
-  if name == "mysql" then return TOGETHER.mysql:format(encoded(state), id, text) end
-  return TOGETHER.postgres:format(encoded(state), text)
+--- @param script string
+--- @return fun(index: integer, line: integer, gets: table?): string
+function progress.marks(connection, id, script)
+  local sql = connection.dialect
+  local own = sql:literal(id):gsub("%%", "%%%%")
+  local short = MARK[sql.name]:format([['{"script":"%s","index":%%d,"line":%%d}']], own):format(script)
+  return function(index, line, gets)
+    if not gets then return short:format(index, line) end
+    local state = encoded { script = script, index = index, line = line, gets = gets }
+    return MARK[sql.name]:format(sql:literal(state), own)
+  end
 end
 
---- Why a request made of `together` was refused. Raises what `move` raises where the row is closed; true where the session
---- has to be made ready again, for the script has discarded what it had prepared.
+--- What the row of a call says. Raises what `move` raises where it is not open.
 --- @param connection neap.database.connection
+--- @param id string
+--- @return table state
+function progress.written(connection, id)
+  local row = connection:execute(connection.dialect:placed "select state, result from neap.effects where id = ?",
+    { id }).rows[1]
+  if not row or row[1] ~= "open" then too_late(connection) end
+  return decoded(row[2])
+end
+
+--- Whether a statement was refused because the script has discarded what was made ready for `marks`.
 --- @param failure any
 --- @return boolean
-function progress.is_unprepared(connection, failure)
-  if not fault.is(failure, "remote") then return false end
-  if failure.message:find("neap closed", 1, true) then too_late(connection) end
-  return failure.code == "26000" and failure.message:find("neap_move", 1, true) ~= nil
+function progress.is_unprepared(failure)
+  return fault.is(failure, "remote") and failure.code == "26000" and failure.message:find("neap_move", 1, true) ~= nil
 end
 
 --- A statement that cannot share a transaction has ended; also after the row was closed, for whoever asks then.

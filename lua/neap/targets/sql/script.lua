@@ -42,6 +42,7 @@ local AS_ANOTHER = { "^set%s+session%s+authorization", "^set%s+role", "^set%s+lo
 
 local function check_statement(sql, step, whole)
   local text = step.item.text
+  if words.is_plain(text) then return end
   local lower = #text < 4096 and text:lower() or text:sub(1, 4096):lower()
   if sql.name == "mysql" and lower:find "^set%s[^;]*%f[%w_]autocommit%s*=%s*[0f]" then
     refuse(step, "autocommit is not turned off in a script: say transaction = true, or begin and commit in it")

@@ -5,6 +5,7 @@ local fault     = require "native.error"
 local json      = require "native.json"
 local marker    = require "neap.targets.sql.marker"
 local progress  = require "neap.targets.sql.progress"
+local series    = require "neap.targets.sql.script_series"
 local source    = require "neap.targets.sql.script_source"
 local task      = require "native.task"
 local words     = require "neap.targets.sql.script_words"
@@ -129,7 +130,7 @@ local CUT = { lost = true, timeout = true, cancelled = true }
 
 --- Ends the transaction of a statement that was refused. Where that cannot be heard, only the row says what became of
 --- it.
-local function roll_back(self, failure)
+function Performance:roll_back(failure)
   if fault.is(failure) and CUT[failure.kind] then error(failure, 0) end
   task.shield(self.connection.execute, self.connection, "rollback")
   if not fault.is(failure, "remote") and not fault.is(failure, "denied") then error(failure, 0) end
@@ -151,30 +152,15 @@ local function in_several_requests(self, step)
   self:say "commit"
 end
 
-local function in_one_request(self, text)
-  local native = self.connection.native
-  if self.connection.dialect.name == "mysql" then return native:execute(text, nil, self.options) end
-  return native:batch(text, self.options)
-end
-
-local function request_for(self, step)
-  if step.item.data or step.copy or step.item.gset then return nil end
-  local state = { script = self.state.script, index = step.index, line = step.item.line, gets = self.state.gets }
-  return progress.together(self.connection, self.call.witness, state, step.text)
-end
-
 --- A statement that commits with its own mark; returns what it was refused for.
 local function commit_alone(self, step)
   local before, line, gets = self.state.index, self.state.line, #(self.state.gets or {})
-  local request = request_for(self, step)
-  local ok, failure = pcall(request and in_one_request or in_several_requests, self, request or step)
-  if ok then return self:reach(step) end
+  local ok, failure = pcall(in_several_requests, self, step)
+  if ok then return end
   self.state.index, self.state.line = before, line
   for i = #(self.state.gets or {}), gets + 1, -1 do self.state.gets[i] = nil end
-  roll_back(self, failure)
-  if not request or not progress.is_unprepared(self.connection, failure) then return failure end
-  progress.prepare(self.connection, self.call.witness)
-  return commit_alone(self, step)
+  self:roll_back(failure)
+  return failure
 end
 
 --- A statement that cannot share a transaction, between two marks.
@@ -197,20 +183,29 @@ local NOT_IN_A_TRANSACTION = { ["25001"] = true, ["2D000"] = true }
 
 local take = {}
 
-function take.plain(self, step)
-  if self.block or self.whole then return self:within_block(step) end
-  local failure = commit_alone(self, step)
-  if not failure then return end
+--- A statement that was refused in a transaction of its own: some of them cannot be in any.
+function Performance:refuse_alone(step, failure)
   if fault.is(failure) and NOT_IN_A_TRANSACTION[failure.code] then return commit_itself(self, step) end
   self:stop(step, failure)
 end
 
---- What a refused statement leaves of a transaction that the script has begun is nothing: it begins anew there.
+function take.plain(self, step)
+  if self.block or self.whole then return self:within_block(step) end
+  local failure = commit_alone(self, step)
+  if failure then self:refuse_alone(step, failure) end
+end
+
+Performance.take_alone = take.plain
+
 function Performance:within_block(step)
   local ok, failure = pcall(self.send, self, step)
-  if ok then return end
+  if not ok then self:break_block(step, failure) end
+end
+
+--- What a refused statement leaves of a transaction that the script has begun is nothing: it begins anew there.
+function Performance:break_block(step, failure)
   if self.whole or not self.block then error(self:refused(step, failure), 0) end
-  roll_back(self, failure)
+  self:roll_back(failure)
   self.state = self.block.state
   self:stop(step, failure)
 end
@@ -236,7 +231,7 @@ function take.commit(self, step)
   end)
   if not ok then
     local before = self.block.state
-    roll_back(self, failure)
+    self:roll_back(failure)
     self.state = before
     self:stop(step, failure)
   end
@@ -335,12 +330,19 @@ end
 
 function Performance:take(step)
   if not step.active then return end
-  if step.copy then return take.plain(self, step) end
-  self:check_lost(step)
-  take[words.of(self.connection.dialect, step.text)](self, step)
+  if next(self.lost) then
+    series.flush(self)
+    if step.text then self:check_lost(step) end
+  end
+  local what = step.copy and "plain" or words.of(self.connection.dialect, step.text)
+  if what == "plain" and series.takes(self, step) then return series.add(self, step) end
+  series.flush(self)
+  take[what](self, step)
+  self:tell(step)
 end
 
 local function take_command(self, step)
+  series.flush(self)
   if step.echo and self.player.index >= self.done then self:echo(step.echo) end
   if step.use then self.connection:execute("use " .. self.connection.dialect:ident(step.use)) end
 end
@@ -349,22 +351,32 @@ end
 function Performance:walk()
   while true do
     local step = self.player:next()
-    if not step then return nil end
-    if step.connect then return step.connect end
+    if not step or step.connect then
+      series.flush(self)
+      return step and step.connect
+    end
     if step.index and step.index <= self.done then
       self:pass(step)
     elseif step.index then
       if is_to_pause(self) then
         self.paused = true
-        return nil
+        return series.drop(self)
       end
       self:resume_session()
       self:take(step)
-      self:tell(step)
     else
       take_command(self, step)
     end
   end
+end
+
+--- The same; what the script itself is wrong in stands behind what was read before.
+local function walk(self)
+  series.begin(self)
+  local ok, result = pcall(self.walk, self)
+  if ok then return result end
+  series.flush_before(self, result)
+  error(result, 0)
 end
 
 local function check_block_ended(self)
@@ -397,7 +409,7 @@ local function share(self, connection)
   self:mark()
   progress.prepare(connection, self.call.witness)
   if connection.dialect.name == "mysql" then connection:execute "set autocommit = 0" end
-  local ok, following = pcall(self.walk, self)
+  local ok, following = pcall(walk, self)
   if not ok and following ~= STOP then error(following, 0) end
   if ok and not self.paused then check_block_ended(self) end
   local left = self.undoing and self.failure and "closed" or ok and following and "open" or "done"
@@ -432,7 +444,7 @@ function play.whole(fields)
   local ok, failure = pcall(marker.transaction, place, self.call, function(connection)
     self.connection, connection.timeout, self.options = connection, self.timeout, { timeout = self.timeout }
     connection:execute "select 1" -- tells the server that time, which it would not hear after an error
-    self:walk()
+    walk(self)
     return { upto = self.player.index }
   end)
   databases.apart(place, function() end)

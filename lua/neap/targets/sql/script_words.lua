@@ -25,12 +25,23 @@ local function of_mysql(sql, text, two)
   return SIMPLE[one] or (sql:is_transactional(bare(sql, text)) and "plain") or "outside"
 end
 
+local PLAIN = { insert = true, update = true, delete = true }
+
+--- Whether that can be told by the first word alone, as of most statements of long scripts.
+--- @param text string
+--- @return boolean
+function words.is_plain(text)
+  local word = text:match "^%a+"
+  return word ~= nil and PLAIN[word:lower()] or false
+end
+
 --- "begin", "commit", "rollback"; "setting": of the session; "locks": MariaDB's lock and unlock tables; "outside": it
 --- commits by itself; "plain".
 --- @param sql neap.sql.dialect
 --- @param text string
 --- @return string
 function words.of(sql, text)
+  if words.is_plain(text) then return "plain" end
   local two = first(sql, text, 2)
   if two == "rollback to" then return "plain" end
   if sql.name == "mysql" then return of_mysql(sql, text, two) end
