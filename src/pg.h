@@ -152,11 +152,6 @@ const char *pg_check_text(lua_State *L, int arg);
 
 /* ---- pg_series.c ---- */
 
-/*
- * connection:series(texts [, {timeout}]) -> how many were carried out [, failure, which of them it is about]. Changes its
- * target. The statements go as one request, without their rows; the server stops at the first that it refuses. Where it
- * cannot read one of them it does none. Those without a `begin` among them are one transaction.
- */
 int pg_series(lua_State *L);
 
 /* ---- pg_copy.c ---- */

@@ -118,6 +118,11 @@ static void check_texts(lua_State *L)
 	}
 }
 
+/*
+ * connection:series(texts [, {timeout}]) -> how many were carried out [, failure, which of them it is about]. Changes its
+ * target. The statements go as one request, without their rows; the server stops at the first that it refuses. Where it
+ * cannot read one of them it does none. Those without a `begin` among them are one transaction.
+ */
 int pg_series(lua_State *L)
 {
 	static const char *const names[] = {"timeout", NULL};

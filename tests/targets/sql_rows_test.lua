@@ -1,6 +1,7 @@
 --- Rows as states, copies beside, COPY and what is written outside.
-local fs    = require "native.fs"
-local world = require "tests.targets.sql_world"
+local fs     = require "native.fs"
+local memory = require "native.memory"
+local world  = require "tests.targets.sql_world"
 
 local STOP = [[ if not effect.planning() then error("stop") end ]]
 
@@ -194,6 +195,50 @@ for _, engine in ipairs { "postgres", "mysql" } do
         equal(fs.read(folder .. "/out.csv"), "id,part\n1,a\n2,b\n")
         trial:roll_back "rolled back"
         equal(fs.exists(folder .. "/out.csv"), false)
+      end)
+
+      local LARGE = [[sql.copy_out(db, "copy (select repeat('x', 1000000) from generate_series(1, %d)) to stdout",
+        { file = "%s/large", mode = "0600" })]]
+
+      local function spools() return fs.list "/var/tmp" end
+
+      it("are copied out into a file of any size in memory that does not grow", function()
+        local before, most, pieces = memory.used(), 0, 0
+        local driver = require "native.pg"
+        local connect = driver.connect
+        function driver.connect(...)
+          local native = connect(...)
+          return setmetatable({ copy_out = function(_, text, write, ...)
+            return native:copy_out(text, function(bytes)
+              pieces = pieces + 1
+              if pieces % 50 == 0 then
+                collectgarbage()
+                most = math.max(most, memory.used())
+              end
+              write(bytes)
+            end, ...)
+          end }, { __index = function(_, method)
+            return function(_, ...) return native[method](native, ...) end
+          end })
+        end
+        local trial, left = world.trial(engine, folder, { LARGE:format(100, folder), STOP }), spools()
+        local ok, failure = pcall(trial.run, trial, "stopped")
+        driver.connect = connect
+        if not ok then error(failure, 0) end
+        local found = fs.stat(folder .. "/large")
+        equal({ found.size, found.mode, spools() }, { 100 * 1000001, "0600", left })
+        truthy(pieces > 50)
+        truthy(most - before < 16 * 1024 * 1024)
+        trial:roll_back "rolled back"
+        equal(fs.exists(folder .. "/large"), false)
+      end)
+
+      it("of which a file is large are not copied over another one", function()
+        fs.write(folder .. "/large", "mine")
+        local trial = world.trial(engine, folder, { LARGE:format(70, folder) })
+        trial:run "failed"
+        matches(trial:failure().message, "large on local is there already, and another")
+        equal(fs.read(folder .. "/large"), "mine")
       end)
     end
 

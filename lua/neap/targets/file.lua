@@ -6,6 +6,7 @@ local fault    = require "native.error"
 local hosts    = require "neap.targets.connection"
 local kinds    = require "neap.targets.file.kinds"
 local lines    = require "neap.targets.file.line"
+local rights   = require "neap.targets.file.rights"
 local secret   = require "native.secret"
 local shell    = require "neap.targets.shell"
 
@@ -27,47 +28,16 @@ local RIGHTS_OPTIONS = { become = true, keep = true, irreversible = true, timeou
   group = true }
 local READ_OPTIONS = { become = true }
 
-local function check_path(path, level)
-  if type(path) ~= "string" or not path:find("^/[^/]") or path:find("/$") or path:find("\0", 1, true) then
-    error(("%q is no absolute path"):format(tostring(path)), level + 1)
-  end
-  return path
-end
-
-local function check_rights(options, level)
-  for _, key in ipairs { "owner", "group" } do
-    local name = options[key]
-    if name and (type(name) ~= "string" or not name:find("^[%w_][%w_.@$-]*$")) then
-      error(("%s: %q is no name"):format(key, tostring(name)), level + 1)
-    end
-  end
-  local mode = options.mode
-  if mode and (type(mode) ~= "string" or not mode:find("^[0-7]?[0-7][0-7][0-7]$")) then
-    error(("mode: %q is none; write it as \"0644\""):format(tostring(mode)), level + 1)
-  end
-end
-
 --- The target of a word, and its checked options.
 local function target_of(host, path, options, names)
   options = shell.check_options(options, names, 3)
-  check_rights(options, 3)
-  return { host = hosts.name(host), path = check_path(path, 3), become = hosts.become(host, options.become) }, options
+  rights.check(options, 3)
+  return { host = hosts.name(host), path = rights.check_path(path, 3), become = hosts.become(host, options.become) }, options
 end
 
 local function change(kind, target, options, new_state)
   return effect.change(kind, target, new_state,
     { keep = options.keep, irreversible = options.irreversible, timeout = options.timeout })
-end
-
-local function with_rights(state, target, before, options, default_mode)
-  local mode = options.mode and ("%04o"):format(tonumber(options.mode, 8))
-  state.mode = mode or before and before.mode or default_mode
-  state.owner, state.group = options.owner or before and before.owner, options.group or before and before.group
-  if not state.owner or not state.group then
-    local owner, group = accounts.of(target.host, target.become)
-    state.owner, state.group = state.owner or owner, state.group or group
-  end
-  return state
 end
 
 local function refuse_missing(target)
@@ -91,7 +61,7 @@ function file.write(host, path, text, options)
   target, options = target_of(host, path, options, RIGHTS_OPTIONS)
   if not is_text(text) then error("file.write writes a text, not a " .. type(text), 2) end
   return change("file.content", target, options, function(before)
-    return with_rights({ content = text }, target, before, options, "0644")
+    return rights.with({ content = text }, target, before, options, "0644")
   end)
 end
 
@@ -108,7 +78,7 @@ function file.edit(host, path, edit, options)
     if not before then refuse_missing(target) end
     local text = edit(before.content)
     if not is_text(text) then error("an edit returns the new text, not a " .. type(text), 0) end
-    return with_rights({ content = text }, target, before, options)
+    return rights.with({ content = text }, target, before, options)
   end)
 end
 
@@ -159,7 +129,7 @@ end
 function file.move(host, from, to, options)
   local target
   target, options = target_of(host, from, options, CHANGE_OPTIONS)
-  target = { host = target.host, from = from, to = check_path(to, 2), become = target.become }
+  target = { host = target.host, from = from, to = rights.check_path(to, 2), become = target.become }
   change("file.place", target, options, function(before)
     if not before then
       fault.raise { kind = "missing", host = target.host,
@@ -180,7 +150,7 @@ function file.mode(host, path, options)
   target, options = target_of(host, path, options, RIGHTS_OPTIONS)
   return change("file.mode", target, options, function(before)
     if not before then refuse_missing(target) end
-    return with_rights({}, target, before, options)
+    return rights.with({}, target, before, options)
   end)
 end
 
@@ -194,7 +164,7 @@ function file.directory(host, path, options)
   local target
   target, options = target_of(host, path, options, RIGHTS_OPTIONS)
   return change("file.directory", target, options, function(before)
-    return with_rights({}, target, before, options, "0755")
+    return rights.with({}, target, before, options, "0755")
   end)
 end
 
@@ -217,7 +187,7 @@ local COPY_OPTIONS = { become = true, become_from = true, keep = true, irreversi
 function file.copy_tree(from_host, from_path, to_host, to_path, options)
   local target
   target, options = target_of(to_host, to_path, options, COPY_OPTIONS)
-  local source = { host = hosts.name(from_host), path = check_path(from_path, 2),
+  local source = { host = hosts.name(from_host), path = rights.check_path(from_path, 2),
     become = hosts.become(from_host, options.become_from) }
   target.from = source
   local tree = read_tree(source)

@@ -6,6 +6,7 @@ local fault    = require "native.error"
 local hosts    = require "neap.targets.connection"
 local json     = require "native.json"
 local requests = require "neap.targets.http.request"
+local rights   = require "neap.targets.file.rights"
 local secret   = require "native.secret"
 local task     = require "native.task"
 
@@ -219,12 +220,8 @@ local function check_download(path, options, level)
   if type(sum) ~= "string" or not sum:find("^%x+$") or #sum ~= 64 then
     error("sha256 says what the file holds: 64 hexadecimal digits", level + 1)
   end
-  if type(path) ~= "string" or not path:find "^/[^/]" or path:find "/$" or path:find("\0", 1, true) then
-    error(("%q is no absolute path"):format(tostring(path)), level + 1)
-  end
-  if options.mode and not tostring(options.mode):find "^[0-7]?[0-7][0-7][0-7]$" then
-    error(("mode: %q is none; write it as \"0644\""):format(tostring(options.mode)), level + 1)
-  end
+  rights.check_path(path, level + 1)
+  rights.check(options, level + 1)
 end
 
 --- Makes sure that a file of that content is on a host: this machine brings it, compares it, and puts it there whole. A

@@ -1,10 +1,10 @@
 --- Files that come over HTTP: what they hold is known beforehand by its SHA-256.
-local accounts = require "neap.targets.accounts"
 local effect   = require "neap.engine.effect"
 local fault    = require "native.error"
 local fs       = require "native.fs"
 local kinds    = require "neap.targets.file.kinds"
 local requests = require "neap.targets.http.request"
+local rights   = require "neap.targets.file.rights"
 local witness  = require "neap.targets.witness"
 
 local download = {}
@@ -56,13 +56,7 @@ function download.file(target, wanted, options)
       fault.raise { kind = "conflict", host = target.host, hint = "move it away, or remove it, first",
         message = ("%s on %s is there already, and another"):format(target.path, target.host) }
     end
-    local owner, group = wanted.owner or before and before.owner, wanted.group or before and before.group
-    if not owner or not group then
-      local own, own_group = accounts.of(target.host, target.become)
-      owner, group = owner or own, group or own_group
-    end
-    local mode = wanted.mode and ("%04o"):format(tonumber(wanted.mode, 8))
-    return { sha256 = wanted.sha256, mode = mode or before and before.mode or "0644", owner = owner, group = group }
+    return rights.with({ sha256 = wanted.sha256 }, target, before, wanted, "0644")
   end, options)
 end
 

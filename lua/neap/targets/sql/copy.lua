@@ -7,6 +7,7 @@ local fault       = require "native.error"
 local file        = require "neap.targets.file"
 local hosts       = require "neap.targets.connection"
 local marker      = require "neap.targets.sql.marker"
+local out         = require "neap.targets.sql.copy_out"
 local schema      = require "neap.targets.sql.schema"
 local secret      = require "native.secret"
 local shell       = require "neap.targets.shell"
@@ -16,7 +17,6 @@ local values      = require "neap.targets.sql.values"
 
 local copy = {}
 
-local OUT_LIMIT = 64 * 1024 * 1024 -- bytes of a file that is written whole
 local PIECE = 256 * 1024
 
 local function refuse_mysql(db, level)
@@ -119,27 +119,10 @@ end
 
 -- ---- out ----
 
-local function too_large(name)
-  fault.raise { kind = "conflict", host = name, message = ("it copies out more than %d MiB"):format(OUT_LIMIT >> 20),
-    hint = "copy it in parts, or have the server write it by sql.unload" }
-end
-
-local copied_out = effect.read("sql.copy_out", function(target, text)
-  return databases.within(target.database, "read", function(connection)
-    local parts, size = {}, 0
-    connection:copy_out(text, function(bytes)
-      size = size + #bytes
-      if size > OUT_LIMIT then too_large(target.database) end
-      parts[#parts + 1] = bytes
-    end)
-    return table.concat(parts)
-  end)
-end)
-
 local OUT_OPTIONS = { file = true, host = true, become = true, mode = true, owner = true, group = true }
 
---- Copies rows out into a file, of at most 64 MiB: `copy (select …) to stdout (format csv)`. The file is written as
---- file.write does; a rollback puts back what was there.
+--- Copies rows out into a file: `copy (select …) to stdout (format csv)`. It is written as file.write does, and a rollback
+--- puts back what was there; one of more than 64 MiB only where nothing is, or the same, and a rollback takes it away.
 --- @param db neap.database|string
 --- @param text string  the COPY statement
 --- @param options table  file, host (default local), become, mode, owner, group; keep, irreversible, timeout
@@ -148,9 +131,7 @@ function copy.copy_out(db, text, options)
   options, change = schema.options(options, OUT_OPTIONS, 2)
   refuse_mysql(db, 2)
   if type(options.file) ~= "string" then error("copy_out writes a file", 2) end
-  local content = copied_out({ database = databases.name(db) }, transaction.check_text(text, 2))
-  for _, key in ipairs { "become", "mode", "owner", "group" } do change[key] = options[key] end
-  file.write(options.host or "local", options.file, content, change)
+  out.write(databases.name(db), transaction.check_text(text, 2), options, change)
 end
 
 -- ---- outside ----
