@@ -326,8 +326,7 @@ def sql_scripts(folder):
                 peers = databases.peers(NEAP, database, way)
                 found = side_by_side(peers, samples(9, 5), folder / "log", before=databases.empty,
                                      after=lambda database=database: databases.check(database))
-                title = f"G11  A script of {STATEMENTS:,} INSERTs of {ROWS} rows, {name}, {said}; CPU at most 0.8 of its client's"
-                missed += show(title, found, peers)
+                missed += show(f"G11  A script of {STATEMENTS:,} INSERTs of {ROWS} rows, {name}, {said}", found, peers)
     finally:
         databases.end()
     return missed

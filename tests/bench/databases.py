@@ -1,4 +1,4 @@
-"""Scripts of SQL, beside psql and the mysql client. The servers are of their own, on sockets, and keep what they commit."""
+"""Scripts of SQL, beside psql and the mysql client. The servers are on sockets of their own, and keep what they commit."""
 import os
 import shutil
 import subprocess
@@ -8,11 +8,13 @@ from pathlib import Path
 from measure import Failed, Peer
 
 STATEMENTS, ROWS = 2000, 5
-PSQL = "psql"
 CELLS = (("pg", "PostgreSQL"), ("my", "MariaDB"))
 WAYS = (("each", "each statement commits"), ("one", "one transaction"))
 PROCEDURE = """-- A script of inserts.
-step "Carry it out" { irreversible = "it is a benchmark", run = function() sql.script(env.databases.{database}, "{way}.sql"{options}) end }
+step "Carry it out" {
+  irreversible = "it is a benchmark",
+  run = function() sql.script(env.databases.{database}, "{way}.sql"{options}) end,
+}
 """
 ENVIRONMENT = """databases:
   pg: { postgres: {folder}/pg, database: bench, user: bench }
@@ -78,7 +80,7 @@ class Databases:
         run(as_user("postgres", [self.programs / "initdb", "-D", place / "data", "-U", "bench", "-A", "trust"]))
         argv = [self.programs / "postgres", "-D", place / "data", "-k", place, "-c", "listen_addresses="]
         self.launch(as_user("postgres", argv), self.folder / "pg.log", self.psql("postgres", "-c", "select 1"))
-        run([*self.psql("postgres", "-c", "create database bench")])
+        run(self.psql("postgres", "-c", "create database bench"))
 
     def start_mariadb(self):
         place = self.place("my", "mysql")
@@ -91,7 +93,8 @@ class Databases:
         run(self.mysql("root", "-e", "create database bench; create user bench; grant all on *.* to bench"))
 
     def psql(self, database, *more):
-        return [PSQL, "-qX", "-v", "ON_ERROR_STOP=1", "-h", str(self.folder / "pg"), "-U", "bench", "-d", database, *more]
+        return ["psql", "-qX", "-v", "ON_ERROR_STOP=1", "-h", str(self.folder / "pg"), "-U", "bench", "-d", database,
+                *more]
 
     def mysql(self, user, *more):
         return ["mysql", "--no-defaults", f"--socket={self.folder}/my/socket", "-u", user, *more]
@@ -111,8 +114,9 @@ class Databases:
 
     def peers(self, neap, database, way):
         """neap's run from its start to its end, and the stock client's."""
-        ours = Peer("neap run: journal, a mark with each statement" if way == "each" else "neap run: journal, one mark",
-                    [neap, "run", f"bench/{database}_{way}", "--env", "databases", "--foreground", "--yes", "--no-input"],
+        name = "neap run: a mark with each statement" if way == "each" else "neap run: one mark"
+        procedure = f"bench/{database}_{way}"
+        ours = Peer(name, [neap, "run", procedure, "--env", "databases", "--foreground", "--yes", "--no-input"],
                     {"NEAP_PATH": str(self.folder), "XDG_STATE_HOME": str(self.folder / "state")})
         path = self.folder / ("whole.sql" if way == "one" else "each.sql")
         if database == "pg":
@@ -123,9 +127,9 @@ class Databases:
         return [ours, Peer("mysql < script", ["sh", "-c", f"exec {mysql} < {path}"], at_most=1)]
 
     def empty(self):
-        table = "drop table if exists w; create table w (id int, a varchar(40), b int)"
-        run(self.psql("bench", "-c", "set client_min_messages = error", "-c", table.split("; ")[0], "-c", table.split("; ")[1]))
-        run(self.mysql("bench", "bench", "-e", table))
+        drop, create = "drop table if exists w", "create table w (id int, a varchar(40), b int)"
+        run(self.psql("bench", "-c", "set client_min_messages = error", "-c", drop, "-c", create))
+        run(self.mysql("bench", "bench", "-e", f"{drop}; {create}"))
 
     def count(self, database):
         argv = (self.psql("bench", "-Atc", "select count(*) from w") if database == "pg"

@@ -152,7 +152,8 @@ describe("mysql statements", function()
     local function series(...) return changing(c.series, c, ...) end
     equal(series { "insert into t values (1) -- a", "select * from t", "start transaction", "insert into t values (2)",
       "commit" }, 5)
-    local done, failure, at = series { "insert into t values (3)", "insert into t values (1)", "insert into t values (4)" }
+    local done, failure, at = series { "insert into t values (3)", "insert into t values (1)",
+      "insert into t values (4)" }
     equal({ done, at, failure.kind, failure.code }, { 1, 2, "remote", "23000" })
     matches(failure.message, "Duplicate entry")
     done, failure, at = series { "insert into t values (5)", "insret into t values (6)", "insert into t values (7)" }

@@ -132,11 +132,12 @@ describe("pg statements", function()
   it("are many in a series, carried out up to the one that is refused", function()
     local connection <close> = connect()
     local function series(...) return changing(connection.series, connection, ...) end
-    equal(series { "create temporary table a (n int unique) -- a;b", "select n from generate_series(1, 1000) n", "begin",
-      "insert into a values (1)", "commit" }, 5)
+    equal(series { "create temporary table a (n int unique) -- a;b", "select n from generate_series(1, 1000) n",
+      "begin", "insert into a values (1)", "commit" }, 5)
     local done, failure, at = series { "begin", "insert into a values (2) /* é */", "commit", "begin",
       "insert into a\n  values (1)", "commit", "insert into a values (3)" }
-    equal({ done, at, failure.kind, failure.code, failure.hint }, { 4, 5, "remote", "23505", "Key (n)=(1) already exists." })
+    equal({ done, at, failure.kind, failure.code }, { 4, 5, "remote", "23505" })
+    equal(failure.hint, "Key (n)=(1) already exists.")
     equal(connection:facts().in_transaction, true)
     execute(connection, "rollback")
     equal(value(connection, "select string_agg(n::text, ' ') from a"), "1 2")

@@ -32,7 +32,8 @@ local READ_OPTIONS = { become = true }
 local function target_of(host, path, options, names)
   options = shell.check_options(options, names, 3)
   rights.check(options, 3)
-  return { host = hosts.name(host), path = rights.check_path(path, 3), become = hosts.become(host, options.become) }, options
+  path = rights.check_path(path, 3)
+  return { host = hosts.name(host), path = path, become = hosts.become(host, options.become) }, options
 end
 
 local function change(kind, target, options, new_state)
