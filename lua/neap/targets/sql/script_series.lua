@@ -2,7 +2,7 @@
 --- the server stops at the first that it refuses.
 ---
 --- Whoever asks a script to pause waits for what was sent. So only statements of a kind that was quick so far (the same
---- words at the same table) go together, twice as many each time, and one that takes long begins anew, alone.
+--- words at the same table) go together, twice as many each time, and fewer where they take longer, down to one.
 local fault     = require "native.error"
 local progress  = require "neap.targets.sql.progress"
 local task      = require "native.task"
@@ -12,6 +12,7 @@ local series = {}
 local MOST, BYTES = 128, 256 * 1024 -- of a request
 local QUICK, SLOW = 0.05, 0.25      -- seconds of a request
 local KINDS = 1000                  -- that are remembered
+local LONGEST = 7 * 24 * 3600       -- seconds that a request is waited for
 local STATEMENT_TIMEOUT_OF_EACH = 130000 -- PostgreSQL's version from which on a statement of a request has its own time
 
 --- Those of which MariaDB takes more than one in a request are certainly one each: without a `;`, beginning with these.
@@ -54,14 +55,14 @@ local function learn(self, steps, seconds)
     local room = self.quick[kind]
     if not room then self.kinds = self.kinds + 1 end
     if seconds < QUICK then room = math.min(MOST, 2 * (room or 1)) end
-    if seconds > SLOW then room = 1 end
+    if seconds > SLOW then room = math.max(1, math.floor(#steps * QUICK / seconds)) end
     self.quick[kind] = room or 1
   end
 end
 
 -- ---- sending ----
 
-local function options_for(self, steps) return { timeout = self.timeout * #steps } end
+local function options_for(self, steps) return { timeout = math.min(self.timeout * #steps, LONGEST) } end
 
 --- Within a transaction that is open anyway.
 local function within_block(self, steps)
