@@ -327,6 +327,12 @@ def sql_scripts(folder):
                 found = side_by_side(peers, samples(9, 5), folder / "log", before=databases.empty,
                                      after=lambda database=database: databases.check(database))
                 missed += show(f"G11  A script of {STATEMENTS:,} INSERTs of {ROWS} rows, {name}, {said}", found, peers)
+        print("\nMemory of a script")
+        for database, name in CELLS:
+            small, large = (databases.memory(NEAP, database, count, folder / "log") / 1e6
+                            for count in (STATEMENTS, samples(100, 20) * STATEMENTS))
+            missed += show_growth([(f"{name}: {STATEMENTS:,} statements, and {samples(100, 20)} times as many",
+                                    f"{small:.1f}", f"{large:.1f}", "MB", f"{large - small:.1f}", "2")])
     finally:
         databases.end()
     return missed

@@ -5,7 +5,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from measure import Failed, Peer
+from measure import Failed, Peer, run_once
 
 STATEMENTS, ROWS = 2000, 5
 CELLS = (("pg", "PostgreSQL"), ("my", "MariaDB"))
@@ -14,6 +14,12 @@ PROCEDURE = """-- A script of inserts.
 step "Carry it out" {
   irreversible = "it is a benchmark",
   run = function() sql.script(env.databases.{database}, "{way}.sql"{options}) end,
+}
+"""
+LONG = """-- A script that lies on this machine, of any length.
+step "Carry it out" {
+  irreversible = "it is a benchmark",
+  run = function() sql.script(env.databases.{database}, "{folder}/long.sql", { transaction = true }) end,
 }
 """
 ENVIRONMENT = """databases:
@@ -106,18 +112,28 @@ class Databases:
         for way, options in (("each", ""), ("one", ", { transaction = true }")):
             script(place / f"{way}.sql", STATEMENTS)
             for database, _ in CELLS:
+                (place / f"{database}_long.lua").write_text(
+                    LONG.replace("{database}", database).replace("{folder}", str(self.folder)))
                 (place / f"{database}_{way}.lua").write_text(
                     PROCEDURE.replace("{database}", database).replace("{way}", way).replace("{options}", options))
         text = (place / "one.sql").read_text()
         (self.folder / "whole.sql").write_text("begin;\n" + text + "commit;\n")
         shutil.copy(place / "each.sql", self.folder / "each.sql")
 
+    def neap(self, neap, name, procedure):
+        argv = [neap, "run", f"bench/{procedure}", "--env", "databases", "--foreground", "--yes", "--no-input"]
+        return Peer(name, argv, {"NEAP_PATH": str(self.folder), "XDG_STATE_HOME": str(self.folder / "state")})
+
+    def memory(self, neap, database, statements, log):
+        """Bytes that a script of so many statements takes at most."""
+        script(self.folder / "long.sql", statements)
+        self.empty()
+        return run_once(self.neap(neap, "long", f"{database}_long"), log, 1).most
+
     def peers(self, neap, database, way):
         """neap's run from its start to its end, and the stock client's."""
         name = "neap run: a mark with each statement" if way == "each" else "neap run: one mark"
-        procedure = f"bench/{database}_{way}"
-        ours = Peer(name, [neap, "run", procedure, "--env", "databases", "--foreground", "--yes", "--no-input"],
-                    {"NEAP_PATH": str(self.folder), "XDG_STATE_HOME": str(self.folder / "state")})
+        ours = self.neap(neap, name, f"{database}_{way}")
         path = self.folder / ("whole.sql" if way == "one" else "each.sql")
         if database == "pg":
             bare = Peer("psql -f, without Debian's wrapper", [str(self.programs / "psql"),
