@@ -329,10 +329,10 @@ def sql_scripts(folder):
                 missed += show(f"G11  A script of {STATEMENTS:,} INSERTs of {ROWS} rows, {name}, {said}", found, peers)
         print("\nMemory of a script")
         for database, name in CELLS:
-            small, large = (databases.memory(NEAP, database, count, folder / "log") / 1e6
-                            for count in (STATEMENTS, samples(100, 20) * STATEMENTS))
-            missed += show_growth([(f"{name}: {STATEMENTS:,} statements, and {samples(100, 20)} times as many",
-                                    f"{small:.1f}", f"{large:.1f}", "MB", f"{large - small:.1f}", "2")])
+            counts = (10 * STATEMENTS, samples(100, 30) * STATEMENTS)  # both fill what a file is read into
+            small, large = (databases.memory(NEAP, database, count, folder / "log") / 1e6 for count in counts)
+            missed += show_growth([(f"{name}: {counts[0]:,} and {counts[1]:,} statements", f"{small:.1f}", f"{large:.1f}",
+                                    "MB", f"{large - small:.1f}", "2")])
     finally:
         databases.end()
     return missed
