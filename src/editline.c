@@ -5,58 +5,22 @@
  * and the loop goes on meanwhile. The two talk by orders (down, through a pipe that wakes the wait for a key) and one
  * event at a time (up, through an async handle). The thread touches no Lua.
  */
+#include "editline.h"
 #include "error.h"
 #include "secret.h"
 #include "task.h"
 
-#include <errno.h>
 #include <fcntl.h>
-#include <histedit.h>
 #include <lauxlib.h>
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
-#include <wchar.h>
 
 #define TYPE "editline.editor"
 #define CALL "editline.call"
 #define REMEMBERED 1000 /* lines of history */
-#define ESCAPE '\1'     /* stands round what of a prompt takes no column */
-
-enum order_kind { READ, ANSWER, PRINT, STOP, REDRAW, QUIT };
-
-struct order {
-	enum order_kind kind;
-	char *text, *list; /* each may be NULL; freed with the order */
-	struct order *next;
-};
-
-enum event_kind { NONE, LINE, END, STOPPED, COMPLETE };
-
-struct editor {
-	EditLine *el;
-	History *history;
-	FILE *in, *out;
-	int pipe[2];
-	uv_thread_t thread;
-	uv_async_t told;
-	uv_signal_t resized, continued;
-	int handles;          /* of the loop that are not closed yet; the last one to close frees all */
-	uv_mutex_t lock;
-	struct order *orders; /* under the lock, as are event, left and right */
-	enum event_kind event;
-	char *left, *right;   /* a line that was typed; or what stands at both sides of the cursor */
-	char *prompt;         /* the thread's while it reads */
-	bool stopped, quitting; /* the thread's */
-	bool reading;         /* between READ and LINE, END or STOPPED; the loop's, as is the next */
-	struct task *waiting; /* NULL while nobody waits for an event */
-};
 
 struct holder {
 	struct editor *editor; /* NULL once closed */
@@ -67,263 +31,6 @@ struct call {
 	struct holder *of; /* lies below it on the same stack */
 };
 
-/* ---- orders ---- */
-
-static struct order *new_order(enum order_kind kind, const char *text, const char *list)
-{
-	struct order *order = calloc(1, sizeof *order);
-
-	if (!order)
-		return NULL;
-	*order = (struct order){.kind = kind, .text = text ? strdup(text) : NULL, .list = list ? strdup(list) : NULL};
-	return order;
-}
-
-static void free_order(struct order *order)
-{
-	free(order->text);
-	free(order->list);
-	free(order);
-}
-
-static void give(struct editor *e, enum order_kind kind, const char *text, const char *list)
-{
-	struct order *order = new_order(kind, text, list), **last = &e->orders;
-
-	if (!order)
-		return;
-	uv_mutex_lock(&e->lock);
-	while (*last)
-		last = &(*last)->next;
-	*last = order;
-	uv_mutex_unlock(&e->lock);
-	while (write(e->pipe[1], "", 1) < 0 && errno == EINTR)
-		;
-}
-
-/* Waits for the next order; the caller frees it. */
-static struct order *take(struct editor *e)
-{
-	struct order *order;
-	char byte;
-
-	while (read(e->pipe[0], &byte, 1) < 0 && errno == EINTR)
-		;
-	uv_mutex_lock(&e->lock);
-	order = e->orders;
-	if (order)
-		e->orders = order->next;
-	uv_mutex_unlock(&e->lock);
-	return order;
-}
-
-/* ---- in the thread ---- */
-
-static void tell(struct editor *e, enum event_kind kind, char *left, char *right)
-{
-	uv_mutex_lock(&e->lock);
-	free(e->left);
-	free(e->right);
-	e->event = kind;
-	e->left = left;
-	e->right = right;
-	uv_mutex_unlock(&e->lock);
-	uv_async_send(&e->told);
-}
-
-/* Columns of so many bytes; of a prompt without what stands between two ESCAPEs. */
-static size_t columns(const char *text, size_t length)
-{
-	mbstate_t state = {0};
-	size_t count = 0, step;
-	bool hidden = false;
-
-	for (size_t at = 0; at < length; at += step) {
-		wchar_t wide;
-
-		step = mbrtowc(&wide, text + at, length - at, &state);
-		if (step == 0 || step == (size_t)-1 || step == (size_t)-2) {
-			memset(&state, 0, sizeof state);
-			step = 1;
-			count++;
-			continue;
-		}
-		if (wide == ESCAPE)
-			hidden = !hidden;
-		else if (!hidden && wcwidth(wide) > 0)
-			count += (size_t)wcwidth(wide);
-	}
-	return count;
-}
-
-/* Takes prompt and line off the screen: the cursor then stands where the prompt began. */
-static void erase(struct editor *e)
-{
-	const LineInfo *line = el_line(e->el);
-	size_t typed = columns(line->buffer, (size_t)(line->cursor - line->buffer));
-	size_t before = columns(e->prompt, strlen(e->prompt)) + typed;
-	struct winsize size;
-	size_t width = ioctl(fileno(e->out), TIOCGWINSZ, &size) == 0 && size.ws_col ? size.ws_col : 80;
-
-	fputc('\r', e->out);
-	if (before / width)
-		fprintf(e->out, "\033[%zuA", before / width);
-	fputs("\033[J", e->out);
-}
-
-static void print_above(struct editor *e, const char *text)
-{
-	erase(e);
-	fputs(text, e->out);
-	fflush(e->out);
-	el_set(e->el, EL_REFRESH);
-}
-
-static void redraw(struct editor *e)
-{
-	el_resize(e->el);
-	el_set(e->el, EL_PREP_TERM, 1); /* the shell had the terminal since, perhaps */
-	el_set(e->el, EL_REFRESH);
-}
-
-/* What may come while a line is edited. Returns whether the editing goes on. */
-static bool obey(struct editor *e, struct order *order)
-{
-	if (order->kind == PRINT && order->text)
-		print_above(e, order->text);
-	else if (order->kind == REDRAW)
-		redraw(e);
-	else if (order->kind == STOP)
-		e->stopped = true;
-	else if (order->kind == QUIT)
-		e->quitting = true;
-	free_order(order);
-	return !e->stopped && !e->quitting;
-}
-
-/* One byte from the terminal; 0 where the editing is over. */
-static int read_byte(struct editor *e, char *byte)
-{
-	struct pollfd files[] = {{.fd = e->pipe[0], .events = POLLIN}, {.fd = fileno(e->in), .events = POLLIN}};
-
-	for (;;) {
-		if (poll(files, 2, -1) < 0)
-			continue;
-		if (files[0].revents) {
-			struct order *order = take(e);
-
-			if (order && !obey(e, order))
-				return 0;
-		} else if (files[1].revents) {
-			ssize_t count = read(fileno(e->in), byte, 1);
-
-			if (count >= 0 || (errno != EINTR && errno != EAGAIN))
-				return count == 1;
-		}
-	}
-}
-
-/* libedit's source of characters. What is no character is passed over. */
-static int read_key(EditLine *el, wchar_t *key)
-{
-	mbstate_t state = {0};
-	struct editor *e;
-	char byte;
-
-	el_get(el, EL_CLIENTDATA, &e);
-	while (!e->stopped && !e->quitting && read_byte(e, &byte)) {
-		size_t step = mbrtowc(key, &byte, 1, &state);
-
-		if (step <= 1)
-			return 1;
-		if (step == (size_t)-1)
-			memset(&state, 0, sizeof state);
-	}
-	return 0;
-}
-
-static char *prompt_of(EditLine *el)
-{
-	struct editor *e;
-
-	el_get(el, EL_CLIENTDATA, &e);
-	return e->prompt;
-}
-
-/* The candidates, below the line as it stands. */
-static void show_candidates(struct editor *e, const char *list)
-{
-	const LineInfo *line = el_line(e->el);
-
-	erase(e);
-	for (const char *at = e->prompt; *at; at++)
-		if (*at != ESCAPE)
-			fputc(*at, e->out);
-	fwrite(line->buffer, 1, (size_t)(line->lastchar - line->buffer), e->out);
-	fprintf(e->out, "\n%s", list);
-	fflush(e->out);
-}
-
-/* Tab: asks Lua, and waits for its answer; what is typed meanwhile waits in the terminal. */
-static unsigned char complete(EditLine *el, int key)
-{
-	const LineInfo *line = el_line(el);
-	struct order *order;
-	struct editor *e;
-
-	(void)key;
-	el_get(el, EL_CLIENTDATA, &e);
-	tell(e, COMPLETE, strndup(line->buffer, (size_t)(line->cursor - line->buffer)),
-			strndup(line->cursor, (size_t)(line->lastchar - line->cursor)));
-	while (!(order = take(e)) || order->kind != ANSWER)
-		if (order && !obey(e, order))
-			return CC_EOF;
-	if (order->list)
-		show_candidates(e, order->list);
-	if (order->text && *order->text)
-		el_insertstr(el, order->text);
-	if (order->list)
-		el_set(el, EL_REFRESH);
-	free_order(order);
-	return CC_REFRESH;
-}
-
-static void edit(struct editor *e, const char *prompt)
-{
-	const char *line;
-	int count = 0;
-
-	free(e->prompt);
-	e->prompt = strdup(prompt ? prompt : "");
-	e->stopped = false;
-	line = el_gets(e->el, &count);
-	if (e->stopped)
-		tell(e, STOPPED, NULL, NULL);
-	else if (!line || count <= 0)
-		tell(e, END, NULL, NULL);
-	else
-		tell(e, LINE, strndup(line, (size_t)count), NULL);
-}
-
-static void thread_main(void *context)
-{
-	struct editor *e = context;
-
-	while (!e->quitting) {
-		struct order *order = take(e);
-
-		if (!order)
-			continue;
-		if (order->kind == READ)
-			edit(e, order->text);
-		else if (order->kind == QUIT)
-			e->quitting = true;
-		else if (order->kind == PRINT && order->text)
-			fputs(order->text, e->out), fflush(e->out);
-		free_order(order);
-	}
-}
-
 /* ---- lifetime ---- */
 
 static void free_editor(struct editor *e)
@@ -332,11 +39,14 @@ static void free_editor(struct editor *e)
 		struct order *order = e->orders;
 
 		e->orders = order->next;
-		free_order(order);
+		editline_order_free(order);
 	}
 	free(e->left);
 	free(e->right);
 	free(e->prompt);
+	free(e->asked);
+	free(e->answered);
+	free(e->painted);
 	close(e->pipe[0]);
 	close(e->pipe[1]);
 	uv_mutex_destroy(&e->lock);
@@ -365,7 +75,7 @@ static void signal_came(uv_signal_t *handle, int number)
 
 	(void)number;
 	if (e->reading)
-		give(e, REDRAW, NULL, NULL);
+		editline_order_give(e, REDRAW, NULL, NULL);
 }
 
 /* Signals are the loop's: the thread gets none. */
@@ -376,7 +86,7 @@ static int start_thread(struct editor *e)
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	failed = uv_thread_create(&e->thread, thread_main, e);
+	failed = uv_thread_create(&e->thread, editline_typing_thread, e);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return failed;
 }
@@ -420,7 +130,7 @@ static int editor_close(lua_State *L)
 	h->editor = NULL;
 	if (!e)
 		return 0;
-	give(e, QUIT, NULL, NULL);
+	editline_order_give(e, QUIT, NULL, NULL);
 	uv_thread_join(&e->thread);
 	if (e->waiting)
 		task_wake(e->waiting);
@@ -451,15 +161,12 @@ static int open_library(struct editor *e)
 	history(e->history, &event, H_SETUNIQUE, 1);
 	el_set(e->el, EL_CLIENTDATA, e);
 	el_set(e->el, EL_SIGNAL, 0);
-	el_set(e->el, EL_GETCFN, read_key);
-	el_set(e->el, EL_PROMPT_ESC, prompt_of, ESCAPE);
 	el_set(e->el, EL_HIST, history, e->history);
 	el_set(e->el, EL_EDITOR, "emacs");
 	for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
 		el_set(e->el, EL_BIND, keys[i][0], keys[i][1], NULL);
 	el_source(e->el, NULL); /* ~/.editrc */
-	el_wset(e->el, EL_ADDFN, L"neap-complete", L"completes names", complete); /* el_set would leak copies of them */
-	el_set(e->el, EL_BIND, "^I", "neap-complete", NULL);
+	editline_typing_begin(e);
 	return 0;
 }
 
@@ -476,9 +183,10 @@ static struct editor *new_editor(void)
 	return e;
 }
 
-/* editline.open() -> editor: on the standard input, which is a terminal, and the error output. */
+/* editline.open([colours]) -> editor: on the standard input, which is a terminal, and the error output. */
 static int editline_open(lua_State *L)
 {
+	bool colours = lua_toboolean(L, 1);
 	struct holder *h;
 	struct editor *e;
 
@@ -490,6 +198,7 @@ static int editline_open(lua_State *L)
 	e = new_editor();
 	if (!e)
 		return luaL_error(L, "not enough memory");
+	e->tells_changes = colours;
 	open_handles(e);
 	if (open_library(e) || start_thread(e)) {
 		close_library(e);
@@ -520,7 +229,7 @@ static int call_close(lua_State *L)
 		return 0;
 	e->waiting = NULL;
 	if (e->reading)
-		give(e, STOP, NULL, NULL);
+		editline_order_give(e, STOP, NULL, NULL);
 	return 0;
 }
 
@@ -541,7 +250,8 @@ static enum event_kind take_event(struct editor *e, char **left, char **right)
 /* At index 1 the call, at 2 the editor. */
 static int event_step(lua_State *L)
 {
-	static const char *const names[] = {[LINE] = "line", [END] = "end", [STOPPED] = "stopped", [COMPLETE] = "complete"};
+	static const char *const names[] = {[LINE] = "line", [END] = "end", [STOPPED] = "stopped", [COMPLETE] = "complete",
+					   [CHANGED] = "changed"};
 	struct holder *h = lua_touserdata(L, 2);
 	struct editor *e = h->editor;
 	enum event_kind kind;
@@ -553,7 +263,7 @@ static int event_step(lua_State *L)
 	if (kind == NONE)
 		return task_park(L, event_step);
 	e->waiting = NULL;
-	e->reading = kind == COMPLETE;
+	e->reading = kind == COMPLETE || kind == CHANGED;
 	lua_settop(L, 2);
 	lua_pushstring(L, names[kind]);
 	lua_pushstring(L, left); /* nil where there is none */
@@ -588,7 +298,7 @@ static int stopped_step(lua_State *L)
 		return error_raise(L, "cancelled", "the editor was closed");
 	if (e->reading && take_event(e, &left, &right) == NONE)
 		return task_park(L, stopped_step);
-	give(e, READ, prompt, NULL);
+	editline_order_give(e, READ, prompt, NULL);
 	e->reading = true;
 	lua_settop(L, 2);
 	return event_step(L);
@@ -596,8 +306,8 @@ static int stopped_step(lua_State *L)
 
 /*
  * editor:read(prompt) -> "line", text with its end; "end" at the end of input; "stopped" after stop(); or "complete",
- * left, right: what stands at both sides of the cursor, after which complete() is to be called. Deadline: 24 days, for a
- * person.
+ * left, right: what stands at both sides of the cursor, after which complete() is to be called; or, of an editor with
+ * colours, "changed", the line as it is now, after which paint() is. Deadline: 24 days, for a person.
  */
 static int editor_read(lua_State *L)
 {
@@ -611,17 +321,32 @@ static int editor_read(lua_State *L)
 	return stopped_step(L);
 }
 
-/* editor:complete(text [, list]) -> as read: puts the text at the cursor, shows the list below the line, and reads on. */
-static int editor_complete(lua_State *L)
+/* Gives what the last event asked for, text and list at index 2 and 3, and waits for the next one. */
+static int answer(lua_State *L, enum order_kind kind)
 {
 	struct editor *e = check_editor(L);
 
 	if (!e->reading || e->waiting)
-		return luaL_error(L, "nothing is to be completed");
-	give(e, ANSWER, luaL_checkstring(L, 2), luaL_optstring(L, 3, NULL));
+		return luaL_error(L, "nothing was asked");
+	editline_order_give(e, kind, luaL_checkstring(L, 2), luaL_optstring(L, 3, NULL));
 	lua_settop(L, 1);
 	begin_call(L, e);
 	return event_step(L);
+}
+
+/* editor:complete(text [, list]) -> as read: puts the text at the cursor, shows the list below the line, and reads on. */
+static int editor_complete(lua_State *L)
+{
+	return answer(L, ANSWER);
+}
+
+/*
+ * editor:paint(line [, painted]) -> as read: the line with its colours, each between two \1, is written over it, and reads
+ * on. Where it is another line by now, nothing is written.
+ */
+static int editor_paint(lua_State *L)
+{
+	return answer(L, PAINT);
 }
 
 /* editor:print(text): above the line that is edited. Secrets are replaced by their marks. */
@@ -632,7 +357,7 @@ static int editor_print(lua_State *L)
 	const char *text = luaL_checklstring(L, 2, &length);
 
 	secret_push_redacted(L, text, length);
-	give(e, PRINT, lua_tostring(L, -1), NULL);
+	editline_order_give(e, PRINT, lua_tostring(L, -1), NULL);
 	return 0;
 }
 
@@ -642,7 +367,7 @@ static int editor_stop(lua_State *L)
 	struct editor *e = check_editor(L);
 
 	if (e->reading)
-		give(e, STOP, NULL, NULL);
+		editline_order_give(e, STOP, NULL, NULL);
 	return 0;
 }
 
@@ -665,6 +390,7 @@ int luaopen_editline(lua_State *L)
 	static const luaL_Reg methods[] = {
 		{"read", editor_read},
 		{"complete", editor_complete},
+		{"paint", editor_paint},
 		{"print", editor_print},
 		{"stop", editor_stop},
 		{"remember", editor_remember},
