@@ -2,6 +2,7 @@
 local cursor = require "neap.cli.repl.cursor"
 local help   = require "neap.cli.repl.help"
 local remote = require "neap.cli.repl.remote"
+local tokens = require "neap.cli.repl.tokens"
 local words  = require "neap.words"
 
 local complete = {}
@@ -61,9 +62,6 @@ local function members_of(value, separator)
   return names
 end
 
-local KEYWORDS = { "and", "break", "do", "else", "elseif", "end", "false", "for", "function", "if", "in", "local",
-                   "nil", "not", "or", "repeat", "return", "then", "true", "until", "while" }
-
 local LIBRARY = { "assert", "error", "ipairs", "load", "math", "pairs", "pcall", "require", "select", "string", "table",
                   "tonumber", "tostring", "type", "utf8", "env", "arg", "help", "print" }
 
@@ -74,7 +72,7 @@ function complete.names_alone(sits)
   local names = words.names()
   add_keys(names, sits.noted.own)
   table.move(LIBRARY, 1, #LIBRARY, #names + 1, names)
-  return table.move(KEYWORDS, 1, #KEYWORDS, #names + 1, names)
+  return table.move(tokens.KEYWORDS, 1, #tokens.KEYWORDS, #names + 1, names)
 end
 
 -- ---- in a call ----

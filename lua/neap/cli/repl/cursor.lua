@@ -1,4 +1,6 @@
 --- Where in a piece of Lua the cursor stands: in a string or not, and in which calls.
+local tokens = require "neap.cli.repl.tokens"
+
 local cursor = {}
 
 --- @class neap.cursor
@@ -7,23 +9,6 @@ local cursor = {}
 --- @field open { bracket: string, before: string, inside: string }[]  brackets that are open, outermost first: what
 ---   stands before each, and in it
 --- @field comment boolean
-
---- The end of a long bracket's text, or nil where it is not closed.
-local function after_long(text, at)
-  local level = text:match("^%[(=*)%[", at)
-  if not level then return nil, false end
-  local _, last = text:find("]" .. level .. "]", at, true)
-  return last and last + 1, true
-end
-
-local function after_string(text, at)
-  local quote, i = text:sub(at, at), at + 1
-  while i <= #text do
-    local c = text:sub(i, i)
-    if c == "\\" then i = i + 1 elseif c == quote then return i + 1 end
-    i = i + 1
-  end
-end
 
 local CLOSES = { [")"] = "(", ["}"] = "{", ["]"] = "[" }
 
@@ -66,35 +51,21 @@ local function described(text, open)
   return open
 end
 
+--- In a string that is not closed.
+local function in_string(text, token, open)
+  return { quote = token.quote, text = text:sub(token.from + #token.quote),
+    open = described(text, with_bare_call(text, open, token.from)), comment = false }
+end
+
 --- @param text string  all that stands left of the cursor
 --- @return neap.cursor
 function cursor.at(text)
-  local open, at = {}, 1
-  while at <= #text do
-    local c = text:sub(at, at)
-    local long, is_long = after_long(text, at)
-    if text:find("^%-%-", at) then
-      local past, is_block = after_long(text, at + 2)
-      if not is_block then past = text:find("\n", at, true) end
-      if not past then return { comment = true, text = "", open = {} } end
-      at = past
-    elseif is_long then
-      if not long then
-        return { quote = "[[", text = text:sub(at + 2), open = described(text, with_bare_call(text, open, at)),
-          comment = false }
-      end
-      at = long
-    elseif c == '"' or c == "'" then
-      local past = after_string(text, at)
-      if not past then
-        return { quote = c, text = text:sub(at + 1), open = described(text, with_bare_call(text, open, at)),
-          comment = false }
-      end
-      at = past
-    else
-      if c:find "[%[({%])}]" then step_bracket(open, c, at) end
-      at = at + 1
-    end
+  local open = {}
+  for _, token in ipairs(tokens.of(text)) do
+    if token.open and token.kind == "comment" then return { comment = true, text = "", open = {} } end
+    if token.open then return in_string(text, token, open) end
+    local c = token.kind == "sign" and text:sub(token.from, token.to)
+    if c and c:find "^[%[({%])}]$" then step_bracket(open, c, token.from) end
   end
   return { text = expression_before(text, #text + 1), open = described(text, open), comment = false }
 end

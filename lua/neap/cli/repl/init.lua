@@ -1,10 +1,12 @@
 --- `neap repl`: lines of Lua on a living environment; they read at once, and change only in a run of their own.
+local colours  = require "neap.cli.repl.colours"
 local confirm  = require "neap.cli.confirm"
 local failure  = require "neap.cli.failure"
 local keyboard = require "neap.cli.repl.keyboard"
 local outside  = require "neap.cli.outside"
 local sitting  = require "neap.cli.repl.sitting"
 local terminal = require "native.terminal"
+local words    = require "neap.words"
 
 local verb = {
   summary = "type lines of Lua: reads at once, changes in a run of their own",
@@ -45,7 +47,9 @@ local function new_keyboard(options, sits)
   if not options.console.may_ask then return keyboard.script(terminal.read_line) end
   if not options.console.live then return keyboard.plain(options.console) end
   local function complete(left) return require "neap.cli.repl.complete".at(left, sits) end
-  return keyboard.edited(options.console, complete, require "neap.cli.repl.history".read())
+  local painted = colours.painter(options.console.err, words.names())
+  local function paint(line) return painted(line, sits.unfinished) end
+  return keyboard.edited(options.console, complete, paint, require "neap.cli.repl.history".read())
 end
 
 function verb.run(options)

@@ -21,7 +21,13 @@ local function how_it_ended(console) return console:has_gone() and "lost" or "en
 --- @return string? line
 function Edited:read(prompt)
   local what, left = self.editor:read(marked(prompt))
-  while what == "complete" do what, left = self.editor:complete(self.complete(left)) end
+  while what == "complete" or what == "changed" do
+    if what == "complete" then
+      what, left = self.editor:complete(self.complete(left))
+    else
+      what, left = self.editor:paint(left, self.paint(left))
+    end
+  end
   if what == "end" then what = how_it_ended(self.console) end
   if what ~= "line" then self.console:draw(what == "stopped" and "^C\n" or "\n") end
   return what, left and (left:gsub("\r?\n$", ""))
@@ -38,11 +44,12 @@ function Edited:close() self.editor:close() end
 --- A person at a terminal that lines can be edited on.
 --- @param console neap.console
 --- @param complete fun(left: string): string, string?  what Tab puts at the cursor, and the list of what is possible
+--- @param paint fun(line: string): string  the line with its colours, where the terminal has some
 --- @param remembered string[]
 --- @return table keyboard
-function keyboard.edited(console, complete, remembered)
-  local self = setmetatable({ console = console, complete = complete, editor = require "native.editline".open() },
-    Edited)
+function keyboard.edited(console, complete, paint, remembered)
+  local self = setmetatable({ console = console, complete = complete, paint = paint,
+    editor = require "native.editline".open(console.err.colour) }, Edited)
   for _, line in ipairs(remembered) do self:remember(line) end
   return self
 end

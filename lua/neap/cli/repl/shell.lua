@@ -1,4 +1,5 @@
 --- Lines typed at a failure: read as those of `neap repl`, with what Tab knows from the run's journal alone.
+local colours   = require "neap.cli.repl.colours"
 local complete  = require "neap.cli.repl.complete"
 local fault     = require "native.error"
 local help      = require "neap.cli.repl.help"
@@ -9,6 +10,7 @@ local procedure = require "neap.engine.procedure"
 local repl      = require "neap.engine.repl"
 local versions  = require "neap.engine.versions"
 local view      = require "neap.cli.view.line"
+local words     = require "neap.words"
 
 local shell = {}
 
@@ -42,7 +44,8 @@ end
 
 local function open_keyboard(asker)
   if not asker.console.live then return keyboard.plain(asker.console) end
-  return keyboard.edited(asker.console, completing(asker), history.read())
+  local paint = colours.painter(asker.console.err, words.names())
+  return keyboard.edited(asker.console, completing(asker), paint, history.read())
 end
 
 -- ---- commands ----

@@ -34,9 +34,11 @@ function page:lines(text)
 end
 
 --- Colour, where there is any: bold dim red green yellow blue cyan alarm.
-function page:paint(colour, text)
+--- @param mark? string  stands round each sequence, for a line editor
+function page:paint(colour, text, mark)
   if not self.colour or text == "" then return text end
-  return ("\27[%sm%s\27[0m"):format(COLOURS[colour], text)
+  mark = mark or ""
+  return table.concat { mark, "\27[", COLOURS[colour], "m", mark, text, mark, "\27[0m", mark }
 end
 
 local function bare(text) return (text:gsub("\27%[[%d;]*m", "")) end
