@@ -73,9 +73,8 @@ static void signal_came(uv_signal_t *handle, int number)
 {
 	struct editor *e = handle->data;
 
-	(void)number;
 	if (e->reading)
-		editline_order_give(e, REDRAW, NULL, NULL);
+		editline_order_give(e, number == SIGWINCH ? RESIZE : REDRAW, NULL, NULL);
 }
 
 /* Signals are the loop's: the thread gets none. */

@@ -9,7 +9,7 @@
 
 #define ESCAPE '\1' /* stands round what takes no column, in a prompt and in a line with colours */
 
-enum order_kind { READ, ANSWER, PAINT, PRINT, STOP, REDRAW, QUIT };
+enum order_kind { READ, ANSWER, PAINT, PRINT, STOP, RESIZE, REDRAW, QUIT };
 
 struct order {
 	enum order_kind kind;
@@ -34,8 +34,9 @@ struct editor {
 	char *left, *right;   /* a line that was typed; or what stands at both sides of the cursor */
 	char *prompt;         /* the thread's while it reads */
 	bool tells_changes;   /* the line is painted; set once */
-	char *asked;          /* the thread's, as are the next four: the line whose colours were asked for; NULL: none */
+	char *asked;          /* the thread's, as are the next five: the line whose colours were asked for; NULL: none */
 	char *answered, *painted; /* a line, and the same with colours; NULL: none came yet */
+	bool ended;           /* by Enter: the cursor stands in the row below the line */
 	bool stopped, quitting;
 	bool reading;         /* between READ and LINE, END or STOPPED; the loop's, as is the next */
 	struct task *waiting; /* NULL while nobody waits for an event */
@@ -62,6 +63,9 @@ void editline_typing_thread(void *editor);
 
 /* Takes prompt and line off it: the cursor then stands where the prompt began. */
 void editline_screen_erase(struct editor *e);
+
+/* Puts the cursor behind the line. */
+void editline_screen_leave(struct editor *e);
 
 /* The candidates, below the line as it stands; what is edited is then to be drawn anew. */
 void editline_screen_list(struct editor *e, const char *list);

@@ -33,7 +33,7 @@ static size_t decode(const char *text, size_t length, wchar_t *character)
 
 static bool is_control(wchar_t character)
 {
-	return character >= 0 && (character < ' ' || character == '\177');
+	return (character > 0 && character < ' ') || character == '\177';
 }
 
 /* Past a glyph, which begins in the next row where it would not fit. */
@@ -97,12 +97,26 @@ static struct place begin_of(struct editor *e, int width)
 	return at;
 }
 
+/* Behind the line. Where `regular` is not NULL it says whether libedit and the terminal count the same columns. */
+static struct place end_of(struct editor *e, int width, bool *regular)
+{
+	const LineInfo *line = el_line(e->el);
+	struct place at = begin_of(e, width);
+	bool all = pass_text(&at, line->buffer, (size_t)(line->lastchar - line->buffer), false, width);
+
+	if (regular)
+		*regular = all;
+	return at;
+}
+
 static struct place cursor_of(struct editor *e, int width)
 {
 	const LineInfo *line = el_line(e->el);
 	struct place at = begin_of(e, width);
 	wchar_t next;
 
+	if (e->ended)
+		return end_of(e, width, NULL);
 	pass_text(&at, line->buffer, (size_t)(line->cursor - line->buffer), false, width);
 	if (line->cursor == line->lastchar)
 		return at;
@@ -112,24 +126,30 @@ static struct place cursor_of(struct editor *e, int width)
 	return at;
 }
 
-static void move(struct editor *e, struct place from, struct place to)
+/* To a place from the row in which the cursor is. Its column is no matter: libedit miscounts some that are wide. */
+static void move(struct editor *e, int row, struct place to)
 {
-	if (from.row > to.row)
-		fprintf(e->out, "\033[%dA", from.row - to.row);
-	if (from.column > to.column)
-		fprintf(e->out, "\033[%dD", from.column - to.column);
-	else if (from.column < to.column)
-		fprintf(e->out, "\033[%dC", to.column - from.column);
+	fputc('\r', e->out);
+	if (row > to.row)
+		fprintf(e->out, "\033[%dA", row - to.row);
+	else if (row < to.row)
+		fprintf(e->out, "\033[%dB", to.row - row);
+	if (to.column)
+		fprintf(e->out, "\033[%dC", to.column);
 }
 
 void editline_screen_erase(struct editor *e)
 {
-	int row = cursor_of(e, width_of(e)).row;
-
-	fputc('\r', e->out);
-	if (row)
-		fprintf(e->out, "\033[%dA", row);
+	move(e, cursor_of(e, width_of(e)).row, (struct place){0, 0});
 	fputs("\033[J", e->out);
+}
+
+void editline_screen_leave(struct editor *e)
+{
+	int width = width_of(e);
+
+	move(e, cursor_of(e, width).row, end_of(e, width, NULL));
+	fflush(e->out);
 }
 
 /* ---- writing it ---- */
@@ -148,11 +168,13 @@ static bool has_room(struct editor *e, struct place last)
 bool editline_screen_may_paint(struct editor *e)
 {
 	const LineInfo *line = el_line(e->el);
-	int width = width_of(e);
-	struct place at = begin_of(e, width);
-	bool regular = pass_text(&at, line->buffer, (size_t)(line->lastchar - line->buffer), false, width);
+	struct place end;
+	bool regular;
 
-	return regular && line->buffer < line->lastchar && has_room(e, at);
+	if (line->buffer == line->lastchar || strchr(e->prompt, '\n'))
+		return false;
+	end = end_of(e, width_of(e), &regular);
+	return regular && has_room(e, end);
 }
 
 /* Whether it is the line without what is hidden. A line that holds an ESCAPE itself never is. */
@@ -205,13 +227,13 @@ static void write_text(struct editor *e, struct place *at, const char *text, siz
 bool editline_screen_paint(struct editor *e, const char *painted)
 {
 	const LineInfo *line = el_line(e->el);
-	int width = width_of(e);
-	struct place at = begin_of(e, width);
+	struct place at = {0, 0};
 
 	if (!is_same(painted, line->buffer, (size_t)(line->lastchar - line->buffer)))
 		return false;
 	fputs(SAVE, e->out);
-	move(e, cursor_of(e, width), at);
+	move(e, cursor_of(e, width_of(e)).row, at);
+	write_text(e, &at, e->prompt, strlen(e->prompt), true); /* libedit moves the cursor by writing parts of it */
 	write_text(e, &at, painted, strlen(painted), true);
 	fputs(RESTORE, e->out);
 	fflush(e->out);

@@ -20,11 +20,16 @@ static void tell(struct editor *e, enum event_kind kind, char *left, char *right
 	uv_async_send(&e->told);
 }
 
+static void print(struct editor *e, const char *text)
+{
+	fputs(text, e->out);
+	fflush(e->out);
+}
+
 static void print_above(struct editor *e, const char *text)
 {
 	editline_screen_erase(e);
-	fputs(text, e->out);
-	fflush(e->out);
+	print(e, text);
 	el_set(e->el, EL_REFRESH);
 }
 
@@ -49,19 +54,37 @@ static void take_colours(struct editor *e, struct order *order)
 	order->text = order->list = NULL;
 }
 
-/* What may come while a line is edited. Returns whether the editing goes on. */
-static bool obey(struct editor *e, struct order *order)
+/* libedit would draw at the cursor. The terminal has wrapped what stands there anew. */
+static void resize(struct editor *e)
+{
+	editline_screen_erase(e);
+	fflush(e->out);
+	redraw(e);
+}
+
+static void obey_drawing(struct editor *e, struct order *order)
 {
 	if (order->kind == PRINT && order->text)
 		print_above(e, order->text);
+	else if (order->kind == RESIZE)
+		resize(e);
 	else if (order->kind == REDRAW)
 		redraw(e);
-	else if (order->kind == PAINT)
+}
+
+/* What may come while a line is edited, or has ended. Returns whether the editing goes on. */
+static bool obey(struct editor *e, struct order *order)
+{
+	if (order->kind == PAINT)
 		take_colours(e, order);
 	else if (order->kind == STOP)
 		e->stopped = true;
 	else if (order->kind == QUIT)
 		e->quitting = true;
+	else if (!e->ended)
+		obey_drawing(e, order);
+	else if (order->kind == PRINT && order->text)
+		print(e, order->text);
 	editline_order_free(order);
 	return !e->stopped && !e->quitting;
 }
@@ -98,21 +121,19 @@ static bool show_colours(struct editor *e)
 	return true;
 }
 
-/* The line that Enter leaves on the screen has its colours, however fast it came. Returns whether the editing goes on. */
-static bool settle_colours(struct editor *e)
+/* Gives the line that Enter left on the screen its colours, however fast it came, unless something is printed below. */
+static void settle_colours(struct editor *e)
 {
-	while (!show_colours(e)) {
+	enum order_kind kind = PAINT;
+
+	e->ended = true;
+	while (kind == PAINT && !show_colours(e)) {
 		struct order *order = editline_order_take(e);
 
-		if (order && !obey(e, order))
-			return false;
+		kind = order ? order->kind : PAINT;
+		if (order)
+			obey(e, order);
 	}
-	return true;
-}
-
-static bool ends_line(char byte)
-{
-	return byte == '\r' || byte == '\n';
 }
 
 /* One byte from the terminal; 0 where the editing is over. Where none has come yet the line gets its colours. */
@@ -138,7 +159,7 @@ static int read_byte(struct editor *e, char *byte)
 			ssize_t count = read(fileno(e->in), byte, 1);
 
 			if (count == 1)
-				return !ends_line(*byte) || settle_colours(e);
+				return 1;
 			if (count == 0 || (errno != EINTR && errno != EAGAIN))
 				return 0;
 		}
@@ -205,23 +226,41 @@ void editline_typing_begin(struct editor *e)
 	el_set(e->el, EL_BIND, "^I", "neap-complete", NULL);
 }
 
-static void edit(struct editor *e, const char *prompt)
+static void begin(struct editor *e, const char *prompt)
 {
-	const char *line;
-	int count = 0;
-
+	el_resize(e->el); /* nobody told of it between two lines */
 	keep(&e->prompt, strdup(prompt ? prompt : ""));
 	keep(&e->asked, NULL);
 	keep(&e->answered, NULL);
 	keep(&e->painted, NULL);
-	e->stopped = false;
-	line = el_gets(e->el, &count);
+	e->ended = e->stopped = false;
+}
+
+/* The line that was typed, with its end; NULL: at the end of input, or stopped. */
+static char *type_line(struct editor *e)
+{
+	int count = 0;
+	const char *typed = el_gets(e->el, &count);
+	char *line;
+
 	if (e->stopped)
-		tell(e, STOPPED, NULL, NULL);
-	else if (!line || count <= 0)
-		tell(e, END, NULL, NULL);
-	else
-		tell(e, LINE, strndup(line, (size_t)count), NULL);
+		editline_screen_leave(e);
+	if (e->stopped || !typed || count <= 0)
+		return NULL;
+	line = strndup(typed, (size_t)count);
+	settle_colours(e);
+	return line;
+}
+
+static void edit(struct editor *e, const char *prompt)
+{
+	char *line;
+
+	begin(e, prompt);
+	line = type_line(e);
+	if (e->stopped)
+		keep(&line, NULL);
+	tell(e, e->stopped ? STOPPED : line ? LINE : END, line, NULL);
 }
 
 void editline_typing_thread(void *editor)
@@ -238,7 +277,7 @@ void editline_typing_thread(void *editor)
 		else if (order->kind == QUIT)
 			e->quitting = true;
 		else if (order->kind == PRINT && order->text)
-			fputs(order->text, e->out), fflush(e->out);
+			print(e, order->text);
 		editline_order_free(order);
 	}
 }
