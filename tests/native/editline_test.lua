@@ -1,5 +1,6 @@
 --- Lines edited at a real terminal: a pane of tmux, in which a test that edits lines runs.
 local fs   = require "native.fs"
+local task = require "native.task"
 local tmux = require "tests.tmux"
 
 local EDITS = [[
@@ -119,5 +120,148 @@ describe("editline", function()
     pane:expect "neap ended with 0"
     pane:command "stty -a | grep -o -- '[-]*icanon'"
     pane:expect "\nicanon"
+  end)
+end)
+
+local PAINTS = [[
+local editline, task = require "native.editline", require "native.task"
+local function say(text) require "native.terminal".write(1, text .. "\n") end
+local function painted(line)
+  local shown, rest = line:match "^([^\n]*)(.*)$"
+  return shown:gsub("%d+", "\1\27[31m\1%0\1\27[0m\1") .. rest
+end
+local function read(editor, prompt, paint)
+  local event, left, right = editor:read(prompt)
+  while event == "complete" or event == "changed" do
+    if event == "complete" then
+      event, left, right = editor:complete("9", "91  92\n")
+    else
+      event, left, right = editor:paint(left, (paint or painted)(left))
+    end
+  end
+  say("[" .. event .. " " .. (left or ""):gsub("\n", "") .. "]")
+end
+describe("x", function()
+  it("y", function()
+    local editor <close> = editline.open(COLOURS)
+    BODY
+  end)
+end)
+]]
+
+local SAVE, RESTORE = "\0277", "\0278"
+
+describe("editline with colours", function()
+  local pane, path
+
+  after_each(function() pane:close() end)
+
+  --- What it writes goes to a file, or to the terminal.
+  local function edit(body, options)
+    options = options or {}
+    local folder = scratch()
+    local script = folder .. "/edit_test.lua"
+    path = folder .. "/written"
+    local parts = { BODY = body, COLOURS = options.colours or "true" }
+    fs.write(script, (PAINTS:gsub("%u%u%u+", parts)), { mode = "0600" })
+    pane = tmux.new()
+    pane:neap(("test %s%s"):format(script, options.shown and "" or " 2>" .. path))
+  end
+
+  --- Waits until it has written that. Returns all that it has written.
+  local function expect_written(text)
+    local until_then, written = task.now() + 30, nil
+    repeat
+      written = fs.exists(path) and fs.read(path) or ""
+      if written:find(text, 1, true) then return written end
+      task.sleep(0.02)
+    until task.now() > until_then
+    error(("no %q in %q"):format(text, written), 2)
+  end
+
+  it("writes the line over itself, and brings the cursor back", function()
+    edit 'read(editor, "\1\27[1m\1>\1\27[0m\1 ")'
+    expect_written "> "
+    pane:type "a 12"
+    expect_written(SAVE .. "\r\27[1m>\27[0m a \27[31m12\27[0m" .. RESTORE)
+    pane:keys("Left", "Left", "Left")
+    pane:type "3"
+    expect_written(SAVE .. "\r\27[1m>\27[0m a\27[31m3\27[0m \27[31m12\27[0m" .. RESTORE)
+    pane:keys "Enter"
+    pane:expect "[line a3 12]"
+  end)
+
+  it("goes up to the row where the line begins, from where the cursor is and from below what Enter left", function()
+    local long = ("x"):rep(90)
+    edit 'read(editor, "> ")'
+    expect_written "> "
+    pane:type(long .. 7)
+    expect_written(SAVE .. "\r\27[1A> " .. long .. "\27[31m7\27[0m" .. RESTORE)
+    pane:keys "Home"
+    expect_written(SAVE .. "\r> " .. long .. "\27[31m7\27[0m" .. RESTORE)
+    pane:keys "Enter"
+    pane:expect("[line " .. long .. "7]")
+    expect_written(SAVE .. "\r\27[2A> " .. long .. "\27[31m7\27[0m" .. RESTORE)
+  end)
+
+  it("shows control characters and tabs as libedit does", function()
+    edit 'read(editor, "> ")'
+    expect_written "> "
+    pane:keys("C-v", "Escape", "C-v", "Tab")
+    pane:type "1"
+    expect_written(SAVE .. "\r> ^[    \27[31m1\27[0m" .. RESTORE)
+    pane:keys "Enter"
+    pane:expect "[line \27"
+  end)
+
+  it("writes nothing where the answer is another line", function()
+    edit [[
+      read(editor, "> ", function(line) return "1" .. line end)
+      read(editor, "> ", function(line) return "\1" .. line end)
+      read(editor, "> ", function(line) return nil end)]]
+    for i = 1, 3 do
+      pane:command("a " .. i)
+      pane:expect(("[line a %d]"):format(i))
+    end
+    equal(fs.read(path):find(SAVE, 1, true), nil)
+  end)
+
+  it("writes nothing over a line with characters of no width, one with a mark, or below a prompt of two rows",
+    function()
+      edit [[read(editor, "> ") read(editor, "> ") read(editor, "1\n> ")]]
+      expect_written "> "
+      pane:command "e\u{301} 1"
+      pane:expect "[line e"
+      pane:keys("C-v", "C-a")
+      pane:command " 1"
+      pane:expect "[line \1"
+      pane:command "1"
+      pane:expect "[line 1]"
+      equal(fs.read(path):find(SAVE, 1, true), nil)
+    end)
+
+  it("writes nothing more without colours", function()
+    edit('read(editor, "> ")', { colours = "false" })
+    expect_written "> "
+    pane:type "a 12"
+    pane:keys("Left", "Enter")
+    pane:expect "[line a 12]"
+    equal(fs.read(path), "> a 12\b\n")
+  end)
+
+  it("asks for the colours of each line that a pause leaves, and of the one that is entered", function()
+    edit [[
+      read(editor, "> ", function(line) say("<" .. line:gsub("\n", "$") .. ">") end)
+      local ok, problem = pcall(editor.paint, editor, "a", "a")
+      say(problem:match "nothing was asked")]]
+    expect_written "> "
+    pane:type "a"
+    pane:expect "<a>"
+    pane:type "b"
+    pane:expect "<ab>"
+    pane:keys "Enter"
+    pane:expect "<ab$>"
+    pane:expect "[line ab]"
+    pane:expect "nothing was asked"
   end)
 end)
