@@ -100,6 +100,17 @@ describe("a line typed at neap repl", function()
     expect "search-entered"
   end)
 
+  it("stays whole where Ctrl-C ends it, wherever the cursor is", function()
+    start()
+    pane:type(LONG)
+    pane:keys "Home"
+    pane:type "1 + "
+    pane:expect "1 + file"
+    pane:keys "C-c"
+    pane:expect "12345^C"
+    pane:expect_last "\nneap lab> "
+  end)
+
   it("has them in another width of the terminal", function()
     start()
     pane:type(LONG)

@@ -1,7 +1,8 @@
 --- Lines edited at a real terminal: a pane of tmux, in which a test that edits lines runs.
-local fs   = require "native.fs"
-local task = require "native.task"
-local tmux = require "tests.tmux"
+local fs      = require "native.fs"
+local process = require "native.process"
+local task    = require "native.task"
+local tmux    = require "tests.tmux"
 
 local EDITS = [[
 local editline, task = require "native.editline", require "native.task"
@@ -134,6 +135,7 @@ local function read(editor, prompt, paint)
   local event, left, right = editor:read(prompt)
   while event == "complete" or event == "changed" do
     if event == "complete" then
+      editor:print "above\n"
       event, left, right = editor:complete("9", "91  92\n")
     else
       event, left, right = editor:paint(left, (paint or painted)(left))
@@ -149,6 +151,7 @@ describe("x", function()
 end)
 ]]
 
+local PATIENCE = 30 -- seconds
 local SAVE, RESTORE = "\0277", "\0278"
 
 describe("editline with colours", function()
@@ -156,21 +159,27 @@ describe("editline with colours", function()
 
   after_each(function() pane:close() end)
 
-  --- What it writes goes to a file, or to the terminal.
-  local function edit(body, options)
-    options = options or {}
-    local folder = scratch()
-    local script = folder .. "/edit_test.lua"
-    path = folder .. "/written"
-    local parts = { BODY = body, COLOURS = options.colours or "true" }
-    fs.write(script, (PAINTS:gsub("%u%u%u+", parts)), { mode = "0600" })
+  --- Copies what is written to the pane into a file.
+  local function record()
+    local words = { "tmux", "-S", pane.socket, "pipe-pane", "-O", "exec cat >" .. path }
+    local stream <close> = process.spawn(words, { env = pane.env, clear_env = true, reads = true })
+    equal(stream:read(), nil)
+  end
+
+  local function edit(body, colours)
+    local script = scratch() .. "/edit_test.lua"
+    path = script .. ".written"
+    local parts = { BODY = body, COLOURS = tostring(colours ~= false) }
+    fs.write(script, (PAINTS:gsub("%u%u%u%u+", parts)), { mode = "0600" })
     pane = tmux.new()
-    pane:neap(("test %s%s"):format(script, options.shown and "" or " 2>" .. path))
+    record()
+    pane:neap("test " .. script)
+    pane:expect "> "
   end
 
   --- Waits until it has written that. Returns all that it has written.
   local function expect_written(text)
-    local until_then, written = task.now() + 30, nil
+    local until_then, written = task.now() + PATIENCE, nil
     repeat
       written = fs.exists(path) and fs.read(path) or ""
       if written:find(text, 1, true) then return written end
@@ -181,7 +190,6 @@ describe("editline with colours", function()
 
   it("writes the line over itself, and brings the cursor back", function()
     edit 'read(editor, "\1\27[1m\1>\1\27[0m\1 ")'
-    expect_written "> "
     pane:type "a 12"
     expect_written(SAVE .. "\r\27[1m>\27[0m a \27[31m12\27[0m" .. RESTORE)
     pane:keys("Left", "Left", "Left")
@@ -194,7 +202,6 @@ describe("editline with colours", function()
   it("goes up to the row where the line begins, from where the cursor is and from below what Enter left", function()
     local long = ("x"):rep(90)
     edit 'read(editor, "> ")'
-    expect_written "> "
     pane:type(long .. 7)
     expect_written(SAVE .. "\r\27[1A> " .. long .. "\27[31m7\27[0m" .. RESTORE)
     pane:keys "Home"
@@ -206,12 +213,11 @@ describe("editline with colours", function()
 
   it("shows control characters and tabs as libedit does", function()
     edit 'read(editor, "> ")'
-    expect_written "> "
     pane:keys("C-v", "Escape", "C-v", "Tab")
     pane:type "1"
     expect_written(SAVE .. "\r> ^[    \27[31m1\27[0m" .. RESTORE)
     pane:keys "Enter"
-    pane:expect "[line \27"
+    pane:expect "[line "
   end)
 
   it("writes nothing where the answer is another line", function()
@@ -223,30 +229,37 @@ describe("editline with colours", function()
       pane:command("a " .. i)
       pane:expect(("[line a %d]"):format(i))
     end
-    equal(fs.read(path):find(SAVE, 1, true), nil)
+    equal(expect_written("[line a 3]"):find(SAVE, 1, true), nil)
   end)
 
-  it("writes nothing over a line with characters of no width, one with a mark, or below a prompt of two rows",
-    function()
-      edit [[read(editor, "> ") read(editor, "> ") read(editor, "1\n> ")]]
-      expect_written "> "
-      pane:command "e\u{301} 1"
-      pane:expect "[line e"
-      pane:keys("C-v", "C-a")
-      pane:command " 1"
-      pane:expect "[line \1"
-      pane:command "1"
-      pane:expect "[line 1]"
-      equal(fs.read(path):find(SAVE, 1, true), nil)
-    end)
+  it("writes nothing over a line with characters of no width, or with a mark", function()
+    edit 'read(editor, "> ") read(editor, "> ")'
+    pane:command "\u{301}e 1"
+    pane:expect "\n[line "
+    pane:keys("C-v", "C-a")
+    pane:command " 1"
+    pane:expect "\n[line "
+    equal(expect_written("1 passed"):find(SAVE, 1, true), nil)
+  end)
+
+  it("keeps them where lines are printed above it, and in what a list is shown below of", function()
+    edit 'read(editor, "> ")'
+    pane:type "12"
+    expect_written(SAVE .. "\r> \27[31m12\27[0m" .. RESTORE)
+    pane:keys "Tab"
+    expect_written "\r\27[Jabove\r\n> 12\r\27[J> \27[31m12\27[0m\r\n91  92\r\n> 129"
+    expect_written(SAVE .. "\r> \27[31m129\27[0m" .. RESTORE)
+    pane:expect "above\n> 12\n91  92\n> 129"
+    pane:keys "Enter"
+    pane:expect "[line 129]"
+  end)
 
   it("writes nothing more without colours", function()
-    edit('read(editor, "> ")', { colours = "false" })
-    expect_written "> "
+    edit('read(editor, "> ")', false)
     pane:type "a 12"
     pane:keys("Left", "Enter")
     pane:expect "[line a 12]"
-    equal(fs.read(path), "> a 12\b\n")
+    matches(expect_written "[line a 12]", "\n> a 12\b\r\n%[line")
   end)
 
   it("asks for the colours of each line that a pause leaves, and of the one that is entered", function()
@@ -254,7 +267,6 @@ describe("editline with colours", function()
       read(editor, "> ", function(line) say("<" .. line:gsub("\n", "$") .. ">") end)
       local ok, problem = pcall(editor.paint, editor, "a", "a")
       say(problem:match "nothing was asked")]]
-    expect_written "> "
     pane:type "a"
     pane:expect "<a>"
     pane:type "b"
