@@ -18,6 +18,13 @@ ifdef FAULTS
 OUT   := $(OUT)/fault
 EXTRA += -DFAULTS
 endif
+# FUZZ=1: the program is tests/fuzz/driver.c, around it libFuzzer
+ifdef FUZZ
+CC    := clang
+OUT   := $(BUILD)/fuzz
+EXTRA := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1
+LIBFUZZER = $(shell clang -print-runtime-dir)/libclang_rt.fuzzer_no_main-$(shell uname -m).a
+endif
 NEAP := $(OUT)/neap
 
 # The core is linked statically: most of a dynamic start-up goes into relocations. libcrypto stays shared, because curl
@@ -54,6 +61,10 @@ help: ## list the targets
 
 $(NEAP): $(OBJECTS)
 	$(CC) $(CFLAGS) $(EXTRA) -Wl,-E -o $@ $(OBJECTS) $(LIBS)
+
+$(OUT)/fuzz: $(filter-out $(OUT)/o/main.o,$(OBJECTS)) tests/fuzz/driver.c Makefile
+	$(CC) $(CFLAGS) $(EXTRA) $(WARN) -D_GNU_SOURCE $(INCLUDES) -Isrc -Wl,-E -o $@ tests/fuzz/driver.c \
+		$(filter-out %/main.o,$(OBJECTS)) $(LIBFUZZER) $(LIBS) -lstdc++
 
 $(OUT)/o/modules.o: src # which files are there
 $(OUT)/o/modules.o: EXTRA += -DLOADED_MODULES='$(foreach m,$(MODULES),"$(basename $(notdir $(m)))",)'

@@ -5,7 +5,6 @@
 
 #include <lauxlib.h>
 #include <locale.h>
-#include <lualib.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,17 +57,11 @@ int main(int argc, char **argv)
 	int status;
 
 	secret_harden();
-	L = luaL_newstate();
+	L = modules_new_state();
 	if (!L)
 		return INTERNAL_ERROR;
 	setlocale(LC_CTYPE, ""); /* that alone: numbers, order and messages are the same in every country */
 	signal(SIGPIPE, SIG_IGN);
-	*(void **)lua_getextraspace(L) = NULL;
-	luaL_openlibs(L);
-	modules_open(L);
-	lua_settop(L, 0);
-	luaL_requiref(L, "native.task", luaopen_task, 0);
-	lua_pop(L, 1);
 	status = run(L, argc, argv);
 	lua_close(L);
 	return status;

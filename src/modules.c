@@ -1,10 +1,12 @@
 /* The list of native modules, and neap's own Lua and manual, which are embedded as text: native.embedded. */
 #include "modules.h"
 #include "error.h"
+#include "task.h"
 
 #include <dlfcn.h>
 #include <lauxlib.h>
 #include <limits.h>
+#include <lualib.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -174,7 +176,7 @@ static int open_loaded(lua_State *L)
 }
 
 /* package is kept for neap's own Lua; its paths are emptied, so that nothing is loaded from outside. */
-void modules_open(lua_State *L)
+static void open_modules(lua_State *L)
 {
 	lua_getglobal(L, "package");
 	lua_getfield(L, -1, "preload");
@@ -201,4 +203,19 @@ void modules_open(lua_State *L)
 	lua_pushcfunction(L, search);
 	lua_rawseti(L, -2, 2);
 	lua_pop(L, 2);
+}
+
+lua_State *modules_new_state(void)
+{
+	lua_State *L = luaL_newstate();
+
+	if (!L)
+		return NULL;
+	*(void **)lua_getextraspace(L) = NULL; /* no task yet */
+	luaL_openlibs(L);
+	open_modules(L);
+	lua_settop(L, 0);
+	luaL_requiref(L, "native.task", luaopen_task, 0);
+	lua_pop(L, 1);
+	return L;
 }

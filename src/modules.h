@@ -3,7 +3,10 @@
 
 #include <lua.h>
 
-/* Makes `require "native.NAME"` and `require "neap.…"` work: natives from C, Lua from the binary or from NEAP_LUA. */
-void modules_open(lua_State *L);
+/*
+ * A new state, with the loop, in which `require "native.NAME"` and `require "neap.…"` work: natives from C, Lua from the
+ * binary or from NEAP_LUA. NULL where there is no memory for it.
+ */
+lua_State *modules_new_state(void);
 
 #endif

@@ -74,7 +74,7 @@ static void add(lua_State *L, struct piece key, struct piece value, bool indente
 	if (lua_gettop(L) < into)
 		return;
 	lua_pushlstring(L, key.at, key.length);
-	if (value.length)
+	if (value.length || indented)
 		push_value(L, key, value);
 	else
 		lua_newtable(L);

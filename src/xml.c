@@ -48,7 +48,7 @@ static void push_name(lua_State *L, const char *name)
 {
 	const char *colon = strrchr(name, ':');
 
-	lua_pushstring(L, colon ? colon + 1 : name);
+	lua_pushstring(L, colon && colon[1] ? colon + 1 : name);
 }
 
 /* An element is { name =, attributes =, its elements… }, and text = where it has none. */

@@ -36,16 +36,17 @@ local function included(word, folder)
   return files
 end
 
---- Calls found(name) for each host that a file and those it includes name without a pattern.
-local function each_alias(path, folder, depth, found)
-  if depth > DEEPEST then return end
+--- Calls found(name) for each host that a file and those it includes name without a pattern; each file is read once.
+local function each_alias(path, folder, depth, found, seen)
+  if depth > DEEPEST or seen[path] then return end
+  seen[path] = true
   for line in read_file(path):gmatch "[^\n]+" do
     local key, rest = line:match "^%s*(%a+)%s*=?%s*(.-)%s*$"
     key = key and key:lower()
     for word in (rest or ""):gmatch '[^%s"]+' do
       if key == "host" and not word:find "[*?!]" then found(word) end
       if key == "include" then
-        for _, file in ipairs(included(word, folder)) do each_alias(file, folder, depth + 1, found) end
+        for _, file in ipairs(included(word, folder)) do each_alias(file, folder, depth + 1, found, seen) end
       end
     end
   end
@@ -62,8 +63,8 @@ function groups.of_ssh_config(match)
       names[#names + 1] = name
     end
   end
-  each_alias(home() .. "/.ssh/config", home() .. "/.ssh", 0, found)
-  each_alias("/etc/ssh/ssh_config", "/etc/ssh", 0, found)
+  each_alias(home() .. "/.ssh/config", home() .. "/.ssh", 0, found, {})
+  each_alias("/etc/ssh/ssh_config", "/etc/ssh", 0, found, {})
   table.sort(names)
   local entries = {}
   for i, name in ipairs(names) do entries[i] = { name = name, ssh = name } end

@@ -36,7 +36,7 @@ local function as_commonmark(lines)
     if marker and (#marker == 1 or roman) then
       line = indent .. ("0"):rep(#marker - 1) .. "1" .. rest
     end
-    list[i] = line:gsub("^(%s%s%s%s+)>", "%1 ")
+    list[i] = line:gsub("^(%s%s%s%s+)>", "%1 "):gsub("\r", " ") -- alone it ends a line there, and none here
   end
   return table.concat(list, "\n") .. "\n"
 end

@@ -93,7 +93,8 @@ function write.entry(entry)
   local function out(line) lines[#lines + 1] = line end
   local from = from_of(entry)
   if entry.kind == "remark" then
-    out(("remark %s { from = %q }"):format(quote(entry.text:gsub("%s+", " ")), from))
+    local text = entry.text:find "%S" and entry.text or entry.title
+    out(("remark %s { from = %q }"):format(quote(text:gsub("%s+", " ")), from))
   else
     out(("manual %s {"):format(quote(entry.title)))
     out(("  from = %q,"):format(from))

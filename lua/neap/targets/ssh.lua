@@ -55,7 +55,9 @@ local function ask_ssh(alias)
     fault.raise { kind = "connect", host = alias, message = "ssh does not accept its configuration for " .. alias,
       output = result.err }
   end
-  return parse_settings(result.out)
+  local settings = parse_settings(result.out)
+  if settings.hostname and math.tointeger(tonumber(settings.port)) then return settings end
+  return fault.raise { kind = "protocol", host = alias, message = "ssh -G does not say where " .. alias .. " is" }
 end
 
 local function expanded(path, settings, alias)

@@ -11,12 +11,14 @@ local parse = {}
 local MONTHS = { Jan = 1, Feb = 2, Mar = 3, Apr = 4, May = 5, Jun = 6, Jul = 7, Aug = 8, Sep = 9, Oct = 10, Nov = 11,
                  Dec = 12 }
 
+local LAST_TIME = 253402300800 -- seconds to the year 10000
+
 -- ---- scalars ----
 
 --- Every time comes as UTC text, "2018-11-21T02:21:42Z", whatever form the protocol has.
 local function time(value)
   local seconds = tonumber(value)
-  if seconds then return os.date("!%Y-%m-%dT%H:%M:%SZ", math.floor(seconds)) end
+  if seconds and math.abs(seconds) < LAST_TIME then return os.date("!%Y-%m-%dT%H:%M:%SZ", math.floor(seconds)) end
   local day, month, year, clock_time = value:match "^%a+, (%d+) (%a+) (%d+) ([%d:]+) GMT$"
   if day and MONTHS[month] then
     return ("%04d-%02d-%02dT%sZ"):format(tonumber(year), MONTHS[month], tonumber(day), clock_time)
@@ -110,6 +112,21 @@ local from_json
 
 local jsons = {}
 
+--- What is no text, number or truth where the model has one is taken for what it says, or left out.
+local AS = {
+  string = function(value) return type(value) ~= "table" and tostring(value) or nil end,
+  number = function(value) return tonumber(value) end,
+  boolean = function(value) return value == "true" end,
+}
+
+local OF = { integer = "number", long = "number", float = "number", double = "number", boolean = "boolean" }
+
+local function as_modelled(shape, value)
+  local wanted = OF[shape.type] or "string"
+  if type(value) == wanted then return value end
+  return AS[wanted](value)
+end
+
 function jsons.structure(service, shape, value)
   if shape.document then return value end
   local object = {}
@@ -131,16 +148,18 @@ end
 
 function jsons.map(service, shape, value)
   local map, member = {}, service:shape(shape.value)
-  for key, item in pairs(value) do map[key] = from_json(service, member, item) end
+  for key, item in pairs(value) do
+    if type(key) == "string" then map[key] = from_json(service, member, item) end
+  end
   return map
 end
 
 function from_json(service, shape, value)
   if jsons[shape.type] then return type(value) == "table" and jsons[shape.type](service, shape, value) or nil end
   if value == json.null then return nil end
-  if shape.type == "timestamp" then return time(tostring(value)) end
+  if shape.type == "timestamp" then return type(value) ~= "table" and time(tostring(value)) or nil end
   if shape.type == "blob" then value = type(value) == "string" and unbase64(value) or nil end
-  return kept(service, shape, value)
+  return kept(service, shape, as_modelled(shape, value))
 end
 
 -- ---- replies ----
@@ -149,7 +168,8 @@ local function document(service, reply)
   if reply.body == "" then return nil end
   local read = service.protocol:find "json" and json.decode or xml.parse
   local ok, value = pcall(read, reply.body)
-  if ok then return value end
+  if ok and value == json.null then return nil end
+  if ok and type(value) == "table" then return value end
   return fault.raise { kind = "lost", code = reply.status, output = reply.body:sub(1, 2000),
     message = ("%s answers with something that is neither a result nor an error"):format(service.name) }
 end
@@ -252,8 +272,9 @@ end
 
 local function json_problem(value, reply)
   local code = value.__type or value.code or value.Code or reply.headers["x-amzn-errortype"]
-  if type(code) == "string" then code = code:gsub("^.*#", ""):gsub(":.*$", "") end
-  return { code = code, message = value.message or value.Message or value.errorMessage }
+  local message = value.message or value.Message or value.errorMessage
+  return { code = type(code) == "string" and code:gsub("^.*#", ""):gsub(":.*$", "") or nil,
+    message = type(message) == "string" and message or nil }
 end
 
 --- What a reply with an error status says.

@@ -1,0 +1,60 @@
+--- The splitter of SQL: items lie one behind the other, their texts stand in the script where they say, and they are the
+--- same however the script comes in. In: a byte for dialect and size of pieces, the script.
+local split = require "neap.targets.sql.split"
+
+local function reader(text, size)
+  local at = 1
+  return function()
+    if at > #text then return nil end
+    local piece = text:sub(at, at + size - 1)
+    at = at + size
+    return piece
+  end
+end
+
+local function items_of(text, dialect, size)
+  local list = {}
+  local took, failure = attempt(function()
+    local items = split.open(reader(text, size), dialect, "s")
+    for item in items.next, items do
+      list[#list + 1] = item
+      local data = {}
+      if item.data then
+        for piece in items.data, items do data[#data + 1] = piece end
+        list[#list + 1] = { data = table.concat(data) }
+      end
+    end
+  end)
+  list[#list + 1] = { refusal = took and "" or failure.message }
+  return list
+end
+
+local function check_places(list, text, dialect)
+  local at = 0
+  for _, item in ipairs(list) do
+    if item.offset then
+      truthy(item.offset >= at and item.finish >= item.offset and item.finish <= #text, "items are out of order")
+      if item.text and dialect == "postgres" then
+        equal(text:sub(item.offset + 1, item.offset + #item.text), item.text, "text of a statement")
+      end
+      at = item.finish
+    end
+    for _, variable in ipairs(item.variables or {}) do
+      truthy(item.text:sub(variable.from, variable.to):find(variable.name, 1, true), "a variable's place")
+    end
+    if item.variables then attempt(split.substitute, item, { a = "1", b = "it's" }) end
+    if item.arguments then attempt(split.arguments, item.arguments, { a = "x" }) end
+  end
+end
+
+return {
+  parsers = { "neap/targets/sql/split.lua", "neap/targets/sql/scanner.lua", "neap/targets/sql/split_postgres.lua",
+    "neap/targets/sql/split_mysql.lua" },
+  run = function(data)
+    local first, text = data:byte() or 0, data:sub(2)
+    local dialect = first % 2 == 0 and "postgres" or "mysql"
+    local whole = items_of(text, dialect, #text + 1)
+    check_places(whole, text, dialect)
+    equal(items_of(text, dialect, first // 2 % 8 + 1), whole, "in pieces")
+  end,
+}
