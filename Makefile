@@ -53,7 +53,7 @@ SOURCES  := $(filter-out $(foreach m,$(LOADED),$(call sources,$m)),$(wildcard sr
 OBJECTS  := $(SOURCES:src/%.c=$(OUT)/o/%.o) $(OUT)/o/lua_files.o
 MODULES  := $(patsubst src/%.c,$(OUT)/lib/neap/%.so,$(wildcard $(LOADED:%=src/%.c)))
 
-.PHONY: all help deps demo test sim lab-test check bench soak fault clean lint doc deb
+.PHONY: all help deps demo test sim fuzz lab-test check bench soak fault clean lint doc deb
 all: $(NEAP) $(MODULES) ## build build/neap
 
 help: ## list the targets
@@ -119,9 +119,10 @@ lab-test: all fault $(BUILD)/client ## the tests against real servers, of the la
 	LAB=$(SET) tests/lab/lab run $(NEAP) test $(or $(T),$(if $(filter encode,$(SET)),$(wildcard tests/lab/*_test.lua),tests/lab/$(SET)))
 
 soak: export NEAP_SOAK = 1
-soak: ## all sets of the lab at full length: every fail point on real servers; the simulator for SECONDS (600)
+soak: ## all sets of the lab at full length: every fail point on real servers; for SECONDS (600) the simulator, each parser
 	for set in $(notdir $(wildcard tests/lab/sets/*)); do $(MAKE) lab-test SET=$$set || exit; done
 	LONG=$(or $(SECONDS),600) tests/sim/run.sh
+	$(MAKE) fuzz SECONDS=$(or $(SECONDS),600)
 
 bench: all ## speed beside other tools, as ratios; QUICK=1 fewer samples, BENCH_PEERS=1 installs peers
 	tests/bench/bench.py
@@ -134,6 +135,10 @@ deb: doc ## a Debian package and a tarball, in build/dist
 
 sim: all ## the simulator: N=schedules, or SEED=n to show one
 	tests/sim/run.sh
+
+fuzz: ## the parsers, by libFuzzer: T=target, SECONDS=5 each
+	@$(MAKE) --no-print-directory FUZZ=1 $(BUILD)/fuzz/fuzz
+	FUZZ_SECONDS=$(or $(SECONDS),5) tests/fuzz/run.sh $(T)
 
 lint: ## the linters alone
 	tests/check.sh lint

@@ -2,7 +2,7 @@
 # Runs suites and adds up what they print. A suite ends with "N passed, N failed"; one that does not, or whose exit status
 # is not 0, has failed. Output and the last line go to build/check/. Those that are named run one after the other, all in
 # two lanes.
-#   tests/check.sh [SUITE…]             suites: lint unit package sim model sanitizers kills kube, and the lab's sets; default all
+#   tests/check.sh [SUITE…]             suites: lint unit package sim model sanitizers fuzz kills kube, and the lab's sets; default all
 set -u
 cd "$(dirname "$(readlink -f "$0")")/.." || exit
 out=build/check
@@ -54,6 +54,8 @@ sanitizers() {
 }
 
 sim() { make --no-print-directory sim; }
+
+fuzz() { make --no-print-directory fuzz SECONDS=3; }
 
 model() { tests/model/check.sh; }
 
@@ -115,7 +117,7 @@ suite() {
 }
 
 is_suite() {
-	case $1 in lint | unit | package | sim | model | sanitizers | kills | kube) return ;; esac
+	case $1 in lint | unit | package | sim | model | sanitizers | fuzz | kills | kube) return ;; esac
 	is_set "$1"
 }
 
@@ -144,7 +146,7 @@ in_two_lanes() {
 	}
 	second_lane "${sets[@]}" >"$out/second.log" 2>&1 &
 	lane=$!
-	for name in lint package unit sim model sanitizers kills kube; do suite "$name"; done
+	for name in lint package unit sim model sanitizers fuzz kills kube; do suite "$name"; done
 	wait "$lane"
 	add_second_lane
 }

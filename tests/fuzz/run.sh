@@ -41,7 +41,7 @@ coverage() { # LINES: how many of each parser's lines were reached
 
 missed() { # LINES PATH: the lines that were not reached
 	live_lines "$2" | sort -n | while read -r line; do
-		grep -qx "$2 $line" "$1" || sed -n "${line}s/^/$2:$line: /p" "lua/$2"
+		grep -qx "$2 $line" "$1" || sed -n "${line}s|^|$2:$line: |p" "lua/$2"
 	done
 }
 

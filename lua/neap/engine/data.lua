@@ -6,7 +6,8 @@ local secret = require "native.secret"
 
 local data = {}
 
-local INLINE = 4096 -- longer strings go to the content store
+local INLINE = 4096    -- longer strings go to the content store
+local FINGERPRINT = 64 -- digits
 local REFERENCE = "$blob"
 local SECRET, SEALED, SEALED_TEXT = "$secret", "$sealed", "$sealed_text"
 
@@ -95,10 +96,19 @@ function data.pack(value, keep, keyring)
   return packed
 end
 
+--- A field of a reference, which is a text wherever the journal is whole, and of its length.
+local function text_in(value, name, length)
+  local text = value[name]
+  if type(text) == "string" and #text == (length or #text) then return text end
+  return fault.raise { kind = "journal", message = ("the journal holds a %s that is none"):format(name) }
+end
+
 local function unpack_secret(value, fetch, keyring)
-  if value[SECRET] ~= nil then return secret.reference(value[SECRET], value.fingerprint, keyring) end
-  local bytes = fetch(value[SEALED] or value[SEALED_TEXT])
-  if value[SEALED] then return secret.sealed(bytes, value.fingerprint, keyring) end
+  if value[SECRET] ~= nil then
+    return secret.reference(text_in(value, SECRET), text_in(value, "fingerprint", FINGERPRINT), keyring)
+  end
+  local bytes = fetch(text_in(value, value[SEALED] and SEALED or SEALED_TEXT))
+  if value[SEALED] then return secret.sealed(bytes, text_in(value, "fingerprint", FINGERPRINT), keyring) end
   return secret.unseal(bytes, keyring)
 end
 
@@ -111,10 +121,10 @@ end
 function data.unpack(value, fetch, keyring)
   if value == json.null then return nil end
   if type(value) ~= "table" then return value end
-  if value[REFERENCE] then return fetch(value[REFERENCE]) end
+  if value[REFERENCE] then return fetch(text_in(value, REFERENCE)) end
   if value[SECRET] ~= nil or value[SEALED] or value[SEALED_TEXT] then
     if keyring then return unpack_secret(value, fetch, keyring) end
-    return value.fingerprint and ("(secret %s)"):format(value.fingerprint:sub(1, 4)) or "(sealed: it holds a secret)"
+    return value.fingerprint and ("(secret %s)"):format(text_in(value, "fingerprint"):sub(1, 4)) or "(sealed: it holds a secret)"
   end
   local unpacked = {}
   for key, item in pairs(value) do unpacked[key] = data.unpack(item, fetch, keyring) end

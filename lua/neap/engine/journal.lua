@@ -40,13 +40,21 @@ local function fetch_from(self)
 end
 
 --- One record as a table, its contents fetched.
-function journal:decode(line) return data.unpack(json.decode(line), fetch_from(self), self.keys) end
+function journal:decode(line)
+  local record = type(line) == "string" and json.decode(line)
+  if type(record) ~= "table" then
+    fault.raise { kind = "journal", message = "the journal holds a record that is none",
+      hint = "restore journal.db from a copy; do not resume on it" }
+  end
+  return data.unpack(record, fetch_from(self), self.keys)
+end
 
 local OUTLINED = { step = true, saw = true, intent = true, ["end"] = true }
 
 --- The strings, integers and booleans of a record, and as place_text its place; of the rare types all of it.
 function journal:outline(line)
-  local record, place = json.outline(line, "place")
+  local record, place
+  if type(line) == "string" then record, place = json.outline(line, "place") end
   if not record or not OUTLINED[record.type] then return self:decode(line) end
   record.place_text = place
   return record
@@ -105,7 +113,7 @@ local function summaries_of(self, run)
     local found = record.type == "note" and record.kind == "summary"
     if found then table.insert(list, 1, record) end
     local before = found and record.earlier or not found and self.store:last_with(run, seq, summary.MARK)
-    if before and before >= seq then refuse(run, seq) end
+    if before and (math.type(before) ~= "integer" or before >= seq) then refuse(run, seq) end
     seq = before
   end
   return list

@@ -7,13 +7,13 @@ local keys = secret.keyring()
 local function check(section, text, depth)
   for key, value in pairs(section) do
     truthy(text:find(key, 1, true), "a key that is nowhere")
+    truthy(type(value) ~= "table" or depth == 1, "sections below keys below keys")
     if secret.is(value) then
       truthy(HIDDEN[key] and text:find(secret.reveal(value), 1, true), "a secret that is nowhere")
     elseif type(value) == "string" then
       truthy(not HIDDEN[key], "a hidden value that is none")
       truthy(text:find(value, 1, true) and not value:find "\n", "a value that is nowhere")
     else
-      truthy(depth == 1, "sections below keys below sections")
       check(value, text, 2)
     end
   end

@@ -43,8 +43,16 @@ local function check_places(list, text, dialect)
       truthy(item.text:sub(variable.from, variable.to):find(variable.name, 1, true), "a variable's place")
     end
     if item.variables then attempt(split.substitute, item, { a = "1", b = "it's" }) end
-    if item.arguments then attempt(split.arguments, item.arguments, { a = "x" }) end
+    if item.command and item.command ~= "copy" then attempt(split.arguments, item.arguments or "", { a = "x" }) end
   end
+end
+
+--- Where the line of a command ends counts for nothing.
+local function without_ends(list)
+  for _, item in ipairs(list) do
+    if item.command then item.finish = nil end
+  end
+  return list
 end
 
 return {
@@ -55,6 +63,7 @@ return {
     local dialect = first % 2 == 0 and "postgres" or "mysql"
     local whole = items_of(text, dialect, #text + 1)
     check_places(whole, text, dialect)
-    equal(items_of(text, dialect, first // 2 % 8 + 1), whole, "in pieces")
+    if text:find "\0" then return end -- which is refused as soon as it comes
+    equal(without_ends(items_of(text, dialect, first // 2 % 8 + 1)), without_ends(whole), "in pieces")
   end,
 }

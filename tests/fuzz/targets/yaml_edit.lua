@@ -15,70 +15,137 @@ end
 
 local function is_list(value) return getmetatable(value) == "json.array" end
 
---- A place in plain data that the dice choose: the collection, the key in it, and the path.
-local function place_in(value, roll, path)
+local function copy_of(value)
+  if type(value) ~= "table" then return value end
+  local copy = is_list(value) and json.array {} or {}
+  for key, item in pairs(value) do copy[key] = copy_of(item) end
+  return copy
+end
+
+local function part_of(key)
+  if type(key) == "number" then return ("[%d]"):format(key) end
+  local quote = key:find '"' and "'" or '"'
+  if key ~= "" and not (key:find '"' and key:find "'") then return "[" .. quote .. key .. quote .. "]" end
+end
+
+--- A place in plain data that the dice choose: the collection, the key in it, the path, and that of the collection.
+local function place_in(value, roll, above)
   local keys = {}
   for key in pairs(value) do keys[#keys + 1] = key end
   table.sort(keys, function(a, b) return tostring(a) < tostring(b) end)
-  if #keys == 0 then return nil end
-  local key = keys[roll(#keys)]
-  if type(key) == "string" and (key == "" or key:find '"' and key:find "'") then return nil end
-  local quote = type(key) == "string" and key:find '"' and "'" or '"'
-  local here = path .. (type(key) == "string" and ("[%s%s%s]"):format(quote, key, quote) or ("[%d]"):format(key))
+  local key = keys[roll(math.max(#keys, 1))]
+  local part = key and part_of(key)
+  if not part then return nil end
   local inner = value[key]
-  if type(inner) == "table" and next(inner) ~= nil and roll(3) > 1 then return place_in(inner, roll, here) end
-  return value, key, here
+  if type(inner) == "table" and next(inner) ~= nil and roll(3) > 1 then return place_in(inner, roll, above .. part) end
+  return { holder = value, key = key, path = above .. part, above = above }
 end
 
+local function take_out(holder, key)
+  if is_list(holder) then return table.remove(holder, key) end
+  local value = holder[key]
+  holder[key] = nil
+  return value
+end
+
+--- What document:METHOD(path, …) is to come to: each gets the document, the dice, the place, and the whole.
 local edits = {}
 
-function edits.set(document, roll, holder, key, path)
+function edits.set(document, roll, place)
   local value = value_of(roll)
-  document:set(path, value)
-  holder[key] = value
+  document:set(place.path, value)
+  place.holder[place.key] = value
 end
 
-function edits.remove(document, _, holder, key, path)
-  document:remove(path)
-  if is_list(holder) then table.remove(holder, key) else holder[key] = nil end
+function edits.remove(document, _, place)
+  document:remove(place.path)
+  take_out(place.holder, place.key)
 end
 
-function edits.rename(document, roll, holder, key, path)
-  if is_list(holder) then return end
+function edits.rename(document, roll, place)
+  if is_list(place.holder) then return end
   local name = ({ "n", "yes", "a b", "1", "é" })[roll(5)] .. "_new"
-  document:rename(path, name)
-  holder[name], holder[key] = holder[key], nil
+  document:rename(place.path, name)
+  place.holder[name] = take_out(place.holder, place.key)
 end
 
-function edits.append(document, roll, holder, key, path)
-  local list = holder[key]
+function edits.append(document, roll, place)
+  local list = place.holder[place.key]
   if not is_list(list) then return end
   local value = value_of(roll)
-  document:append(path, value)
+  document:append(place.path, value)
   list[#list + 1] = value
 end
 
-function edits.add(document, roll, holder, key, path)
-  local map = holder[key]
+function edits.insert(document, roll, place)
+  if not is_list(place.holder) or place.above == "" then return end
+  local value, index = value_of(roll), roll(#place.holder + 1)
+  document:insert(place.above, index, value)
+  table.insert(place.holder, index, value)
+end
+
+function edits.insert_key(document, roll, place)
+  if is_list(place.holder) then return end
+  local value = value_of(roll)
+  document:insert(place.above == "" and "put_in" or place.above .. ".put_in", { [roll(2) == 1 and "before" or "after"] =
+    place.path:sub(#place.above + 1) }, value)
+  place.holder.put_in = value
+end
+
+function edits.add(document, roll, place)
+  local map = place.holder[place.key]
   if type(map) ~= "table" or is_list(map) then return end
   local value = value_of(roll)
-  document:set(path .. ".added_here", value)
+  document:set(place.path .. ".added_here", value)
   map.added_here = value
 end
 
-local NAMES = { "set", "remove", "rename", "append", "add" }
+function edits.deepen(document, roll, place)
+  if place.holder[place.key] ~= json.null then return end
+  local value = value_of(roll)
+  document:set(place.path .. ".deeper.still", value)
+  place.holder[place.key] = { deeper = { still = value } }
+end
 
-local function has_alias(text) return #yaml.nodes(text):aliases() > 0 end
+function edits.move(document, _, place, whole)
+  if is_list(whole) then return end
+  document:move(place.path, "moved")
+  whole.moved = take_out(place.holder, place.key)
+end
+
+function edits.copy(document, _, place, whole)
+  if is_list(whole) then return end
+  document:copy(place.path, "copied")
+  whole.copied = copy_of(place.holder[place.key])
+end
+
+function edits.put(document, _, place)
+  local list = place.holder[place.key]
+  if not is_list(list) or #list == 0 then return end
+  document:append(place.path, document:subtree(place.path .. "[1]"))
+  list[#list + 1] = copy_of(list[1])
+end
+
+local NAMES = { "set", "remove", "rename", "append", "add", "insert", "insert_key", "deepen", "move", "copy", "put" }
+
+--- Reading says what plain data says; what is not there is not there.
+local function check_reading(document, place)
+  local read, value = attempt(document.get, document, place.path)
+  if read then equal(value, place.holder[place.key], "what is read") end
+  attempt(document.has, document, place.path .. "[a=b]")
+  attempt(document.get, document, place.above .. "[a='b']")
+end
 
 local function edited(text, roll)
-  local document, wanted = edit.parse(text), yaml.parse(text)
-  if type(wanted) ~= "table" then return end
+  local document, whole = edit.parse(text), yaml.parse(text)
+  if type(whole) ~= "table" then return end
   for _ = 1, roll(2) do
-    local holder, key, path = place_in(wanted, roll, "")
-    if not holder then break end
-    edits[NAMES[roll(#NAMES)]](document, roll, holder, key, path)
+    local place = place_in(whole, roll, "")
+    if not place then break end
+    check_reading(document, place)
+    edits[NAMES[roll(#NAMES)]](document, roll, place, whole)
   end
-  return document:text(), wanted
+  return document:text(), whole
 end
 
 return {
@@ -86,9 +153,12 @@ return {
     "neap/targets/yaml/write.lua", "neap/targets/yaml/find.lua", "neap/targets/yaml/path.lua" },
   run = function(data)
     local script, text = parts(data, 2)
-    equal(edit.parse(text):text(), text, "the text, unedited")
-    if has_alias(text) then return end
-    local result, wanted = edited(text, dice(script))
-    if result then equal(yaml.parse(result), wanted, ("edit of %q gives %q"):format(text, result)) end
+    local document = edit.parse(text)
+    equal(document:text(), text, "the text, unedited")
+    for i = 1, document:count() do attempt(document.set, document:document(i), "a.b", i) end
+    attempt(document.text, document)
+    attempt(document.select, edit.parse(text), { kind = "a", name = "b" })
+    local result, whole = edited(text, dice(script))
+    if result then equal(yaml.parse(result), whole, ("edit of %q gives %q"):format(text, result)) end
   end,
 }

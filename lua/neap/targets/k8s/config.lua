@@ -104,11 +104,17 @@ local function check_allowed(program, policy)
     message = ("the environment does not allow %s to be run for credentials of a cluster"):format(program) }
 end
 
-local function exec_environment(exec, server, ca)
+--- A word or a value of an exec plugin.
+local function scalar(value, path)
+  if type(value) ~= "table" and value ~= json.null and value ~= nil then return tostring(value) end
+  return wrong("the exec plugin of %s has a list, a map or nothing where a text is wanted", path)
+end
+
+local function exec_environment(exec, path, server, ca)
   local env = {}
   for _, name in ipairs(INHERITED) do env[name] = process.environ(name) end
   for _, one in ipairs(type(exec.env) == "table" and exec.env or {}) do
-    if type(one.name) == "string" then env[one.name] = tostring(one.value) end
+    if type(one) == "table" and type(one.name) == "string" then env[one.name] = scalar(one.value, path) end
   end
   local told = { apiVersion = exec.apiVersion, kind = "ExecCredential", spec = { interactive = false } }
   if exec.provideClusterInfo == true then
@@ -127,7 +133,7 @@ end
 
 --- What gives credentials by a program, without a shell: asked again when the server does not take them any more.
 local function of_program(one, settings, keys, policy)
-  local exec = one.value.exec
+  local exec, path = one.value.exec, one.file.path
   if not EXEC_API[exec.apiVersion] then
     wrong("this release does not know exec plugins of %s", tostring(exec.apiVersion))
   end
@@ -139,9 +145,9 @@ local function of_program(one, settings, keys, policy)
   return function()
     check_allowed(exec.command, policy)
     local argv = { program }
-    for _, word in ipairs(type(exec.args) == "table" and exec.args or {}) do argv[#argv + 1] = tostring(word) end
-    local stream <close> = process.spawn(argv, { env = exec_environment(exec, settings.server, settings.ca_data),
-      clear_env = true, reads = true, input = false })
+    for _, word in ipairs(type(exec.args) == "table" and exec.args or {}) do argv[#argv + 1] = scalar(word, path) end
+    local stream <close> = process.spawn(argv, { clear_env = true, reads = true, input = false,
+      env = exec_environment(exec, path, settings.server, settings.ca_data) })
     local document, said, status = secret.collect(stream, keys)
     if status ~= 0 then
       fault.raise { kind = "auth", code = status > 0 and status or nil, output = said ~= "" and said or nil,
