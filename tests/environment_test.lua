@@ -263,6 +263,13 @@ hosts:
     matches(unresolved "hosts:\n  web: { from: ssh_config, match: mail*, expect: { min: 1 } }", "0 found")
   end)
 
+  it("is found in ssh_config also where files include one another", function()
+    fs.mkdir(root .. "/home/.ssh/loop", "0700")
+    fs.write(root .. "/home/.ssh/config", "Include loop/*\nInclude loop/*\nHost web9\n", {})
+    for i = 1, 4 do fs.write(("%s/home/.ssh/loop/%d"):format(root, i), "Include loop/*\nInclude loop/*\n", {}) end
+    equal(names_of(load "hosts:\n  web: { from: ssh_config, match: web* }", "web"), { "web9=web9" })
+  end)
+
   it("is listed by a program only where the policy names it", function()
     local program = root .. "/list"
     fs.write(program, "#!/bin/sh\necho '# all'\necho a 10.0.0.1\necho b\n", { mode = "0755" })

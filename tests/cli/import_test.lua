@@ -100,6 +100,12 @@ describe("neap import", function()
     walk_through("shop/pandoc", on.root .. "/pandoc.md")
   end)
 
+  it("keeps headings without a text, and lines with a carriage return in them", function()
+    fs.write(on.root .. "/odd.md", "#\n\none\rtwo\r\n\n# \n", { mode = "0644" })
+    import(on.root .. "/odd.md shop/odd")
+    walk_through("shop/odd", on.root .. "/odd.md")
+  end)
+
   it("offers forms that are Lua once they are switched on", function()
     import(on.root .. "/shop-release.md")
     local title = "Stop the site and verify that it is down"

@@ -81,6 +81,18 @@ describe("the journal", function()
     end
   end)
 
+  it("is refused where a record is none, or refers to nothing", function()
+    for _, line in ipairs { "7", "null", '{"a": {"$blob": 5}}', '{"a": {"$secret": 1, "fingerprint": "ab"}}',
+      '{"a": {"$secret": "x", "fingerprint": "ab"}}', '{"a": {"$sealed": [1]}}' } do
+      local folder = scratch()
+      local j = begun(folder)
+      j.store.db:script "drop trigger record_update"
+      j.store.db:exec("update record set line = ? where seq = 1", line)
+      equal({ line, raises(j.runs, j).kind, raises(j.records, j, 1).kind }, { line, "journal", "journal" })
+      j:close()
+    end
+  end)
+
   it("does not let records be altered through SQLite by accident", function()
     local folder = scratch()
     local j = begun(folder)

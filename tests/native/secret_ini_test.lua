@@ -19,6 +19,7 @@ describe("a secret that is a document", function()
     equal(secret.ini(secret.literal("", keys), {}), {})
     equal(secret.ini(secret.literal("[a]\nb=c", keys), {}), { a = { b = "c" } })
     equal(secret.ini(secret.literal("[a]\n  b=c\n[", keys), {}), { a = {} })
+    equal(secret.ini(secret.literal("[a]\nb=\n  c=\n  d=1\n", keys), {}), { a = { b = { c = "", d = "1" } } })
   end)
 
   it("gives as plain text what is none of the secret", function()

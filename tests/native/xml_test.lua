@@ -26,6 +26,8 @@ describe("xml.parse", function()
     equal(xml.parse("<a>" .. lines .. "</a>").text, lines)
   end)
 
+  it("leaves a name that is nothing but a prefix", function() equal(xml.parse("<a:/>").name, "a:") end)
+
   it("refuses what is no document, with its place", function()
     for _, text in ipairs { "", "plain", "<a>", "<a></b>", "<a/><b/>", "<a>&unknown;</a>", "<a>\xFF</a>",
       "<html><br></html>" } do

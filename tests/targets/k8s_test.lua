@@ -66,6 +66,18 @@ describe("a kubeconfig", function()
     fs.write(folder .. "/open", FIRST, { mode = "0644" })
     equal(raises(settings, { context = "night", kubeconfig = folder .. "/open" }).kind, "denied")
   end)
+
+  it("is refused where the words of its program are none", function()
+    for _, wrong in ipairs { "args: [[a]]", "args: [null]", "env: [{name: A}]", "env: [{name: A, value: {}}]" } do
+      fs.write(folder .. "/odd", SECOND:gsub("v1alpha1, command: give", "v1, command: /bin/true, " .. wrong),
+        { mode = "0600" })
+      local run = fixture.run()
+      run.keys, run.environment.policy = secret.keyring(), { allow_exec = { "/bin/true" } }
+      run.environment.clusters = { opus = { context = "program", kubeconfig = folder .. "/odd" } }
+      local failure = raises(fixture.within, run, function(fn, ...) return fn(...).again() end, config.of, "opus")
+      matches(failure.message, "where a text is wanted")
+    end
+  end)
 end)
 
 describe("manifests", function()

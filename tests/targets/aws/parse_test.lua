@@ -6,6 +6,31 @@ local parse   = require "neap.targets.aws.parse"
 local process = require "native.process"
 
 describe("replies of AWS", function()
+  local function result_of(body)
+    return parse.result(model.of "dynamodb", "DescribeTable", { status = 200, headers = {}, body = body })
+  end
+
+  local function there_are_models()
+    if #model.services() == 0 then skip "no models of AWS are installed" end
+  end
+
+  it("are of the model's types whatever a server sends", function()
+    there_are_models()
+    local table = result_of [[{"Table": {"TableName": 7, "ItemCount": "12", "TableArn": ["a"], "KeySchema": 5,
+      "CreationDateTime": 1e300, "StreamSpecification": {"StreamEnabled": "true"}, "TableStatus": {"a": "b"}}}]].Table
+    equal(table, { TableName = "7", ItemCount = 12, CreationDateTime = "1e+300",
+      StreamSpecification = { StreamEnabled = true } })
+  end)
+
+  it("that are no object are none, and null is an empty one", function()
+    there_are_models()
+    equal(result_of "null", {})
+    for _, body in ipairs { "7", '"text"', "true", "<html/>" } do equal(raises(result_of, body).kind, "lost") end
+    local problem = parse.problem(model.of "dynamodb", { status = 400, headers = {},
+      body = '{"__type": 5, "message": {"a": 1}}' })
+    equal({ problem.code, problem.message }, { "400", '{"__type": 5, "message": {"a": 1}}' })
+  end)
+
   local function new_seed()
     return tonumber(process.environ "NEAP_SEED") or 1 + tonumber(crypto.hex(crypto.random(3)), 16)
   end
