@@ -106,6 +106,12 @@ describe("neap import", function()
     walk_through("shop/odd", on.root .. "/odd.md")
   end)
 
+  it("keeps a guide in which nothing is to be done", function()
+    fs.write(on.root .. "/bare.md", "***\n<b>\nsaid\n", { mode = "0644" })
+    import(on.root .. "/bare.md shop/bare")
+    walk_through("shop/bare", on.root .. "/bare.md")
+  end)
+
   it("offers forms that are Lua once they are switched on", function()
     import(on.root .. "/shop-release.md")
     local title = "Stop the site and verify that it is down"

@@ -6,34 +6,43 @@ import sys
 import botocore.auth
 import botocore.awsrequest
 import botocore.credentials
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
-CREDENTIALS = botocore.credentials.Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
+KEY = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
+HOST = "https://h.example.com"
+REGION, SECONDS = "us-east-1", 60
 
 
-def signer_of(asked):
-    kind = botocore.auth.S3SigV4Auth if asked["service"] == "s3" else botocore.auth.SigV4Auth
-    made = kind(CREDENTIALS, asked["service"], "us-east-1")
-    made._modify_request_before_signing = lambda request: None
-    return made
+class Frozen(datetime.datetime):
+    @classmethod
+    def utcnow(cls):
+        return cls(2015, 8, 30, 12, 36, 0)
+
+    @classmethod
+    def now(cls, tz=None):
+        return cls(2015, 8, 30, 12, 36, 0, tzinfo=tz)
+
+
+def request_of(asked, **more):
+    pairs = "&".join(quote(name, safe="-_.~") + "=" + quote(value, safe="-_.~") for name, value in asked["query"])
+    return botocore.awsrequest.AWSRequest(asked["method"], HOST + asked["path"] + ("?" + pairs if pairs else ""), **more)
 
 
 def signed(asked):
-    query = "&".join("%s=%s" % (quote(name, safe="-_.~"), quote(value, safe="-_.~")) for name, value in asked["query"])
-    request = botocore.awsrequest.AWSRequest(asked["method"], "https://h.example.com" + asked["path"]
-        + ("?" + query if query else ""), headers=asked["headers"], data=asked["body"].encode())
-    signer = signer_of(asked)
-    request.context["timestamp"] = asked["time"]
-    request.headers["X-Amz-Date"] = asked["time"]
-    if asked["service"] == "s3":
-        request.headers["X-Amz-Content-SHA256"] = signer.payload(request)
-    canonical = signer.canonical_request(request)
-    text = signer.string_to_sign(request, canonical)
-    signature = signer.signature(text, request)
-    names = signer.signed_headers(signer.headers_to_sign(request))
-    return {"canonical": canonical, "authorization": "AWS4-HMAC-SHA256 Credential=%s, SignedHeaders=%s, Signature=%s" % (
-        signer.scope(request), names, signature)}
+    request = request_of(asked, headers=asked["headers"], data=asked["body"].encode())
+    signer = botocore.auth.S3SigV4Auth if asked["service"] == "s3" else botocore.auth.SigV4Auth
+    signer(botocore.credentials.Credentials(*KEY, asked.get("token")), asked["service"], REGION).add_auth(request)
+    return request.headers["Authorization"]
 
 
+def presigned(asked):
+    request = request_of(asked)
+    botocore.auth.S3SigV4QueryAuth(botocore.credentials.Credentials(*KEY, asked.get("token")), "s3", REGION,
+                                   SECONDS).add_auth(request)
+    return sorted(urlsplit(request.prepare().url).query.split("&"))
+
+
+botocore.auth.datetime.datetime = Frozen
 for line in sys.stdin:
-    print(json.dumps(signed(json.loads(line))), flush=True)
+    asked = json.loads(line)
+    print(json.dumps({"authorization": signed(asked), "presigned": presigned(asked)}), flush=True)

@@ -8,6 +8,7 @@ local summary = require "neap.engine.summary"
 
 local audit = {}
 
+local LARGEST_GAP = 1000 -- runs
 local SAYS, READS = "%s run %d seq %d head %s", "neap%S*:%s+(.-) run (%d+) seq (%d+) head (%x+)"
 
 --- The line that anchors a record.
@@ -135,6 +136,17 @@ local function check_anchors(results, anchors)
   end
 end
 
+--- Each by itself, unless a number is so far off that it can only be damaged.
+local function add_missing(results, first, last)
+  if last - first > LARGEST_GAP then
+    results[#results + 1] = problem(first, ("runs %d to %d are missing from the journal"):format(first, last))
+    return
+  end
+  for run = first, last do
+    results[#results + 1] = problem(run, ("run %d is missing from the journal"):format(run))
+  end
+end
+
 --- Every run of a journal, oldest first: { run, records, head, anchors? } or { run, problem }.
 --- @param store table
 --- @param anchors? table[]  as audit.anchors gives them
@@ -143,10 +155,7 @@ function audit.all(store, anchors)
   local results, expected = {}, 1
   local _, holder = store:lease()
   for _, run in ipairs(numbers(store)) do
-    while expected < run do
-      results[#results + 1] = problem(expected, ("run %d is missing from the journal"):format(expected))
-      expected = expected + 1
-    end
+    add_missing(results, expected, run - 1)
     results[#results + 1] = check_one(store, run, holder)
     expected = run + 1
   end

@@ -74,6 +74,11 @@ end
 --- May be called twice.
 function store:close() self.db:close() end
 
+local function refuse_rows(what)
+  fault.raise { kind = "journal", message = "the journal is damaged: " .. what,
+    hint = "restore journal.db from a copy; do not resume on it" }
+end
+
 local function in_transaction(db, fn)
   db:exec "begin immediate"
   local ok, result = pcall(fn)
@@ -90,6 +95,8 @@ end
 --- @return integer? run  the run that holds it; nil: the environment is clean
 function store:lease()
   local row = self.db:rows("select token, run from lease")[1]
+  local whole = row and math.type(row.token) == "integer" and (row.run == nil or math.type(row.run) == "integer")
+  if not whole then refuse_rows "its lease is none" end
   return row.token, row.run
 end
 
@@ -183,13 +190,17 @@ end
 
 --- First and last record of each run, newest first: { run, first, last }.
 function store:runs()
-  return self.db:rows [[
+  local rows = self.db:rows [[
     with recursive b(run) as (
       select max(run) from record union all select (select max(run) from record where run < b.run) from b
       where b.run is not null)
     select run, (select line from record r where r.run = b.run order by seq limit 1) as first,
       (select line from record r where r.run = b.run order by seq desc limit 1) as last
     from b where run is not null order by run desc]]
+  for _, row in ipairs(rows) do
+    if math.type(row.run) ~= "integer" then refuse_rows "a run has no number" end
+  end
+  return rows
 end
 
 --- @return string bytes

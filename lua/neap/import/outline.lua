@@ -174,6 +174,7 @@ end
 function outline.of(text)
   local lines, found = outline.lines(text), {}
   walk(found, markdown.blocks(as_commonmark(lines)))
+  if #found == 0 and text:find "%S" then add(found, "remark", 1, text:match "%S[^\n]*") end
   table.sort(found, function(a, b) return a.first < b.first end)
   found = drop_empty(found)
   set_lines(found, lines)

@@ -30,6 +30,9 @@ return {
       for _, name in ipairs { "key_data", "password", "token" } do
         truthy(settings[name] == nil or secret.is(settings[name]), name .. " is no secret")
       end
+      for name, value in pairs(settings) do
+        truthy(type(value) == "string" or secret.is(value) or name == "again", name .. " is no text")
+      end
       if settings.again then attempt(settings.again) end
     end
     forget_secrets()

@@ -36,19 +36,36 @@ local function headers_of(text)
   return headers
 end
 
-local CREDENTIALS = { key = "AKIDEXAMPLE", secret = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY" }
+local TIME = "20150830T123600Z"
+
+local function credentials_of(token)
+  return { key = "AKIDEXAMPLE", secret = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", token = token }
+end
+
+local function sorted(query)
+  local list = {}
+  for part in query:gmatch "[^&]+" do list[#list + 1] = part end
+  table.sort(list)
+  return list
+end
+
+local function check_presigned(request, token, theirs)
+  local bare = { method = request.method, host = request.host, path = request.path, query = request.query, headers = {} }
+  equal(sorted(sigv4.presigned(bare, credentials_of(token), "us-east-1", TIME, 60)), theirs, "a URL")
+end
 
 return {
   parsers = { "neap/targets/aws/sigv4.lua" },
   run = function(data)
     local kind, path, query, headers, body = parts(data, 5)
     if not (utf8.len(path) and utf8.len(query) and utf8.len(body)) then return end
-    local request = { method = kind:byte() and kind:byte() % 2 == 1 and "POST" or "GET", host = "h.example.com",
+    local service, token = #kind % 2 == 0 and "sts" or "s3", #kind % 3 == 1 and "to+ken/=" or nil
+    local request = { method = (kind:byte() or 0) % 2 == 1 and "POST" or "GET", host = "h.example.com",
       path = sigv4.path("/" .. path), query = pairs_of(query), headers = headers_of(headers), body = body }
-    local service = #kind % 2 == 0 and "sts" or "s3"
     local theirs = asked { method = request.method, path = request.path, query = request.query,
-      headers = request.headers, body = body, service = service, time = "20150830T123600Z" }
-    sigv4.sign(request, CREDENTIALS, "us-east-1", service, "20150830T123600Z")
-    equal(request.headers.Authorization, theirs.authorization, "signature: " .. json.encode(theirs))
+      headers = request.headers, body = body, service = service, token = token }
+    if service == "s3" then check_presigned(request, token, theirs.presigned) end
+    sigv4.sign(request, credentials_of(token), "us-east-1", service, TIME)
+    equal(request.headers.Authorization, theirs.authorization, "a signature")
   end,
 }

@@ -77,6 +77,8 @@ local function named(found, section, name, what)
       what, tostring(name), near.hint(tostring(name), found[section])) }
 end
 
+local function text_or_nil(value) return type(value) == "string" and value ~= "" and value or nil end
+
 -- ---- credentials ----
 
 --- A secret of the file itself; the file is opened by nobody else but its owner.
@@ -89,6 +91,7 @@ end
 --- A file that the kubeconfig names, relative to itself.
 local function beside(one, path)
   if path == nil or path == json.null or path == "" then return nil end
+  if type(path) ~= "string" then wrong("%s names a file by something that is no text", one.file.path) end
   return path:sub(1, 1) == "/" and path or one.file.folder .. "/" .. path
 end
 
@@ -167,7 +170,7 @@ local function credentials(one, settings, keys, policy)
   settings.key_data = picked(one, "client-key-data", keys)
   if settings.certificate_data then settings.certificate = nil end
   if settings.key_data then settings.key = nil end
-  settings.user, settings.password = user.username, picked(one, "password", keys)
+  settings.user, settings.password = text_or_nil(user.username), picked(one, "password", keys)
   settings.token = picked(one, "token", keys)
   local path = beside(one, user.tokenFile)
   if path then settings.again = token_of_file(path, keys) end
@@ -197,8 +200,6 @@ local function check_server(name, cluster, server)
       message = ("the kubeconfig would not verify who the cluster %s is (insecure-skip-tls-verify)"):format(name) }
   end
 end
-
-local function text_or_nil(value) return type(value) == "string" and value ~= "" and value or nil end
 
 local function of_files(entry, keys, policy)
   if type(entry.context) ~= "string" then wrong "a cluster of the environment names its context" end
