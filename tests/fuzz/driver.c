@@ -1,8 +1,8 @@
 /*
- * Fuzzing: libFuzzer with neap's Lua in it. FUZZ names a target, tests/fuzz/targets/NAME.lua, whose `run` gets each input. Lines of
- * Lua that are reached count for libFuzzer as branches of C do. An input fails by a string error, by a property that does
- * not hold, by memory and time, and by more instructions of Lua than its size explains. With FUZZ_LINES a file is written
- * at the end: of each of the target's `parsers` the lines that were reached.
+ * Fuzzing: libFuzzer with neap's Lua in it. FUZZ names a target, tests/fuzz/targets/NAME.lua, whose `run` gets each
+ * input. Lines of Lua that are reached count for libFuzzer as branches of C do. An input fails by a string error, by a
+ * property that does not hold, by memory and time, and by more instructions of Lua than its size explains. With FUZZ_LINES
+ * a file is written at the end: of each of the target's `parsers` the lines that were reached.
  */
 #include "modules.h"
 #include "task.h"

@@ -1,9 +1,10 @@
 #!/bin/bash
-# Runs libFuzzer over the targets, over the seeds of corpus/ and what earlier runs have found in build/fuzz/corpus. Ends with
-# how many held and how many failed.
+# Runs libFuzzer over the targets, over the seeds of corpus/ and what earlier runs have found in build/fuzz/corpus. Ends
+# with how many held and how many failed.
 #   tests/fuzz/run.sh [TARGET…]         FUZZ_SECONDS=5 each; FUZZ_RUNS=0: the seeds alone
 #   tests/fuzz/run.sh replay TARGET FILE…
-#   tests/fuzz/run.sh minimise TARGET…  takes into corpus/ what the seeds lack, of what was found
+#   tests/fuzz/run.sh minimise TARGET   takes into corpus/ what the seeds lack, of what was found
+#   tests/fuzz/run.sh missed LINES PATH the lines below lua/ that a run has not reached, by its build/fuzz/TARGET.lines
 set -u
 cd "$(dirname "$(readlink -f "$0")")/../.." || exit
 out=build/fuzz
@@ -18,8 +19,8 @@ trap 'exit 130' INT TERM
 
 targets() { (cd tests/fuzz/targets && ls) | sed 's/\.lua$//'; }
 
-# Lines of a file of Lua at which something happens, as the compiler has them, without those that only end a block, and those that
-# are reached when it is loaded.
+# Lines of a file of Lua at which something happens, as the compiler has them, without those that only end a block, and
+# those that are reached when it is loaded.
 live_lines() { # PATH
 	luac5.4 -l -p "lua/$1" | awk -v path="lua/$1" '
 		BEGIN { while ((getline text < path) > 0) ends[++count] = text ~ /^[ \t]*(end|else|}|\))[ \t,;)]*$/ }
@@ -57,7 +58,8 @@ fuzz() { # TARGET
 		[ ! -e "$out/$name.lines" ] || coverage "$out/$name.lines"
 		return 0
 	fi
-	awk '/^== |ERROR: AddressSanitizer|ERROR: LeakSanitizer|runtime error|ERROR: libFuzzer: [^d]/ { left = 14 } /^==[0-9]+== ERROR: libFuzzer: d/ { exit }
+	awk '/^== |ERROR: (Address|Leak)Sanitizer|runtime error|ERROR: libFuzzer: [^d]/ { left = 14 }
+		/ERROR: libFuzzer: deadly/ { exit }
 		left-- > 0' "$log"
 	failed=$(sed -n 's/.*Test unit written to //p' "$log" | tail -n 1)
 	echo "FAIL  $name${failed:+: $failed; again: tests/fuzz/run.sh replay $name $failed}"
@@ -69,8 +71,9 @@ replay() { # TARGET FILE…
 }
 
 minimise() { # TARGET
-	mkdir -p "tests/fuzz/corpus/$1"
-	FUZZ=$1 $out/fuzz "${options[@]}" -max_len=1024 -set_cover_merge=1 "tests/fuzz/corpus/$1" "$out/corpus/$1" 2>&1 | tail -n 1
+	local mine=tests/fuzz/corpus/$1
+	mkdir -p "$mine"
+	FUZZ=$1 $out/fuzz "${options[@]}" -use_counters=0 -set_cover_merge=1 "$mine" "$out/corpus/$1" 2>&1 | tail -n 1
 }
 
 case ${1:-} in
@@ -80,7 +83,7 @@ replay | minimise | missed)
 	;;
 esac
 good=0 bad=0
-mapfile -t names < <([ $# -gt 0 ] && printf '%s\n' "$@" || targets)
+if [ $# -gt 0 ]; then names=("$@"); else mapfile -t names < <(targets); fi
 for name in "${names[@]}"; do
 	if fuzz "$name"; then good=$((good + 1)); else bad=$((bad + 1)); fi
 done

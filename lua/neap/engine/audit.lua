@@ -35,7 +35,9 @@ end
 
 --- What is wrong with one entry of a run's chain, or nil.
 local function mistake_in(entry, run, count, head)
-  if type(entry.line) ~= "string" or entry.hash ~= crypto.sha256(head .. entry.line) then return "is not what its hash was made of" end
+  if type(entry.line) ~= "string" or entry.hash ~= crypto.sha256(head .. entry.line) then
+    return "is not what its hash was made of"
+  end
   local record = json.decode(entry.line)
   if entry.seq ~= count or record.seq ~= count or record.run ~= run then return "is out of order" end
 end

@@ -124,7 +124,8 @@ function data.unpack(value, fetch, keyring)
   if value[REFERENCE] then return fetch(text_in(value, REFERENCE)) end
   if value[SECRET] ~= nil or value[SEALED] or value[SEALED_TEXT] then
     if keyring then return unpack_secret(value, fetch, keyring) end
-    return value.fingerprint and ("(secret %s)"):format(text_in(value, "fingerprint"):sub(1, 4)) or "(sealed: it holds a secret)"
+    if not value.fingerprint then return "(sealed: it holds a secret)" end
+    return ("(secret %s)"):format(text_in(value, "fingerprint"):sub(1, 4))
   end
   local unpacked = {}
   for key, item in pairs(value) do unpacked[key] = data.unpack(item, fetch, keyring) end

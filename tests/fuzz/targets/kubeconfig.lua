@@ -23,7 +23,8 @@ return {
   run = function(data)
     local context, text = parts(data, 2)
     fs.write(path, text)
-    local run = { keys = keys, environment = { policy = { allow_exec = { "./aws", "aws" } }, clusters = { c = { context = context, kubeconfig = path } } } }
+    local run = { keys = keys, environment = { policy = { allow_exec = { "./aws", "aws" } },
+      clusters = { c = { context = context, kubeconfig = path } } } }
     local took, settings = attempt(task.with_context, { run = run }, config.of, "c")
     if took then
       truthy(settings.server:find "^https://[^/]", "a server without TLS")

@@ -22,7 +22,8 @@ local function check(code, text)
 end
 
 return {
-  parsers = { "neap/import/outline.lua", "neap/import/write.lua", "neap/import/recognise.lua", "neap/import/update.lua" },
+  parsers = { "neap/import/outline.lua", "neap/import/write.lua", "neap/import/recognise.lua",
+    "neap/import/update.lua" },
   run = function(data)
     local first, newer = parts(data, 2)
     local code = imported(first)

@@ -50,7 +50,8 @@ local function sorted(query)
 end
 
 local function check_presigned(request, token, theirs)
-  local bare = { method = request.method, host = request.host, path = request.path, query = request.query, headers = {} }
+  local bare = { method = request.method, host = request.host, path = request.path, query = request.query,
+    headers = {} }
   equal(sorted(sigv4.presigned(bare, credentials_of(token), "us-east-1", TIME, 60)), theirs, "a URL")
 end
 

@@ -1,6 +1,7 @@
 --- WebSockets: a server's bytes, however they are cut, give the same messages, or a refusal. In: how they are cut, the bytes;
 --- "KEY" in these stands for the answer to the handshake's key.
 local crypto = require "native.crypto"
+local fault  = require "native.error"
 
 local sent, received
 
@@ -32,7 +33,7 @@ local function pieces_of(bytes, size)
   end
 end
 
-local function refused(status, body) error(require "native.error".new { kind = "denied", message = status .. body }, 0) end
+local function refused(status, body) fault.raise { kind = "denied", message = status .. body } end
 
 local function messages(bytes, size)
   local list = {}

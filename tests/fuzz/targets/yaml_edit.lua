@@ -4,7 +4,8 @@ local edit = require "neap.targets.yaml.edit"
 local json = require "native.json"
 local yaml = require "native.yaml"
 
-local SCALARS = { "new", "a: b", "", " edge ", "null", "12", "#c", "two\nlines\n", "é'\"", "- x", 7, 1.5, true, json.null }
+local SCALARS = { "new", "a: b", "", " edge ", "null", "12", "#c", "two\nlines\n", "é'\"", "- x", 7,
+  1.5, true, json.null }
 
 local function value_of(roll)
   local which = roll(#SCALARS + 2)
