@@ -2,6 +2,7 @@
 --- asked for once, when a run or a plan begins, and stand in its record from then on.
 local fault   = require "native.error"
 local fs      = require "native.fs"
+local glob    = require "neap.targets.glob"
 local process = require "native.process"
 
 local groups = {}
@@ -18,11 +19,6 @@ local function read_file(path)
   return ""
 end
 
---- A pattern of ssh_config's, with * and ?, as one of Lua's.
-local function pattern_of(glob)
-  return "^" .. glob:gsub("[%^%$%(%)%%%.%[%]%+%-]", "%%%0"):gsub("%*", ".*"):gsub("%?", ".") .. "$"
-end
-
 --- The files that an Include names; a star stands in the last part of a path only.
 local function included(word, folder)
   local path = word:gsub("^~/", home() .. "/")
@@ -31,7 +27,7 @@ local function included(word, folder)
   local parent, last = path:match "^(.*)/([^/]*)$"
   local files, ok, names = {}, pcall(fs.list, parent)
   for _, name in ipairs(ok and names or {}) do
-    if name:find(pattern_of(last)) then files[#files + 1] = parent .. "/" .. name end
+    if glob.matches(last, name) then files[#files + 1] = parent .. "/" .. name end
   end
   return files
 end
@@ -56,9 +52,9 @@ end
 --- @param match string  with * and ?
 --- @return table[] entries  { name, ssh }, by name
 function groups.of_ssh_config(match)
-  local names, pattern = {}, pattern_of(match)
+  local names = {}
   local function found(name)
-    if name:find(pattern) and not names[name] then
+    if glob.matches(match, name) and not names[name] then
       names[name] = true
       names[#names + 1] = name
     end

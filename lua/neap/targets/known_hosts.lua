@@ -1,5 +1,6 @@
 --- The known_hosts files of OpenSSH: who is expected behind a name.
 local crypto = require "native.crypto"
+local glob   = require "neap.targets.glob"
 
 local known_hosts = {}
 
@@ -24,11 +25,6 @@ function known_hosts.name(host, port)
   return ("[%s]:%d"):format(host, port)
 end
 
-local function glob_matches(glob, name)
-  local pattern = glob:lower():gsub("[%^%$%(%)%%%.%[%]%+%-]", "%%%0"):gsub("%*", ".*"):gsub("%?", ".")
-  return name:find("^" .. pattern .. "$") ~= nil
-end
-
 local function hash_matches(salt, digest, name)
   local key = crypto.unbase64(salt)
   return crypto.hmac_sha1(key, name) == crypto.unbase64(digest)
@@ -40,8 +36,8 @@ local function names_match(patterns, name)
   if salt then return hash_matches(salt, digest, name) end
   local found = false
   for pattern in patterns:gmatch("[^,]+") do
-    local negated, glob = pattern:match("^(!?)(.*)$")
-    if glob_matches(glob, name) then
+    local negated, plain = pattern:match("^(!?)(.*)$")
+    if glob.matches(plain:lower(), name) then
       if negated == "!" then return false end
       found = true
     end
