@@ -1,3 +1,4 @@
+local audit   = require "neap.engine.audit"
 local fs      = require "native.fs"
 local journal = require "neap.engine.journal"
 local sqlite  = require "native.sqlite"
@@ -91,6 +92,16 @@ describe("the journal", function()
       equal({ line, raises(j.runs, j).kind, raises(j.records, j, 1).kind }, { line, "journal", "journal" })
       j:close()
     end
+  end)
+
+  it("is found damaged where a run's number is beyond reason, or the lease is gone", function()
+    local j = begun(scratch())
+    j.store.db:exec "insert into record values (4611686018427387904, 1, 'h', '{}')"
+    local results = audit.all(j.store)
+    equal({ #results, results[2].problem }, { 3, "runs 2 to 4611686018427387903 are missing from the journal" })
+    j.store.db:exec "delete from lease"
+    equal(raises(j.store.lease, j.store).kind, "journal")
+    j:close()
   end)
 
   it("does not let records be altered through SQLite by accident", function()
