@@ -1,5 +1,5 @@
 #!/bin/bash
-# Runs libFuzzer over the targets, over the seeds of corpus/ and what earlier runs have found in build/fuzz/corpus. Ends
+# Runs libFuzzer over the targets, over the seeds of corpus/ and what earlier runs have found (FUZZ_FOUND). Ends
 # with how many held and how many failed.
 #   tests/fuzz/run.sh [TARGET…]         FUZZ_SECONDS=5 each; FUZZ_RUNS=0: the seeds alone
 #   tests/fuzz/run.sh replay TARGET FILE…
@@ -8,6 +8,7 @@
 set -u
 cd "$(dirname "$(readlink -f "$0")")/../.." || exit
 out=build/fuzz
+found=${FUZZ_FOUND:-$out/corpus}
 # Leaks are looked for at the end, not after each input: Lua collects its garbage when it likes.
 options=(-timeout=5 -rss_limit_mb=1500 -malloc_limit_mb=512 -detect_leaks=0 -verbosity=1 -use_value_profile=0)
 export ASAN_OPTIONS=malloc_context_size=4:quarantine_size_mb=16:max_free_fill_size=0
@@ -49,11 +50,11 @@ missed() { # LINES PATH: the lines that were not reached
 fuzz() { # TARGET
 	local name=$1 log=$out/$1.log dictionary=()
 	[ ! -e "tests/fuzz/$name.dict" ] || dictionary=(-dict="tests/fuzz/$name.dict")
-	mkdir -p "$out/corpus/$name"
+	mkdir -p "$found/$name"
 	rm -f "$out/$name.lines"
 	if FUZZ=$name FUZZ_LINES=$out/$name.lines $out/fuzz "${options[@]}" "${dictionary[@]}" \
 		-max_total_time="${FUZZ_SECONDS:-5}" ${FUZZ_RUNS:+-runs=$FUZZ_RUNS} -artifact_prefix="$out/failed-$name-" \
-		"$out/corpus/$name" "tests/fuzz/corpus/$name" >"$log" 2>&1; then
+		"$found/$name" "tests/fuzz/corpus/$name" >"$log" 2>&1; then
 		printf '%-12s %s\n' "$name" "$(sed -n 's/^Done \([0-9]*\) runs in \([0-9]*\) second.*/\1 inputs in \2 s/p' "$log")"
 		[ ! -e "$out/$name.lines" ] || coverage "$out/$name.lines"
 		return 0
@@ -73,7 +74,7 @@ replay() { # TARGET FILE…
 minimise() { # TARGET
 	local mine=tests/fuzz/corpus/$1
 	mkdir -p "$mine"
-	FUZZ=$1 $out/fuzz "${options[@]}" -use_counters=0 -set_cover_merge=1 "$mine" "$out/corpus/$1" 2>&1 | tail -n 1
+	FUZZ=$1 $out/fuzz "${options[@]}" -use_counters=0 -set_cover_merge=1 "$mine" "$found/$1" 2>&1 | tail -n 1
 }
 
 case ${1:-} in

@@ -43,7 +43,9 @@ local function check_places(list, text, dialect)
       truthy(item.text:sub(variable.from, variable.to):find(variable.name, 1, true), "a variable's place")
     end
     if item.variables then attempt(split.substitute, item, { a = "1", b = "it's" }) end
-    if dialect == "postgres" and item.command and item.command ~= "copy" then attempt(split.arguments, item.arguments or "", { a = "x" }) end
+    if dialect == "postgres" and item.command and item.command ~= "copy" then
+      attempt(split.arguments, item.arguments or "", { a = "x" })
+    end
   end
 end
 

@@ -27,7 +27,6 @@ local function check_page(data, utf8_page)
 end
 
 return {
-  parsers = { "neap/cli/view/page.lua" },
   run = function(data)
     for _, ascii in ipairs { false, true } do
       local text = terminal.clean(data, { newline = true, ascii = ascii })
