@@ -13,6 +13,8 @@ return {
     local before = known_hosts.verdict(found, KEY)
     known_hosts.preference(found, { "ssh-ed25519", "rsa-sha2-512", "rsa-sha2-256" })
     if not name:find "^[%w.-]+$" then return end
+    local excluded = known_hosts.entries(("*,!%s ssh-rsa AAAA\n"):format(name), name, "f")
+    equal(#excluded, 0, "a name that is excluded")
     local gap = text ~= "" and text:sub(-1) ~= "\n" and "\n" or ""
     for _, hashed in ipairs { false, true } do
       local after = known_hosts.entries(text .. gap .. known_hosts.line(name, KEY, hashed), name, "f")

@@ -9,7 +9,8 @@ local function check_replacing(document, place)
   local again = conf.parse(document:text())
   equal(#again.tokens, #document.tokens, "tokens after the change")
   equal(again:text(), document:text(), "the new text")
-  truthy(#before > 0)
+  document:replace_host("fuzzed.example.org", place.host)
+  equal(document:text():lower(), before:lower(), "the text once the host is put back")
 end
 
 return {
