@@ -26,6 +26,13 @@ function _G.attempt(fn, ...)
   return table.unpack(results, 1, results.n)
 end
 
+--- Calls fn, which may refuse nothing here, and returns what it does.
+function _G.must(fn, ...)
+  local results = table.pack(attempt(fn, ...))
+  if not results[1] then error("refused: " .. tostring(results[2]), 2) end
+  return table.unpack(results, 2, results.n)
+end
+
 --- Fails unless the two are the same plain data.
 function _G.equal(got, wanted, what)
   if data.same(got, wanted) or shown(got) == shown(wanted) then return end -- the second for what is no number

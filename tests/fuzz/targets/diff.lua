@@ -32,7 +32,7 @@ return {
   run = function(data)
     local a, b = parts(data, 2)
     for context = 0, 3, 3 do
-      equal(patched(a, diff.lines(a, b, { context = context })), b, "the second text")
+      equal(patched(a, must(diff.lines, a, b, { context = context })), b, "the second text")
     end
     equal(diff.unified(a, b) == "", a == b, "a diff of the same")
   end,

@@ -21,7 +21,7 @@ end
 
 return {
   run = function(data)
-    for name, section in pairs(secret.ini(secret.literal(data, keys), HIDDEN)) do
+    for name, section in pairs(must(secret.ini, secret.literal(data, keys), HIDDEN)) do
       truthy(data:find(name, 1, true) and not name:find "\n", "a section that is nowhere")
       check(section, data, 1)
     end

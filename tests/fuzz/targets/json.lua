@@ -4,9 +4,9 @@ local json = require "native.json"
 return {
   run = function(data)
     local value = json.decode(data)
-    local text = json.encode(value)
-    equal(json.encode(json.decode(text)), text, "canonical text")
-    equal(json.encode(json.decode(json.encode_pretty(value))), text, "pretty text")
+    local text = must(json.encode, value)
+    equal(json.encode(must(json.decode, text)), text, "canonical text")
+    equal(json.encode(must(json.decode, json.encode_pretty(value))), text, "pretty text")
     local outline, apart = json.outline(text, "place")
     for key, item in pairs(outline or {}) do equal(item, value[key], "outline") end
     if apart then equal(json.encode(json.decode(apart)), json.encode(value.place), "what is apart") end

@@ -27,8 +27,8 @@ return {
   run = function(data)
     local first, newer = parts(data, 2)
     local code = imported(first)
-    check(code, first)
+    must(check, code, first)
     local merged = update.merge(code, newer)
-    if merged then check(merged.text, newer) end
+    if merged then must(check, merged.text, newer) end
   end,
 }

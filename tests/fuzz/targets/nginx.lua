@@ -3,13 +3,13 @@ local conf = require "neap.targets.nginx.conf"
 
 local function check_replacing(document, place)
   local before = document:text()
-  local count = document:replace_host(place.host, "fuzzed.example.org")
+  local count = must(document.replace_host, document, place.host, "fuzzed.example.org")
   truthy(count > 0, "a host that is there is not replaced")
   for _, other in ipairs(document:hosts()) do truthy(other.host ~= place.host, "a host is left over") end
-  local again = conf.parse(document:text())
+  local again = must(conf.parse, document:text())
   equal(#again.tokens, #document.tokens, "tokens after the change")
   equal(again:text(), document:text(), "the new text")
-  document:replace_host("fuzzed.example.org", place.host)
+  must(document.replace_host, document, "fuzzed.example.org", place.host)
   equal(document:text():lower(), before:lower(), "the text once the host is put back")
 end
 

@@ -9,4 +9,4 @@ local function check(element, depth)
   for _, child in ipairs(element) do check(child, depth + 1) end
 end
 
-return { run = function(data) check(xml.parse(data), 1) end }
+return { run = function(data) must(check, xml.parse(data), 1) end }

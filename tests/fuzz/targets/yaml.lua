@@ -13,7 +13,7 @@ return {
     local took, value = attempt(yaml.parse, data)
     if not took then return end
     for _, options in ipairs { {}, { flow = true }, { indent = 4, flush = true } } do
-      equal(yaml.parse(yaml.emit(value, options)), value, "written and read again")
+      equal(must(yaml.parse, must(yaml.emit, value, options)), value, "written and read again")
     end
   end,
 }

@@ -160,6 +160,6 @@ return {
     attempt(document.text, document)
     attempt(document.select, edit.parse(text), { kind = "a", name = "b" })
     local result, whole = edited(text, dice(script))
-    if result then equal(yaml.parse(result), whole, ("edit of %q gives %q"):format(text, result)) end
+    if result then equal(must(yaml.parse, result), whole, ("edit of %q gives %q"):format(text, result)) end
   end,
 }
