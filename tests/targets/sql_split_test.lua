@@ -77,6 +77,8 @@ local MYSQL = {
   "DELIMITER //\nselect 1; //\nselect 2 / 3 //\ndelimiter ;\nselect 4;",
   "delimiter $$\ncreate procedure p() begin select 1; select '$$'; end$$\ndelimiter ;\nselect 4;",
   "  delimiter //\nselect 1//",
+  "select 1; delimiter //\nselect 2; select 3//\ndelimiter ;\nselect 4;", "\\d $$\nselect 1; select 2$$\n\\d ;\n",
+  "select 1; use b\n; select 2;", "\xEF\xBB\xBFuse b\nselect 1;",
   "delimiter '//'\nselect 1//\ndelimiter ;\n", "delimiter // -- c\nselect 1;//\nselect 2//\n",
   "delimiter go\nselect 1 go\nselect 2 go",
   "delimiter #\nselect 1 # select 2 #", "delimiter --\nselect 1 -- select 2 --",

@@ -16,10 +16,13 @@ local NOWHERE = math.maxinteger
 ---   then "'"
 function scanner.new(read, name, marks)
   local self = setmetatable({ read = read, name = name, marks = marks, places = {}, text = "", from = 0, at = 1,
-    line = 1, counted = 1, final = false }, scanner)
+    line = 1, counted = 1, final = false, fresh = true }, scanner)
   self:forget()
   repeat self:more() until #self.text >= 3 or self.final
-  if sub(self.text, 1, 3) == "\xEF\xBB\xBF" then self.at, self.counted = 4, 4 end
+  if sub(self.text, 1, 3) == "\xEF\xBB\xBF" then
+    self.text, self.from = sub(self.text, 4), 3
+    self:forget()
+  end
   return self
 end
 
@@ -31,6 +34,7 @@ end
 --- Reads on, at least as much as is there from the item's beginning on; false at the script's end.
 function scanner:more()
   if self.final then return false end
+  self.fresh = self:is_first_of_line(self.at)
   self:count_lines(self.at)
   local kept = sub(self.text, self.at)
   local pieces, size = { kept }, 0
@@ -45,6 +49,13 @@ function scanner:more()
   local zero = find(self.text, "\0", #kept + 1, true)
   if zero then self:refuse_at(zero, "a NUL byte is no part of a script") end
   return true
+end
+
+--- Whether only blanks stand before a place in its line.
+function scanner:is_first_of_line(at)
+  while at > 1 and find(self.text, "^[ \t\r]", at - 1) do at = at - 1 end
+  if at == 1 then return self.fresh end
+  return sub(self.text, at - 1, at - 1) == "\n"
 end
 
 --- Moves the count of lines on, to the byte at `at`.

@@ -58,15 +58,15 @@ local function command(self, at, name, known, argument)
     offset = self.from + at - 1 }
 end
 
-local function is_first_of_line(text, at)
-  while at > 1 and find(text, "^[ \t\r]", at - 1) do at = at - 1 end
-  return at == 1 or byte(text, at - 1) == 10
-end
-
---- A line that is a command, as far as the client sees one: nothing with the delimiter in it, but for DELIMITER.
+--- A line that is a command, as far as the client sees one: nothing with the delimiter in it, but for DELIMITER. Behind a
+--- statement the client would take what follows it up to the old delimiter for its own, and pass it over.
 local function command_line(self, at, name)
   local lower = name:lower()
-  if (COMMANDS[lower] == nil and not REFUSED[lower]) or not is_first_of_line(self.text, at) then return end
+  if COMMANDS[lower] == nil and not REFUSED[lower] then return end
+  if not self:is_first_of_line(at) then
+    if lower == "delimiter" then self:refuse_at(at, "DELIMITER stands behind a statement in its line") end
+    return
+  end
   local stop = self:line_end(at)
   local line = sub(self.text, at, stop - 1)
   local bounded = find(line, self.marks[DELIMITER], 1, true) or find(line, "\\g", 1, true)
@@ -81,7 +81,7 @@ local function command_letter(self, at)
   local line = sub(self.text, at, stop - 1)
   local last = letter ~= "d" and find(line, self.marks[DELIMITER], 3, true)
   if LETTERS[letter] == false then stop, line = at + 2, sub(line, 1, 2) end
-  local argument = sub(line, 3, last and last - 1)
+  local argument = sub(line, 3, last and last - 1 or nil)
   return command(self, at, "\\" .. letter, LETTERS[letter], argument), stop
 end
 
