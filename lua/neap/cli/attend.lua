@@ -4,7 +4,6 @@ local fault    = require "native.error"
 local process  = require "native.process"
 local progress = require "neap.cli.view.progress"
 local task     = require "native.task"
-local terminal = require "native.terminal"
 
 local attend = {}
 attend.__index = attend
@@ -27,26 +26,28 @@ end
 function attend.new(options)
   local console = options.console
   return setmetatable({
-    console = console, environment = options.environment, view = progress.new(console.err), drawn = 0,
+    console = console, environment = options.environment, view = progress.new(console.err), drawn = {}, asked = {},
     intents = {}, kept = {}, lines = {}, shell = { shown_as = {} }, started = task.now(),
   }, attend)
 end
 
 -- ---- the screen ----
 
-local function erase(self)
-  if self.drawn == 0 then return "" end
-  local up = self.drawn
-  self.drawn = 0
-  return ("\r\27[%dA\27[J"):format(up)
+--- On a terminal that was made narrower meanwhile, what was a line there may be several now. Line by line, for a terminal
+--- that is cleared from its top on puts into its history what stood there.
+local function erase(self, columns, rows)
+  local up = 0
+  for _, width in ipairs(self.drawn) do up = up + math.max(1, (width + columns - 1) // columns) end
+  self.drawn = {}
+  return up > 0 and "\r" .. ("\27[A\27[2K"):rep(math.min(up, rows - 1)) or ""
 end
 
 local function draw(self, finished)
-  local text = erase(self) .. (finished and finished .. "\n" or "")
+  local columns, rows = self.console:measure()
+  local text = erase(self, columns, rows) .. (finished and finished .. "\n" or "")
   if not self.asking and not self.ended then
-    local _, rows = terminal.size()
-    local block = self.view:block(clock.now(), (rows or 24) - 2)
-    self.drawn = #block
+    local block = self.view:block(clock.now(), rows - 2)
+    for i, line in ipairs(block) do self.drawn[i] = self.console.err:columns(line) end
     text = text .. table.concat(block, "\n") .. "\n"
   end
   self.console:draw(text)
@@ -109,18 +110,24 @@ local function note_kept(self, record)
   table.insert(self.kept, { show = intent and intent.show, kind = intent and intent.kind, why = record.why })
 end
 
+--- Ends the reading of an answer; what comes next stands in a line of its own.
+local function stop_reading(self)
+  self.reading:cancel()
+  self.console:draw "\n"
+end
+
 --- Somebody at another terminal was first.
 local function withdraw(self)
-  self.withdrawn = true
-  self.reading:cancel()
+  self.asked.withdrawn = true
+  stop_reading(self)
 end
 
 --- Told of each event by the engine.
 function attend:on_event(record)
   record.time = record.time or clock.utc()
-  if record.pausing and self.reading then self.reading:cancel() end
+  if record.pausing and self.reading then stop_reading(self) end
   if record.withdrawing and self.reading then withdraw(self) end
-  if record.type == "answer" and self.reading and record.of == self.asked then withdraw(self) end
+  if record.type == "answer" and self.reading and record.of == self.asked.seq then withdraw(self) end
   if record.type == "end" and record.status == "kept" then note_kept(self, record) end
   if record.type == "intent" then self.intents[record.seq] = record end
   self.run = record.run or self.run
@@ -140,12 +147,11 @@ end
 
 --- Reads in a task that a pause cancels, or time; nil where nobody answers.
 local function read_beside(self, seconds, read, ...)
-  self.asking = true
-  self.reading = task.spawn(read, ...)
-  local reading = self.reading
+  local reading = task.spawn(read, ...)
+  self.asking, self.reading = true, reading
   local in_time, ok, answer = pcall(wait_for, reading, seconds)
-  if not in_time then reading:cancel() end
-  self.asking, self.reading = false, nil
+  if not in_time then stop_reading(self) end
+  if self.reading == reading then self.asking, self.reading = false, nil end -- else the next question is asked already
   if not in_time then
     if fault.is(ok, "timeout") then return { choice = "timeout" } end
     error(ok, 0)
@@ -160,7 +166,7 @@ end
 --- @return string?
 function attend:prompt(text, options)
   if not self.console.may_ask then return nil end
-  if self.console.live then self.console:draw(erase(self)) end
+  if self.console.live then self.console:draw(erase(self, self.console:measure())) end
   return read_beside(self, nil, self.console.ask, self.console, self.console.err:clean(text) .. " ", options)
 end
 
@@ -175,14 +181,17 @@ end
 ---   { withdrawn: true } where somebody else has answered meanwhile
 function attend:ask(question)
   if not self.console.may_ask then return nil end
-  local above = self.console.live and erase(self) or ""
-  local text = require "neap.cli.view.question".text(question, self.console.err)
+  local columns, rows
+  if self.console.live then columns, rows = self.console:measure() end
+  local above = columns and erase(self, columns, rows) or ""
+  local text = require "neap.cli.view.question".text(question, self.console.err, rows)
   if text or above ~= "" then self.console:draw(above .. (text and text .. "\n" or "")) end
   local asker = { console = self.console, environment = self.environment, shell = self.shell,
     model = function() return model_of(self) end }
-  self.asked, self.withdrawn = question.seq, false
+  local asked = { seq = question.seq }
+  self.asked = asked
   local answer = read_beside(self, question.timeout, require "neap.cli.answer".read, asker, question)
-  if self.withdrawn then return { withdrawn = true } end
+  if asked.withdrawn then return { withdrawn = true } end
   if answer then answer.who = attend.actor() end
   return answer
 end
@@ -202,7 +211,7 @@ end
 
 local function stop_drawing(self)
   self.ended = true
-  if self.console.live then self.console:draw(erase(self)) end
+  if self.console.live then self.console:draw(erase(self, self.console:measure())) end
 end
 
 --- What the engine raises ends no run by itself: it says whether something is changed, and where to go on.
@@ -242,6 +251,7 @@ end
 --- @param outcome table
 --- @return integer
 function attend:report(outcome)
+  outcome.environment = outcome.environment or self.environment
   outcome.kept, outcome.seconds, outcome.proof = self.kept, task.now() - self.started, proof_of(self, outcome)
   if self.console.json then
     self.console:answer_json(require "neap.cli.view.json".event {

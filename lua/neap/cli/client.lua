@@ -93,7 +93,7 @@ function heard.question(view, message)
   if answer then
     answer.say, answer.id = "answer", message.id
     say_answer(view.connection, answer)
-  else
+  elseif not view.pausing then
     say(view.connection, { say = "interrupt", why = "the question was left open" })
   end
 end
@@ -106,6 +106,7 @@ end
 local function follow(view)
   for message in lines.reader(view.connection) do
     if message.type == "outcome" then return message.outcome end
+    view.pausing = view.pausing or message.pausing -- a second interrupt would cancel what other branches have in hand
     local act = heard[message.type]
     if act then
       table.insert(view.asking, task.spawn(act, view, message))
@@ -137,8 +138,7 @@ function client.attend(request, folder, run, after, answers)
     return outcome
   end
   return { status = "lost", exit = 5, run = run, changed = {}, in_doubt = {},
-    failure = fault.new { kind = "lost", where = "", message = ("the worker of run %d is gone"):format(run),
-      hint = ("neap resume %d: asks the targets what was done"):format(run) } }
+    failure = fault.new { kind = "lost", where = "", message = ("the worker of run %d is gone"):format(run) } }
 end
 
 --- What attend.during calls instead of the engine: the same in a worker.

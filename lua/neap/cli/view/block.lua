@@ -7,7 +7,8 @@ local time      = require "neap.cli.view.time"
 local block = {}
 
 local CLOCK  = 10 -- columns kept free for it at the right edge
-local OPEN   = 8  -- so many branches, or effects under way, are shown one by one
+local COLUMN = 80 -- columns of an effect under way
+local OPEN   = 8  -- so many branches, or effects under way, are shown one by one, in each column
 local SHOWN  = 3  -- of more than that the failed and the slowest
 local BEHIND = 1  -- steps of the phase that are over
 local AHEAD  = 3  -- steps of the phase that are to come
@@ -20,7 +21,7 @@ local function elapsed(from, now)
 end
 
 local function clocked(page, text, from, now)
-  return page:edges(page:cut(text, page.width - CLOCK), page.duration(elapsed(from, now)))
+  return page:edges(page:cut(text, page.edge - CLOCK), page.duration(elapsed(from, now)))
 end
 
 -- ---- head ----
@@ -32,7 +33,7 @@ local function head(view, now)
   if run and run.actor then parts[#parts + 1] = run.actor end
   if run then parts[#parts + 1] = page.duration(elapsed(run.time, now)) end
   local guard = outline.guard == "production" and "** PROD **" or ""
-  local text = page:cut(page:clean(table.concat(parts, "   ")), page.width - #guard - 2)
+  local text = page:cut(page:clean(table.concat(parts, "   ")), page.edge - #guard - 2)
   return page:edges(page:paint("bold", text), guard ~= "" and page:paint("alarm", guard) or "")
 end
 
@@ -106,17 +107,23 @@ local function running_of(view)
   return list
 end
 
-local function effect_line(view, intent, now)
+local function effect_line(view, intent, now, width)
   local page = view.page
   local text = ("    %s  %s"):format(page:clean(intent.show or intent.kind), page:clean(intent.kind))
-  return clocked(page, text, intent.time, now)
+  return page:edges(page:cut(text, width - CLOCK), page.duration(elapsed(intent.time, now)), width)
 end
 
---- Effects under way: all, or of many the oldest, which are the slowest.
+--- Effects under way, on a wide terminal side by side: all, or of many the oldest, which are the slowest.
 local function add_running(lines, view, now)
-  local list = running_of(view)
-  local shown = #list > OPEN and SHOWN or #list
-  for i = 1, shown do lines[#lines + 1] = effect_line(view, list[i], now) end
+  local list, page = running_of(view), view.page
+  local across = math.max(page.width // COLUMN, 1)
+  local shown = #list > OPEN * across and SHOWN * across or #list
+  local width = across > 1 and math.min(page.width // across, page.edge) or page.edge
+  for i = 1, shown, across do
+    local row = {}
+    for j = i, math.min(i + across - 1, shown) do row[#row + 1] = effect_line(view, list[j], now, width) end
+    lines[#lines + 1] = table.concat(row)
+  end
   if #list > shown then
     lines[#lines + 1] = view.page:paint("dim", ("    and %d more under way"):format(#list - shown))
   end
@@ -203,7 +210,7 @@ local function add_phases(lines, view, now)
   if not phase then return add_step(lines, view, now) end
   add(lines, folded(view, before, page.utf8 and "✓" or "done:"))
   local over = count_over(view, phase)
-  lines[#lines + 1] = page:edges(page:cut(phase_name(view, phase), page.width - 32),
+  lines[#lines + 1] = page:edges(page:cut(phase_name(view, phase), page.edge - 32),
     ("%s %d/%d"):format(bar(page, over, #phase.steps), over, #phase.steps))
   local behind, ahead = {}, {}
   add_neighbours(behind, ahead, view, phase)

@@ -20,7 +20,8 @@ end
 local function columns() return math.tointeger(tonumber(os.getenv "COLUMNS" or "")) or terminal.size() or 80 end
 
 local function set_page(options, fd)
-  return page.new { width = columns(), utf8 = terminal.utf8(), colour = wants_colour(options.color, fd) }
+  return page.new { width = columns(), utf8 = terminal.utf8(), colour = wants_colour(options.color, fd),
+    wraps = terminal.is_terminal(fd) }
 end
 
 --- Whether lines on a terminal may be written over: not for programs, screen readers, CI.
@@ -80,6 +81,14 @@ function console:answer_json(value) return print_to(OUT, json.encode(value)) end
 
 --- Prints beside the answer.
 function console:tell(text) return print_to(ERR, text) end
+
+--- Takes in that the terminal may have another size than before.
+--- @return integer columns
+--- @return integer rows
+function console:measure()
+  self.err:resize(columns())
+  return self.err.width, select(2, terminal.size()) or 24
+end
 
 --- Writes to the error output without a line end: what is redrawn.
 function console:draw(text) return terminal.write(ERR, text) end

@@ -17,7 +17,9 @@ event.__index = event
 --- @field detail? string  the error's or the person's words
 
 --- @return table reader
-function event.new() return setmetatable({ numbers = {}, begun = {}, effects = {}, waits = {} }, event) end
+function event.new()
+  return setmetatable({ numbers = {}, begun = {}, effects = {}, waits = {}, said = {} }, event)
+end
 
 --- The number of the step that the path belongs to, and what neap.engine.step_path says of it.
 --- @param path string
@@ -98,9 +100,10 @@ local function end_of_effect(self, intent, record)
   line.result = RESULTS[record.status] or line.result
   if record.status == "failed" or record.status == "partial" then
     line.sign, line.detail = "!", record.failure and record.failure.message
+    self.said[intent.path] = line.detail
   end
   if record.status == "kept" then line.detail, line.seconds, line.mark = record.why, nil, nil end
-  if intent.undoes and not self.back then line.detail = "taken back at once" end
+  if intent.undoes and record.status == "done" and not self.back then line.detail = "taken back at once" end
   if record.status == "undone" then line.detail, line.seconds = "was as before already", nil end
   return line
 end
@@ -112,6 +115,7 @@ local function end_of_step(self, step, record)
   if record.status == "failed" then
     local detail = record.failure and record.failure.message
     if step.line and detail then detail = detail:gsub("^load line:%d+: ", "") end
+    if self.said[step.path] == detail then detail = nil end -- the effect that failed has just said it
     return { sign = "!", number = number, text = name, result = "FAILED", seconds = seconds, detail = detail }
   end
   if record.how == "person" then

@@ -7,7 +7,8 @@ local time        = require "neap.cli.view.time"
 
 local view = {}
 
-local BAR = 40 -- columns of a bar
+local BAR    = 40 -- columns of a bar
+local MARGIN = 18 -- columns before what a line is about
 
 local function arguments_of(run, page) return page:clean(table.concat(page.arguments(run.arguments), " ")) end
 
@@ -99,7 +100,8 @@ local function row_of(line, page)
   local number = page:left(line.number or "", 5)
   local what = line.kind and ("%s  %s"):format(page:clean(line.text), page:paint("dim", page:clean(line.kind)))
     or page:clean(line.text)
-  return ("%s  %s %s %s  %s"):format(time.of_day(line.time), number, sign, what, result_of(line, page)):gsub("%s+$", "")
+  local text = ("%s  %s %s %s  %s"):format(time.of_day(line.time), number, sign, what, result_of(line, page))
+  return page:fit(text:gsub("%s+$", ""), MARGIN)
 end
 
 local function add_patch(lines, intent, page)

@@ -53,8 +53,14 @@ local function changes(outcome)
   return list
 end
 
-local function effect_text(one, page)
-  return ("  %s  %s"):format(page:clean(one.show or one.kind), page:paint("dim", page:clean(step_path.root(one.path))))
+local NARROWEST = 12 -- columns to which a step's title is cut
+
+--- What is changed, and by which step; a title that does not fit is cut, or stands below.
+local function effect_line(one, mark, page)
+  local what, title = "  " .. page:clean(one.show or one.kind), page:clean(step_path.root(one.path))
+  local room = page.edge - page:columns(what) - page:columns(mark) - 4
+  if room < NARROWEST then return what .. "\n" .. page:edges("    " .. page:paint("dim", title), mark) end
+  return page:edges(("%s  %s"):format(what, page:paint("dim", page:cut(title, room))), mark)
 end
 
 local function add_changed(lines, outcome, page)
@@ -66,13 +72,11 @@ local function add_changed(lines, outcome, page)
   end
   lines[#lines + 1] = page:paint("bold", "WHAT IS CHANGED NOW")
   for _, one in ipairs(list) do
-    local text = effect_text(one, page)
     local mark = one.status == "partial" and "PARTLY DONE" or MARKS[one.disposition] or ""
-    lines[#lines + 1] = page:edges(text, mark)
+    lines[#lines + 1] = effect_line(one, mark, page)
   end
   for _, one in ipairs(outcome.in_doubt) do
-    local text = effect_text(one, page)
-    lines[#lines + 1] = page:edges(text, page:paint("alarm", "IN DOUBT"))
+    lines[#lines + 1] = effect_line(one, page:paint("alarm", "IN DOUBT"), page)
   end
 end
 
@@ -114,7 +118,7 @@ end
 local function add_kept(lines, outcome, page)
   for _, one in ipairs(outcome.kept or {}) do
     local why = one.why and (" (%s)"):format(page:clean(one.why)) or ""
-    lines[#lines + 1] = ("  kept: %s%s"):format(page:clean(one.show or one.kind), why)
+    lines[#lines + 1] = page:fit(("  kept: %s%s"):format(page:clean(one.show or one.kind), why), 4)
   end
 end
 
@@ -123,8 +127,8 @@ local function add_by_person(lines, outcome, page)
   for _, one in ipairs(outcome.by_person or {}) do
     local what = one.status == "skipped" and "skipped" or "done by hand"
     local said = one.reason and page:clean(one.reason) .. ", " or ""
-    lines[#lines + 1] = ("  %s: %s %s (%s%s)"):format(what, page:clean(one.number), page:clean(one.path), said,
-      page:clean(one.who or "?"))
+    lines[#lines + 1] = page:fit(("  %s: %s %s (%s%s)"):format(what, page:clean(one.number), page:clean(one.path), said,
+      page:clean(one.who or "?")), 4)
   end
 end
 
@@ -225,6 +229,41 @@ text_of["rollback incomplete"] = function(outcome, page)
   local command = page:clean("  neap rollback " .. named(outcome))
   lines[#lines + 1] = command .. page:paint("dim", "   go on with the rollback")
   lines[#lines + 1] = command .. " --on-conflict keep" .. page:paint("dim", "   leave what others changed")
+  return lines
+end
+
+--- Commands, each with what it does.
+local function add_commands(lines, page, commands)
+  local widest = 0
+  for _, one in ipairs(commands) do widest = math.max(widest, page:columns(one[1])) end
+  lines[#lines + 1] = ""
+  lines[#lines + 1] = page:paint("bold", "WHAT NEXT")
+  for _, one in ipairs(commands) do
+    lines[#lines + 1] = ("  %s   %s"):format(page:left(one[1], widest), page:paint("dim", one[2]))
+  end
+end
+
+function text_of.left(outcome, page)
+  local lines = { page:paint("yellow", ("LEFT  run %d goes on without you."):format(outcome.run)) }
+  local name = page:clean(named(outcome))
+  add_commands(lines, page, {
+    { "neap resume " .. name, "attend it again" }, { "neap log " .. name .. " -f", "only look" },
+    { "neap stop " .. name, "have it pause" },
+  })
+  return lines
+end
+
+--- What is changed is known by the journal alone.
+function text_of.lost(outcome, page)
+  local lines = { page:edges(page:paint("alarm", "LOST"), ("run %d"):format(outcome.run)) }
+  local name = page:clean(named(outcome))
+  add_failure(lines, outcome, page)
+  lines[#lines + 1] = "  What it has changed stays changed. What was in hand is in doubt until then."
+  add_commands(lines, page, {
+    { "neap resume " .. name, "asks the targets, and goes on" },
+    { "neap rollback " .. name, "asks them, and puts everything back" },
+    { "neap log " .. name, "what happened when" },
+  })
   return lines
 end
 

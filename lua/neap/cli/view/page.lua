@@ -8,17 +8,28 @@ page.__index = page
 local COLOURS = { bold = "1", dim = "2", red = "31", green = "32", yellow = "33", blue = "34", cyan = "36",
                   alarm = "1;31" }
 
+local LONGEST = 120 -- columns over which an eye follows a line
+
 --- @class neap.page
 --- @field width integer  columns
+--- @field edge integer  where lines of words, and what stands at the right of a line, end
+--- @field wraps boolean  a line that is too long is broken here, between words; else it stays whole, for a program
 --- @field utf8 boolean
 --- @field colour boolean
 
---- @param properties { width?: integer, utf8?: boolean, colour?: boolean }
+--- @param properties { width?: integer, utf8?: boolean, colour?: boolean, wraps?: boolean }
 --- @return neap.page
 function page.new(properties)
-  return setmetatable({
-    width = math.max(properties.width or 80, 40), utf8 = properties.utf8 or false, colour = properties.colour or false,
-  }, page)
+  local self = setmetatable({ utf8 = properties.utf8 or false, colour = properties.colour or false,
+    wraps = properties.wraps or false }, page)
+  self:resize(properties.width or 80)
+  return self
+end
+
+--- @param columns integer
+function page:resize(columns)
+  self.width = math.max(columns, 40)
+  self.edge = math.min(self.width, LONGEST)
 end
 
 --- Foreign text in one line.
@@ -52,11 +63,13 @@ function page:left(text, columns) return text .. (" "):rep(columns - self:column
 --- The text with spaces before it.
 function page:right(text, columns) return (" "):rep(columns - self:columns(text)) .. text end
 
---- Two texts at the two edges of a line; where they do not fit, two spaces apart.
+--- Two texts at the two edges of a line; where they do not fit, the right one stands in a line below.
 function page:edges(left, right, width)
   if right == "" then return left end
-  local gap = (width or self.width) - self:columns(left) - self:columns(right)
-  return left .. (" "):rep(math.max(gap, 2)) .. right
+  width = width or self.edge
+  local gap = width - self:columns(left) - self:columns(right)
+  if gap >= 2 then return left .. (" "):rep(gap) .. right end
+  return ("%s\n%s"):format(left, self:right(right, width))
 end
 
 --- Clean, uncoloured text, cut to so many columns with its end shown as missing.
@@ -72,11 +85,30 @@ function page:cut(text, columns)
   return text:sub(1, kept)
 end
 
+--- A line that is too long for a terminal, broken between words, with its own spaces; where a program reads, as it is.
+--- @param text string
+--- @param indent integer  columns before what goes on
+--- @return string
+function page:fit(text, indent)
+  if not self.wraps or self:columns(text) <= self.width then return text end
+  local lines, line = {}, ""
+  for spaces, word in text:gmatch "(%s*)(%S+)" do
+    local longer = line .. spaces .. word
+    if line:find "%S" and self:columns(longer) > self.width then
+      lines[#lines + 1], longer = line, (" "):rep(indent) .. word
+    end
+    line = longer
+  end
+  lines[#lines + 1] = line
+  return table.concat(lines, "\n")
+end
+
 --- Words set into lines of at most `width` columns; lines after the first begin with `indent` spaces.
 --- @return string[]
 function page:wrap(text, width, indent)
   local lines, line = {}, nil
   local margin = (" "):rep(indent or 0)
+  width = math.min(width, self.edge)
   for word in text:gmatch "%S+" do
     if not line then
       line = word
@@ -126,7 +158,7 @@ end
 --- A line across the page, with a text in its middle.
 function page:rule(mark, text)
   if not text then return mark:rep(self.width) end
-  local room = self.width - self:columns(text) - 2
+  local room = self.edge - self:columns(text) - 2
   return ("%s %s %s"):format(mark:rep(room // 2), text, mark:rep(room - room // 2))
 end
 

@@ -9,6 +9,7 @@ progress.__index = progress
 
 local COLOURS = { ["+"] = "green", ["~"] = "yellow", ["-"] = "red", [">"] = "cyan", ["="] = "dim", ["!"] = "alarm" }
 local LAST_OUTPUT = 3 -- lines
+local MARGIN = 13 -- columns before what an effect's line is about
 
 --- @param page neap.page
 --- @return table view
@@ -58,7 +59,7 @@ function progress:line(record)
   local line = self.reader:read(record)
   if not line then return nil end
   local text = (set[line.sign] or set_effect)(line, self.page)
-  return text and ("%s %s"):format(line.time and time.of_day(line.time) or "        ", text)
+  return text and self.page:fit(("%s %s"):format(line.time and time.of_day(line.time) or "        ", text), MARGIN)
 end
 
 -- What is going on now.
@@ -116,7 +117,7 @@ function follow.outlook(self, record) self.outlook = record end
 
 function follow.progress(self, record)
   if record.pausing then self.hint = record.text end
-  self.waiting = record.text ~= "planning" and record or nil
+  self.waiting = record.text ~= "planning" and not record.pausing and record or nil
 end
 
 --- Takes in what shows in the block: records and the volatile events.

@@ -51,18 +51,20 @@ local function add_notice(lines, question, page)
   for _, line in ipairs(page:wrap("Not yet: " .. page:clean(question.notice), page.width - 2, 2)) do
     lines[#lines + 1] = page:paint("yellow", line)
   end
+  if question.kind == "failure" then lines[#lines + 1] = "" end
 end
 
 --- @param question { kind: string, text: string, options: string[], shown?: any, path?: string }
 --- @param page neap.page
+--- @param rows? integer  of the terminal
 --- @return string?  nil: there is only a prompt
-function view.text(question, page)
+function view.text(question, page, rows)
   local lines = { "" }
   add_notice(lines, question, page)
   if question.kind == "shell" then return nil end
   if question.kind == "shell change" then return require "neap.cli.view.line".change(question.shown, page) end
   if question.kind == "failure" then
-    lines[#lines + 1] = require "neap.cli.view.stand".text(question, page)
+    lines[#lines + 1] = require "neap.cli.view.stand".text(question, page, rows and rows - #lines - 1)
     return table.concat(lines, "\n")
   end
   for _, line in ipairs(page:lines(question.text)) do

@@ -45,7 +45,9 @@ function view.choice(typed, options)
   end
 end
 
---- The keys in two columns.
+local WIDEST = 40 -- columns of a key and what it does
+
+--- The keys, in as many columns as there is room for.
 --- @param question table
 --- @param page neap.page
 --- @return string
@@ -56,9 +58,11 @@ function view.keys(question, page)
     if entry[2] == "by hand" and not question.shown.has_check then what = "done by hand, with a reason" end
     cells[i] = ("  %s  %s"):format(page:paint("bold", entry[1]), what)
   end
-  local lines, middle = { page:paint("bold", "WHAT NOW?") }, page.width // 2
-  for i = 1, #cells, 2 do
-    lines[#lines + 1] = cells[i + 1] and page:left(cells[i], middle) .. cells[i + 1] or cells[i]
+  local lines, across = { page:paint("bold", "WHAT NOW?") }, math.max(page.edge // WIDEST, 1)
+  for i = 1, #cells, across do
+    local row = {}
+    for j = i, math.min(i + across - 1, #cells) do row[#row + 1] = page:left(cells[j], page.edge // across) end
+    lines[#lines + 1] = table.concat(row):gsub("%s+$", "")
   end
   return table.concat(lines, "\n")
 end
@@ -70,19 +74,32 @@ local function counts(shown, page)
   return undo .. about .. kept .. "."
 end
 
---- @param question table  as engine/decide asks it
---- @param page neap.page
---- @return string
-function view.text(question, page)
+local FEWEST = 3 -- effects in place that are shown on any terminal
+
+local function lines_of(question, page, left_out)
   local shown = question.shown
   local model = { run = shown.run, step = shown.step, failure = fault.new(shown.failure), status = "stopped",
-                  changed = shown.changed, in_doubt = {}, point_of_no_return = shown.point_of_no_return }
-  local lines = outcome.stand(model, page)
-  if shown.more > 0 then lines[#lines + 1] = ("  and %s before these"):format(page.count(shown.more, "effect")) end
+                  changed = table.move(shown.changed, left_out + 1, #shown.changed, 1, {}), in_doubt = {},
+                  point_of_no_return = shown.point_of_no_return }
+  local lines, more = outcome.stand(model, page), shown.more + left_out
+  if more > 0 then lines[#lines + 1] = ("  and %s before these"):format(page.count(more, "effect")) end
   if #shown.changed > 0 then lines[#lines + 1] = "  " .. counts(shown, page) end
   lines[#lines + 1] = ""
   lines[#lines + 1] = view.keys(question, page)
   return table.concat(lines, "\n")
+end
+
+--- What failed is to be in sight together with the keys: where all does not fit, the oldest effects are left out.
+--- @param question table  as engine/decide asks it
+--- @param page neap.page
+--- @param rows? integer  that there are; none: all is shown
+--- @return string
+function view.text(question, page, rows)
+  local count = #question.shown.changed
+  local text = lines_of(question, page, 0)
+  local over = rows and select(2, text:gsub("\n", "")) + 1 - rows or 0
+  if over <= 0 or count <= FEWEST then return text end
+  return lines_of(question, page, math.min(over + 1, count - FEWEST))
 end
 
 --- What the step has changed so far, with differences.

@@ -29,7 +29,11 @@ end
 local function add_doubts(lines, model, page)
   if #model.in_doubt == 0 then return end
   local text = "  %s in doubt: intended, and no result is known. Its target is asked first."
-  lines[#lines + 1] = page:paint("yellow", text:format(page.count(#model.in_doubt, "effect")))
+  if model.alive then text = "  %s under way" end
+  text = text:format(page.count(#model.in_doubt, "effect"))
+  for _, line in ipairs(page:wrap(text, page.width - 4, 2)) do
+    lines[#lines + 1] = "  " .. (model.alive and line or page:paint("yellow", line))
+  end
   for _, one in ipairs(model.in_doubt) do lines[#lines + 1] = line_of(model, one, page) end
 end
 
@@ -43,9 +47,9 @@ local function add_where(lines, model, page)
   number = number and number .. " " or ""
   local step = title and ("%s %s%s"):format(model.step and "at" or "after", number, page:clean(title))
     or "before its first step"
-  add_wrapped(lines, page, ("It stopped %s %s%s"):format(time.second(model.last.time),
-    model.back and "while rolling back, " or "", step))
-  if model.failure then add_wrapped(lines, page, "  " .. page:clean(model.failure.message)) end
+  add_wrapped(lines, page, ("%s %s%s"):format(model.alive and "It goes on" or "It stopped " ..
+    time.second(model.last.time), model.back and "while rolling back, " or "", step))
+  if model.failure and not model.alive then add_wrapped(lines, page, "  " .. page:clean(model.failure.message)) end
   local handed = model.state.handed_over
   if handed and handed.path == title then add_wrapped(lines, page, page:clean(handed.text)) end
   for _, note in ipairs(model.state.amendments) do add_wrapped(lines, page, page:clean(note.text)) end
@@ -71,6 +75,7 @@ function view.resume(model, page)
   lines[#lines + 1] = ("  %s in place"):format(page.count(#real(model.in_place) - #real(model.in_doubt), "effect"))
   add_doubts(lines, model, page)
   add_outlook(lines, model, page)
+  if model.alive then return table.concat(lines, "\n") end
   lines[#lines + 1] = page:paint("dim", "  Code and environment are the run's own snapshot; newer files are not used.")
   return table.concat(lines, "\n")
 end
