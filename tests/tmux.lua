@@ -1,4 +1,4 @@
---- A terminal with neap in it, 80 columns wide, by tmux: what a person types goes in, what they see comes out.
+--- A terminal with neap in it, by tmux: what a person types goes in, what they see comes out.
 local fs      = require "native.fs"
 local process = require "native.process"
 local task    = require "native.task"
@@ -17,7 +17,7 @@ local function call(self, ...)
   return table.concat(parts)
 end
 
---- @param options? { env?: table<string, string>, rows?: integer, cwd?: string }
+--- @param options? { env?: table<string, string>, columns?: integer, rows?: integer, cwd?: string }  columns: 80
 --- @return table pane  with a shell whose prompt is "$ "
 function tmux.new(options)
   options = options or {}
@@ -26,8 +26,8 @@ function tmux.new(options)
   self.env = { PATH = process.environ "PATH", HOME = folder, LC_ALL = "C.UTF-8", TERM = "screen", SHELL = "/bin/sh",
     NEAP_LUA = process.environ "NEAP_LUA", TZ = "UTC", PS1 = "$ ", NEAP_PATH = process.environ "NEAP_PATH" }
   for name, value in pairs(options.env or {}) do self.env[name] = value end
-  call(self, "new-session", "-d", "-x", "80", "-y", tostring(options.rows or 50), "-c", options.cwd or folder,
-    "exec sh -i")
+  call(self, "new-session", "-d", "-x", tostring(options.columns or 80), "-y", tostring(options.rows or 50),
+    "-c", options.cwd or folder, "exec sh -i")
   call(self, "set", "-g", "status", "off")
   return self
 end
@@ -55,6 +55,19 @@ end
 function tmux:screen(colours)
   return (call(self, "capture-pane", "-p", "-S", "-", colours and "-e" or "-J"):gsub("\n*$", ""))
 end
+
+--- The lines that have scrolled away and those that are in sight, as wide as the terminal has them, with the sequences
+--- that make colours.
+--- @return string above
+--- @return string below
+function tmux:lines()
+  local function capture(...) return (call(self, "capture-pane", "-p", "-e", "-N", ...):gsub("[\n ]*$", "")) end
+  local scrolled = tonumber(call(self, "display-message", "-p", "#{history_size}")) > 0
+  return scrolled and capture("-S", "-", "-E", "-1") or "", capture()
+end
+
+--- Makes the terminal wider or narrower, as a person pulls at its window.
+function tmux:resize(columns, rows) call(self, "resize-window", "-x", tostring(columns), "-y", tostring(rows)) end
 
 local function count_of(screen, text) return select(2, screen:gsub(text:gsub("%p", "%%%0"), "")) end
 

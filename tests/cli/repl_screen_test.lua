@@ -2,6 +2,7 @@
 --- machine are replaced; all else is compared letter by letter.
 local fs     = require "native.fs"
 local golden = require "tests.cli.golden"
+local screen = require "tests.screen"
 local tmux   = require "tests.tmux"
 
 local FILES = {
@@ -31,10 +32,9 @@ describe("a screen of neap repl", function()
 
   after_each(function() pane:close() end)
 
-  local function screen(colours)
+  local function shown(colours)
     local text = pane:screen(colours):gsub("[^\n]*\n", "$ neap repl --env shop/prod\n", 1)
-    text = text:gsub(root:gsub("%p", "%%%0"), "/runbooks"):gsub("%d%d:%d%d:%d%d", "HH:MM:SS"):gsub("%d+%.%ds", "N.Ns")
-    return (text:gsub(" +undo\n", "  undo\n"):gsub("[ \t]+\n", "\n"))
+    return (screen.settled(text, { [root] = "/runbooks" }):gsub(" +undo\n", "  undo\n"))
   end
 
   local function begin()
@@ -72,7 +72,7 @@ describe("a screen of neap repl", function()
     pane:keys "C-d"
     pane:expect "neap ended with 0"
     pane:expect_last "\n$ "
-    golden("repl-screen-change", screen())
+    golden("repl-screen-change", shown())
     equal(fs.read(root .. "/data/motd"), "welcome\n")
   end)
 
@@ -83,7 +83,7 @@ describe("a screen of neap repl", function()
     pane:command "file.list(env.hosts['local'], '/nowhere')"
     pane:expect "no such file"
     pane:expect_last "\nneap prod> "
-    golden("repl-screen-error", screen())
+    golden("repl-screen-error", shown())
   end)
 
   it("ends a call by Ctrl-C, and the line that is typed, not the session", function()
@@ -100,7 +100,7 @@ describe("a screen of neap repl", function()
     pane:command "'still here'"
     pane:expect "\nstill here"
     pane:expect_last "\nneap prod> "
-    golden("repl-screen-interrupt", screen())
+    golden("repl-screen-interrupt", shown())
   end)
 
   it("completes names and lists what is possible", function()
@@ -121,13 +121,13 @@ describe("a screen of neap repl", function()
     pane:keys "Enter"
     pane:expect "\nwelcome"
     pane:expect_last "\nneap prod> "
-    golden("repl-screen-tab", screen())
+    golden("repl-screen-tab", shown())
   end)
 
   it("warns in words, and then in colour, before a guarded environment is changed", function()
     begin()
     pane:expect_last "\nneap prod!> "
-    golden("repl-screen-colours", screen(true))
+    golden("repl-screen-colours", shown(true))
   end)
 
   it("goes without the line editor where that is wanted", function()
