@@ -1,6 +1,8 @@
 #!/bin/sh
 # The manual as man pages and as a site of plain pages, made by lowdown from what neap itself prints.
 #   manual.sh NEAP OUT     OUT/man: neap.1 neap-env.5 neap-procedure.7; OUT/site: index.html and a page a chapter
+# The pictures are screens that the tests of tests/cli/scenes compare and write (NEAP_GOLDEN=write). They lie here, for the
+# site alone shows them: what lies in lua/ is in the program.
 set -eu
 neap=$1 out=$2
 here=$(dirname "$(readlink -f "$0")")
@@ -24,8 +26,8 @@ lists() {
 		{ if (within) print ""; within = 0; print }' | sed 's/\x01/|/g'
 }
 
-page() { # TITLE SECTION: a man page of the Markdown on the input
-	lists | lowdown -s -tman -m "title=$1" -m "section=$2" -m "source=neap $("$neap" --version | cut -d' ' -f2)" >"$out/man/$1.$2"
+page() { # TITLE SECTION: a man page of the Markdown on the input, without its pictures
+	sed '/^!\[/d' | lists | lowdown -s -tman -m "title=$1" -m "section=$2" -m "source=neap $("$neap" --version | cut -d' ' -f2)" >"$out/man/$1.$2"
 }
 
 {
@@ -62,12 +64,12 @@ html() { # NAME TITLE: a page of the site of the Markdown on the input
 		printf '<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>%s</title>\n' "$2"
 		echo '<link rel="stylesheet" href="style.css">'
 		printf '</head>\n<body>\n%s\n<main>\n' "$nav"
-		lowdown -thtml
+		sed 's,(\(\.\./\)*vendor/dist/pictures/,(pictures/,g' | lowdown -thtml
 		printf '</main>\n</body>\n</html>\n'
 	} >"$out/site/$1.html"
 }
 
-cp "$here/style.css" "$out/site/"
+cp -R "$here/style.css" "$here/pictures" "$out/site/"
 # the README's links to the sources of chapters lead to their pages
 sed 's,(lua/neap/manual/\([a-z-]*\)\.md),(\1.html),g' "$here/../../README.md" | html index neap
 for chapter in $chapters; do

@@ -38,7 +38,7 @@ done
 gzip -n9 "$tree"/usr/share/man/man*/*
 install -d "$tree/usr/share/neap" "$tree/usr/share/doc/neap/html"
 "$build/neap" types "$tree/usr/share/neap/types" >/dev/null
-cp "$build"/doc/site/* "$tree/usr/share/doc/neap/html/"
+cp -R "$build"/doc/site/* "$tree/usr/share/doc/neap/html/"
 licenses "$tree/usr/share/doc/neap/copyright"
 install -d "$tree/usr/share/lintian/overrides"
 echo 'neap: embedded-library *' >"$tree/usr/share/lintian/overrides/neap" # on purpose: a start-up without them is a third

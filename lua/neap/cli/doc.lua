@@ -72,7 +72,7 @@ local function show_one(console, name)
   local found, hint = reference.find(name)
   if found then return answer(console, found, (found.entries and view.word or view.entry)(found, console.out)) end
   if not chapter then return unknown(name, hint) end
-  return answer(console, { name = name, markdown = chapter }, chapter)
+  return answer(console, { name = name, markdown = chapter }, view.chapter(chapter))
 end
 
 function doc.run(options)

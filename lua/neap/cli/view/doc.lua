@@ -105,6 +105,11 @@ function view.overview(model, page)
   return table.concat(lines, "\n")
 end
 
+--- A chapter for a terminal: of a picture, what it shows.
+--- @param text string  Markdown
+--- @return string
+function view.chapter(text) return (text:gsub("!%[([^%]]*)%]%b()", "(picture: %1)")) end
+
 -- ---- as Markdown ----
 
 local function cell(text) return (text:gsub("|", "\\|"):gsub("\n", " ")) end
