@@ -21,6 +21,19 @@ describe("a page", function()
     equal(#narrow:edges("left", "right"), 40)
   end)
 
+  it("sets two texts that do not fit into a line below each other, and none farther apart than an eye follows", function()
+    equal(narrow:edges(("a"):rep(36), "undo"), ("a"):rep(36) .. "\n" .. (" "):rep(36) .. "undo")
+    equal(#page.new { width = 200 }:edges("left", "right"), 120)
+  end)
+
+  it("breaks a line between words on a terminal, its own spaces kept, and leaves it whole for a program", function()
+    local long = "02:00:00   ~ web1 /etc/web1.conf  shop.file  FAILED"
+    equal(narrow:fit(long, 4), long)
+    local terminal = page.new { width = 40, wraps = true }
+    equal(terminal:fit(long, 4), "02:00:00   ~ web1 /etc/web1.conf\n    shop.file  FAILED")
+    equal(terminal:fit("short  line", 4), "short  line")
+  end)
+
   it("colours only where colour is wanted", function()
     equal(narrow:paint("red", "x"), "x")
     equal(page.new { colour = true }:paint("red", "x"), "\27[31mx\27[0m")

@@ -124,6 +124,17 @@ describe("at a failure in a terminal", function()
     end)
   end)
 
+  it("Ctrl-C at the lines' prompt counts once", function()
+    at_the_question(function(on, pane, size, answer)
+      answer({ NOW, "s" })
+      pane:expect_last "1/2.1> "
+      pane:keys "C-c"
+      pane:expect "PAUSED"
+      on:wait_for_end(pane)
+      on:shows(pane, size, "failure-lines-interrupted")
+    end)
+  end)
+
   it("o hands the run over, and the next one sees who should know what", function()
     at_the_question(function(on, pane, size, answer)
       answer({ NOW, "o" }, { "To whom: ", "bob" }, { "know: ", "the second proxy is his; he has the key of the rack" })
