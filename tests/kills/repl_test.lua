@@ -112,7 +112,7 @@ describe("a session at a terminal", function()
     world = repository.new(scratch())
     local env = world:environment()
     env.TERM, env.PS1 = "screen", "$ "
-    pane = tmux.new { env = env }
+    pane = tmux.new { env = env, columns = 160 } -- so wide that no line is broken, however long the folder's name
   end)
 
   after_each(function() pane:close() end)
