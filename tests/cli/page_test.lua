@@ -21,7 +21,7 @@ describe("a page", function()
     equal(#narrow:edges("left", "right"), 40)
   end)
 
-  it("sets two texts that do not fit into a line below each other, and none farther apart than an eye follows", function()
+  it("sets two texts that do not fit a line below each other, others no farther apart than an eye sees", function()
     equal(narrow:edges(("a"):rep(36), "undo"), ("a"):rep(36) .. "\n" .. (" "):rep(36) .. "undo")
     equal(#page.new { width = 200 }:edges("left", "right"), 120)
   end)
