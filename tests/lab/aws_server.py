@@ -1,15 +1,16 @@
-"""AWS for a set of the lab: moto, which writes down each request of neap, and asks the machines behind a classic load
-balancer whether they are healthy. To be imported by what a set serves, in moto's Python (vendor/moto.sh)."""
+"""AWS for a set of the lab: moto, imported by what a set serves, in moto's Python (vendor/moto.sh). The machines behind a
+classic load balancer are asked whether they are healthy."""
 import io
 import logging
 import threading
+import urllib.parse
 import urllib.request
 
 from moto.ec2.models import ec2_backends
 from moto.elb.models import ELBBackend
 from moto.route53.models import ChangeList
 from moto.server import DomainDispatcherApplication, create_backend_app
-from werkzeug.serving import make_server
+from werkzeug.serving import WSGIRequestHandler, make_server
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
 logging.getLogger("werkzeug").disabled = True
@@ -35,29 +36,47 @@ def health(self, lb_name, instances):
     return states
 
 
-def asked_for(environ):
+ELBBackend.describe_instance_health = health
+
+
+def operation(environ):
+    """What is asked for; None where method and path say it."""
+    if "HTTP_X_AMZ_TARGET" in environ:
+        return environ["HTTP_X_AMZ_TARGET"]
     if "x-www-form-urlencoded" not in environ.get("CONTENT_TYPE", ""):
-        return environ.get("HTTP_X_AMZ_TARGET") or environ.get("QUERY_STRING", "")
+        return None
     body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
     environ["wsgi.input"] = io.BytesIO(body)
-    return " ".join(word for word in body.decode().split("&") if word.startswith("Action="))
+    return urllib.parse.parse_qs(body.decode()).get("Action", [None])[0]
 
 
 class Logged:
-    """One line a request of neap: method, address, what is asked for."""
+    """One line a request in a file, by line_of(environ); none where that is None."""
 
-    def __init__(self, app, path):
-        self.app, self.log = app, open(path, "a", buffering=1)
+    def __init__(self, app, path, line_of):
+        self.app, self.log, self.line_of = app, open(path, "a", buffering=1), line_of
 
     def __call__(self, environ, start_response):
-        if not environ.get("HTTP_USER_AGENT", "").startswith("Boto3"):
-            self.log.write("%s %s %s\n" % (environ["REQUEST_METHOD"], environ["PATH_INFO"], asked_for(environ)))
+        line = self.line_of(environ)
+        if line is not None:
+            self.log.write(line + "\n")
         return self.app(environ, start_response)
 
 
-def start(address, port, log):
+def request_line(environ):
+    """METHOD PATH OPERATION."""
+    return "%s %s %s" % (environ["REQUEST_METHOD"], environ["PATH_INFO"], operation(environ) or "-")
+
+
+def application():
+    return DomainDispatcherApplication(create_backend_app)
+
+
+class Handler(WSGIRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+
+def start(address, port, app):
     """Serves until the program ends."""
-    ELBBackend.describe_instance_health = health
-    app = Logged(DomainDispatcherApplication(create_backend_app), log)
-    server = make_server(address, port, app, threaded=True)
+    server = make_server(address, port, app, threaded=True, request_handler=Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()

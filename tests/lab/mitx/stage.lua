@@ -98,7 +98,7 @@ end
 
 --- Requests of neap to AWS that are no reads, one a line.
 function stage.changing_requests()
-  return (console.shell [[grep -vE '^(GET|HEAD) |Action=(Describe|Get|List)' ~/aws.log || true]])
+  return (console.shell [[grep -vE '^(GET|HEAD) | ([A-Za-z0-9_]+\.)?(Describe|Get|List)[A-Za-z]*$' ~/aws.log || true]])
 end
 
 --- The subjects of the mails that were sent, one a line.

@@ -8,20 +8,16 @@ FOLDER/refused   names of stacks, one a line, whose updates fail as an update of
 What moto lacks and AWS does: DynamoDB takes one change of indexes in an update, and a stack's update that fails is rolled
 back; a new size of a cache is not taken. The account of a key that STS gave is the one of its role.
 """
-import io
 import json
 import os
-import re
 import sys
 import threading
 
 from moto.cloudformation.models import CloudFormationBackend, Stack
 from moto.dynamodb.models import dynamodb_backends
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
-from moto.route53.models import ChangeList
-from werkzeug.serving import WSGIRequestHandler, make_server
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+import aws_server
 import route53_dns
 
 FOLDER, PORT, SERVERS = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
@@ -109,34 +105,13 @@ def shown_parameters(stack):
 
 CloudFormationBackend.execute_change_set = execute
 Stack.parameter_list = property(shown_parameters)
-ChangeList.__contains__ = lambda self, item: False  # moto refuses a batch that takes and makes a record of one name
 
 # ---- the server ----
 
-def logged(app):
-    log = open(os.path.join(FOLDER, "requests"), "a", buffering=1)
-
-    def call(environ, start_response):
-        length = int(environ.get("CONTENT_LENGTH") or 0)
-        body = environ["wsgi.input"].read(length) if length else b""
-        environ["wsgi.input"] = io.BytesIO(body)
-        action = re.search(rb"Action=(\w+)", body)
-        what = environ.get("HTTP_X_AMZ_TARGET") or (action and action.group(1).decode()) or "-"
-        log.write("{} {} {}\n".format(environ["REQUEST_METHOD"], environ["PATH_INFO"], what))
-        return app(environ, start_response)
-    return call
-
-
-class Quiet(WSGIRequestHandler):
-    def log(self, *_):
-        pass
-
-
 def main():
     os.makedirs(FOLDER, exist_ok=True)
-    app = logged(DomainDispatcherApplication(create_backend_app))
-    server = make_server("127.0.0.1", PORT, app, threaded=True, request_handler=Quiet)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    aws_server.start("127.0.0.1", PORT, aws_server.Logged(
+        aws_server.application(), os.path.join(FOLDER, "requests"), aws_server.request_line))
     for one in SERVERS:
         port, seconds = one.split(":")
         route53_dns.start("http://127.0.0.1:%d" % PORT, "127.0.0.1", int(port), float(seconds), ELSEWHERE)

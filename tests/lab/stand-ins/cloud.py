@@ -5,24 +5,18 @@
 GET /lab/state tells, as JSON, all that a procedure may change there.
 """
 import hashlib
-import io
 import json
-import logging
 import os
 import re
-import socket
-import struct
 import sys
 import threading
-import urllib.parse
 
 os.environ.update(MOTO_ACCOUNT_ID="478575410002", AWS_ACCESS_KEY_ID="lab", AWS_SECRET_ACCESS_KEY="lab",
                   AWS_DEFAULT_REGION="us-west-2", NO_PROXY="*")
 import boto3  # noqa: E402
-sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../../targets/aws"))
-from moto.route53.models import ChangeList  # noqa: E402
-from moto.server import DomainDispatcherApplication, create_backend_app  # noqa: E402
-from werkzeug.serving import make_server  # noqa: E402
+sys.path[:0] = [os.path.join(os.path.dirname(__file__), folder) for folder in ("..", "../../targets/aws")]
+import aws_server  # noqa: E402
+import route53_dns  # noqa: E402
 import moto_redshift  # noqa: E402,F401  # what moto lacks of it
 
 PORT, DNS_PORT, LOG = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
@@ -105,77 +99,35 @@ def state():
     return json.dumps(found, indent=1, sort_keys=True)
 
 
-# ---- names ----
-
-def encoded(name):
-    return b"".join(bytes([len(part)]) + part.encode() for part in name.rstrip(".").split(".")) + b"\0"
-
-
-def answer(question, route53, zone):
-    end, labels = 12, []
-    while question[end]:
-        labels.append(question[end + 1:end + 1 + question[end]].decode().lower())
-        end += question[end] + 1
-    name, wanted = ".".join(labels), struct.unpack(">H", question[end + 1:end + 3])[0]
-    there = [one for one in route53.list_resource_record_sets(HostedZoneId=zone)["ResourceRecordSets"]
-             if one["Name"] == name + "."]
-    records = []
-    for one in there:
-        if one["Type"] == "CNAME" and wanted in (1, 5):
-            data = encoded(one["ResourceRecords"][0]["Value"])
-            records.append(b"\xc0\x0c" + struct.pack(">HHIH", 5, 1, one["TTL"], len(data)) + data)
-    head = question[:2] + struct.pack(">HHHHH", 0x8180 | (0 if there else 3), 1, len(records), 0, 0)
-    return head + question[12:end + 5] + b"".join(records)
-
-
-def serve_names():
-    route53 = client("route53")
-    zone = route53.list_hosted_zones_by_name(DNSName=ZONE)["HostedZones"][0]["Id"]
-    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    sock.bind(("127.0.0.1", DNS_PORT))
-    while True:
-        question, peer = sock.recvfrom(4096)
-        sock.sendto(answer(question, route53, zone), peer)
-
-
 # ---- the server ----
 
-class Logged:
-    """The application, with what was asked written down."""
+def line_of(environ):
+    """Service and operation; nothing of what the lab itself asks."""
+    scope = re.search(r"Credential=(\w+)/\d+/[\w-]+/(\w+)/", environ.get("HTTP_AUTHORIZATION", ""))
+    if not scope or scope.group(1) in ("lab", "dns"):
+        return None
+    what = aws_server.operation(environ)
+    what = what.split(".")[-1] if what else environ["REQUEST_METHOD"] + " " + environ["PATH_INFO"]
+    return "%s %s" % (scope.group(2), what)
 
-    def __init__(self, app):
-        self.app, self.log = app, open(LOG, "a", buffering=1)
 
-    def operation(self, environ):
-        if "HTTP_X_AMZ_TARGET" in environ:
-            return environ["HTTP_X_AMZ_TARGET"].split(".")[-1]
-        if "x-www-form-urlencoded" in environ.get("CONTENT_TYPE", ""):
-            body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-            environ["wsgi.input"] = io.BytesIO(body)
-            return urllib.parse.parse_qs(body.decode()).get("Action", ["POST"])[0]
-        return environ["REQUEST_METHOD"] + " " + environ["PATH_INFO"]
+def with_state(app):
+    def call(environ, start_response):
+        if environ["PATH_INFO"] != "/lab/state":
+            return app(environ, start_response)
+        body = state().encode()
+        start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+        return [body]
 
-    def __call__(self, environ, start_response):
-        if environ["PATH_INFO"] == "/lab/state":
-            start_response("200 OK", [("Content-Type", "application/json")])
-            return [state().encode()]
-        scope = re.search(r"Credential=(\w+)/\d+/[\w-]+/(\w+)/", environ.get("HTTP_AUTHORIZATION", ""))
-        what = self.operation(environ)
-        if scope and scope.group(1) != "lab":
-            self.log.write("%s %s\n" % (scope.group(2), what))
-        return self.app(environ, start_response)
+    return call
 
 
 def main():
-    logging.getLogger("werkzeug").disabled = True
-    ChangeList.__contains__ = lambda self, item: False
-    app = Logged(DomainDispatcherApplication(create_backend_app))
-    server = make_server("0.0.0.0", PORT, app, threaded=True)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    aws_server.start("0.0.0.0", PORT, with_state(aws_server.Logged(aws_server.application(), LOG, line_of)))
     make_network()
     make_names()
     make_rest()
-    threading.Thread(target=serve_names, daemon=True).start()
+    route53_dns.start("http://127.0.0.1:%d" % PORT, "127.0.0.1", DNS_PORT, 0, {})
     print("served", flush=True)
     threading.Event().wait()
 

@@ -26,6 +26,11 @@ def client(service):
                         aws_secret_access_key="world")
 
 
+def request_of_neap(environ):
+    if not environ.get("HTTP_USER_AGENT", "").startswith("Boto3"):
+        return aws_server.request_line(environ)
+
+
 def network():
     ec2 = client("ec2")
     vpc = ec2.create_vpc(CidrBlock="10.77.0.0/16")["Vpc"]["VpcId"]
@@ -87,7 +92,8 @@ def database():
 
 def main():
     os.environ["MOTO_ACCOUNT_ID"] = aws_server.ACCOUNT
-    aws_server.start("0.0.0.0", 5000, os.path.expanduser("~/aws.log"))
+    aws_server.start("0.0.0.0", 5000, aws_server.Logged(
+        aws_server.application(), os.path.expanduser("~/aws.log"), request_of_neap))
     subnet = network()
     balancer_names = balancers(subnet)
     machines(subnet)

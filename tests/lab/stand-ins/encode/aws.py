@@ -2,17 +2,19 @@
 
 aws.py FILE      serves at port 5000, and makes FILE as soon as it does; runs until it is ended
 """
-import logging
+import os
 import pathlib
 import sys
+import threading
 
 from moto.ec2.models import ec2_backends
 from moto.iam.models import iam_backends
 from moto.s3.models import s3_backends
-from moto.server import DomainDispatcherApplication, create_backend_app
-from werkzeug.serving import WSGIRequestHandler, make_server
 
-ACCOUNT = "123456789012"
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../.."))
+import aws_server
+from aws_server import ACCOUNT
+
 KEYS = {  # as the files of credentials on the old server have them, and the ones before those
     "write-encoded-backups": ("AKIABACKUPSINUSE0087", "AKIABACKUPSEARLIER86"),
     "upload-encode-files": ("AKIAUPLOADSINUSE0087", "AKIAUPLOADSEARLIER86"),
@@ -35,15 +37,9 @@ def buckets():
         s3.create_bucket(name, "us-west-2")
 
 
-class Handler(WSGIRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-
 users()
 buckets()
-logging.getLogger("werkzeug").disabled = True
-server = make_server("0.0.0.0", 5000, DomainDispatcherApplication(create_backend_app), threaded=True,
-                     request_handler=Handler)
+aws_server.start("0.0.0.0", 5000, aws_server.application())
 ec2_backends[ACCOUNT]["us-west-2"].describe_instances()
 pathlib.Path(sys.argv[1]).touch()
-server.serve_forever()
+threading.Event().wait()
