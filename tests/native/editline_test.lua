@@ -179,7 +179,8 @@ describe("editline with colours", function()
 
   --- Waits until it has written that. Returns all that it has written.
   local function expect_written(text)
-    local until_then, written = task.now() + PATIENCE, nil
+    local until_then = task.now() + PATIENCE
+    local written
     repeat
       written = fs.exists(path) and fs.read(path) or ""
       if written:find(text, 1, true) then return written end
