@@ -87,15 +87,10 @@ $(foreach m,$(LOADED),$(eval $(call LOADED_RULES,$m)))
 $(SSH2)/lib/libssh2.a: vendor/libssh2.sh
 	sh vendor/libssh2.sh $(SSH2)
 
-# All Lua as text in the binary: an assembler file of .incbin, and a table {path, text, length}.
-$(OUT)/o/lua_files.S: $(LUA) $(ARGPARSE) Makefile
+# All Lua in the binary, as text and compiled.
+$(OUT)/o/lua_files.S: $(LUA) $(ARGPARSE) src/embed.lua Makefile
 	@mkdir -p $(@D)
-	@{ echo '.section .rodata'; n=0; \
-	  for f in $(LUA) $(ARGPARSE); do n=$$((n+1)); p=$${f#lua/}; [ "$$f" = "$(ARGPARSE)" ] && p=argparse.lua; \
-	    printf 'n%d: .asciz "%s"\nt%d: .incbin "%s"\ne%d:\n' $$n "$$p" $$n "$$f" $$n; done; \
-	  echo '.section .data.rel.ro,"aw"'; echo '.balign 8'; echo '.global lua_files'; echo 'lua_files:'; \
-	  for i in $$(seq $$n); do echo ".quad n$$i, t$$i, e$$i - t$$i"; done; echo '.quad 0, 0, 0'; \
-	  echo '.section .note.GNU-stack,"",@progbits'; } > $@
+	lua5.4 src/embed.lua $@ $(LUA) $(ARGPARSE)
 
 $(OUT)/o/lua_files.o: $(OUT)/o/lua_files.S
 	$(CC) -c -o $@ $<

@@ -1,4 +1,4 @@
-/* The list of native modules, and neap's own Lua and manual, which are embedded as text: native.embedded. */
+/* The list of native modules, and neap's own Lua and manual, which are embedded: native.embedded. */
 #include "modules.h"
 #include "error.h"
 #include "task.h"
@@ -26,10 +26,12 @@ static const luaL_Reg natives[] = {MODULES(ENTRY){NULL, NULL}};
 /* Those that bring a heavy library along: NAME.so in lib/neap beside the program or beside its folder. */
 static const char *const loaded[] = {LOADED_MODULES NULL};
 
-/* Made by the Makefile from lua/: path below lua/, text, length; ended by a NULL path. */
+/* Made by embed.lua from lua/: path below lua/, text, and compiled code, NULL where it is no module; ended by a NULL path. */
 struct lua_file {
 	const char *path, *text;
 	size_t length;
+	const char *code;
+	size_t code_length;
 };
 extern const struct lua_file lua_files[];
 
@@ -59,16 +61,23 @@ static int push_file(lua_State *L, const char *folder, const char *path)
 	return 1;
 }
 
+/* Pushes the text of lua/PATH in the folder of NEAP_LUA and returns 1; 0: it is not there, or no such folder is named. */
+static int push_text_of_folder(lua_State *L, const char *path)
+{
+	const char *folder = getenv("NEAP_LUA");
+
+	return folder && push_file(L, folder, path);
+}
+
 /*
  * Pushes the text of lua/PATH and returns 1, or 0 where it is not there. What the folder of NEAP_LUA lacks (argparse,
  * another's file) is taken from the binary.
  */
 static int push_text(lua_State *L, const char *path)
 {
-	const char *folder = getenv("NEAP_LUA");
 	const struct lua_file *file;
 
-	if (folder && push_file(L, folder, path))
+	if (push_text_of_folder(L, path))
 		return 1;
 	file = find(path);
 	if (!file)
@@ -81,10 +90,18 @@ static int push_text(lua_State *L, const char *path)
 static int load_file(lua_State *L, const char *path)
 {
 	const char *chunk = lua_pushfstring(L, "=%s", path);
+	const struct lua_file *file;
+	int status;
 
-	if (!push_text(L, path))
-		return 0;
-	if (luaL_loadbufferx(L, lua_tostring(L, -1), lua_rawlen(L, -1), chunk, "t") != LUA_OK)
+	if (push_text_of_folder(L, path)) {
+		status = luaL_loadbufferx(L, lua_tostring(L, -1), lua_rawlen(L, -1), chunk, "t");
+	} else {
+		file = find(path);
+		if (!file)
+			return 0;
+		status = luaL_loadbufferx(L, file->code, file->code_length, chunk, "b");
+	}
+	if (status != LUA_OK)
 		lua_error(L);
 	return 1;
 }
