@@ -50,7 +50,7 @@ end
 
 local OTHERWISE = {
   README = run_its_test, testing = run_its_test,
-  kubernetes = function() skip "it asks an API server what kinds there are: see tests/kube/manual_test.lua" end,
+  kubernetes = function() skip "tests/kube/manual_test.lua runs it, on a control plane" end,
 }
 
 describe("an example of the manual", function()

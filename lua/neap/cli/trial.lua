@@ -1,6 +1,7 @@
 --- A procedure tried with targets in memory: forward, back, with each effect failing once, and with a crash at each point
 --- at which a process can die. It is the word `trial` of test files.
 local clock       = require "native.clock"
+local clusters    = require "neap.fakes.cluster"
 local data        = require "neap.engine.data"
 local environment = require "neap.environment"
 local fs          = require "native.fs"
@@ -104,6 +105,18 @@ function Trial:file(host, path, text, rights)
   rights = rights or {}
   self.targets:put("file.content", target, { content = text, mode = rights.mode or "0644",
     owner = rights.owner or "root", group = rights.group or "root" })
+end
+
+--- Puts an object into a cluster, or gives one: nil where it is not there.
+--- @param cluster string
+--- @param object table|string  a manifest, or "deployment/reporting"
+--- @param namespace? string
+--- @return table?
+function Trial:object(cluster, object, namespace)
+  local entry = (self.environment.clusters or {})[cluster]
+  if not entry then error(("the environment has no cluster %q"):format(tostring(cluster)), 2) end
+  if type(object) == "string" then return clusters.object(self.targets, cluster, object, namespace) end
+  clusters.put(self.targets, cluster, object, namespace or entry.namespace or "default")
 end
 
 --- Puts a state of any kind there.

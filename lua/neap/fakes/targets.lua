@@ -1,6 +1,7 @@
 --- Targets in memory, for tests of procedures: every kind of change acts on states that a test gives, and every read and
 --- command gets the answer that the test gives it. A kind keeps what it promises: one that can be asked by its witness here
 --- can be asked there, and one that cannot, cannot.
+local clusters = require "neap.fakes.cluster"
 local data  = require "neap.engine.data"
 local fault = require "native.error"
 local json  = require "native.json"
@@ -205,6 +206,8 @@ local follows = {
   ["nginx.test"] = function() return true end,
 }
 
+for name, answer in pairs(clusters.reads) do follows[name] = answer end
+
 local function arguments_text(...)
   local ok, text = pcall(json.encode, data.plain({ ... }))
   return ok and text or ""
@@ -257,6 +260,13 @@ function Targets:command(host, command)
   if type(answer) == "string" then answer = { out = answer } end
   return { out = answer.out or "", err = answer.err or "", status = answer.status or 0 }
 end
+
+--- What a cluster's API server is asked beside reads.
+--- @param name string
+--- @param method string
+--- @param path string
+--- @return any
+function Targets:ask_cluster(name, method, path) return clusters.ask(self, name, method, path) end
 
 --- The files of a host, beside those that changes are about.
 --- @param host string

@@ -205,6 +205,8 @@ local meet_first
 --- @return any  the object; with `raw` the text
 function client.request(name, method, path, options)
   options = options or {}
+  local fakes = hosts.run().fakes
+  if fakes then return fakes:ask_cluster(name, method, path) end
   local cluster = cluster_of(name)
   meet_first(cluster)
   local request = { method = method, path = path .. query_of(options.query), body = options.body, reads = options.reads,
@@ -263,13 +265,12 @@ end
 
 -- ---- kinds ----
 
---- What people write for the usual kinds, and where those are served.
-local USUAL = {}
-for group, kinds in pairs {
+--- The usual kinds, by the version that serves them, and what people write for them; last the plural.
+client.usual = {
   v1 = { Pod = "po pods", Service = "svc services", ConfigMap = "cm configmaps", Secret = "secrets",
     Namespace = "ns namespaces", Node = "no nodes", PersistentVolume = "pv persistentvolumes",
     PersistentVolumeClaim = "pvc persistentvolumeclaims", ServiceAccount = "sa serviceaccounts", Event = "ev events",
-    Endpoints = "ep", LimitRange = "limits limitranges", ResourceQuota = "quota resourcequotas",
+    Endpoints = "ep endpoints", LimitRange = "limits limitranges", ResourceQuota = "quota resourcequotas",
     ReplicationController = "rc replicationcontrollers" },
   ["apps/v1"] = { Deployment = "deploy deployments", StatefulSet = "sts statefulsets", DaemonSet = "ds daemonsets",
     ReplicaSet = "rs replicasets" },
@@ -283,7 +284,10 @@ for group, kinds in pairs {
   ["storage.k8s.io/v1"] = { StorageClass = "sc storageclasses" },
   ["scheduling.k8s.io/v1"] = { PriorityClass = "pc priorityclasses" },
   ["apiextensions.k8s.io/v1"] = { CustomResourceDefinition = "crd crds customresourcedefinitions" },
-} do
+}
+
+local USUAL = {}
+for group, kinds in pairs(client.usual) do
   for kind, short in pairs(kinds) do
     USUAL[kind:lower()] = { api = group, kind = kind }
     for word in short:gmatch "%S+" do USUAL[word] = USUAL[kind:lower()] end
@@ -358,6 +362,15 @@ function client.kind_called(name, word)
   if found then return found end
   return fault.raise { kind = "missing",
     message = ("cluster %s has no kind %q%s"):format(name, word, near.hint(word:lower(), USUAL)) }
+end
+
+--- Whether a word of a person means a usual kind, or is a kind's own name.
+--- @param word string
+--- @param kind string  "Deployment"
+--- @return boolean
+function client.is_kind(word, kind)
+  local usual = USUAL[word:lower()]
+  return usual and usual.kind == kind or word:lower() == kind:lower()
 end
 
 --- The path of an object, or without a name of all of a kind.

@@ -227,6 +227,7 @@ function config.of(name)
     fault.raise { kind = "missing", message = ("the environment has no cluster %q%s"):format(tostring(name),
       near.hint(tostring(name), clusters)) }
   end
+  if run.fakes then return { namespace = entry.namespace or "default" } end
   local settings = entry.context == "in-cluster" and in_cluster(run.keys)
     or of_files(entry, run.keys, run.environment.policy)
   settings.namespace = entry.namespace or settings.namespace or "default"

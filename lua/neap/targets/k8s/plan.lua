@@ -91,6 +91,15 @@ end
 
 -- ---- applying ----
 
+--- The state that applying a manifest leads to as far as that is known without the server, which adds its defaults.
+--- @param object table
+--- @param before neap.k8s.state?
+--- @return neap.k8s.state
+function plans.guessed(object, before)
+  local fields = said_by(object)
+  return joined(before, fields, ordered.keys(fields))
+end
+
 --- Where it cannot be asked: an object that the plan makes before its namespace or its kind is there.
 local function dry_run(target, body, force)
   local ok, found = pcall(kinds.dry_run, target, body, force)
@@ -110,10 +119,7 @@ function plans.applied(target, object, before, force)
   local as_live = state.same(before, live)
   local found = dry_run(target, state.encode(object), force or not as_live)
   if found and as_live then return found end
-  if not found or not before then
-    local fields = said_by(object)
-    return joined(nil, fields, ordered.keys(fields))
-  end
+  if not found or not before then return plans.guessed(object, before) end
   local fields = {}
   for _, name in ipairs(found.own) do fields[name] = found.fields[name] end
   return joined(before, fields, found.own)
