@@ -213,7 +213,8 @@ describe("several at a time", function()
         run = function(name) world.event(name, "x", { keep = "k" }) end }]]
     local w = world.new(text:format(1))
     w.failing.b = true
-    equal(w:start().status, "done")
+    local done = w:start()
+    equal({ done.status, done.failed_branches }, { "done", { { path = "All/b", number = "1.1", message = "b failed" } } })
     equal(w.log, { "a(x)", "c(x)", "d(x)" })
     w = world.new(text:format(1))
     w.failing.a, w.failing.b = true, true

@@ -468,6 +468,19 @@ function fold:by_person()
   return list
 end
 
+--- The branches that failed of steps that are done all the same, because so many may fail.
+--- @return { path: string, number: string, message: string }[]
+function fold:failed_branches()
+  local list = {}
+  for _, path in ipairs(self.step_order) do
+    local step = self.steps[path]
+    if step and step.status == "failed" and path ~= step_path.root(path) and self:is_over(step_path.root(path)) then
+      list[#list + 1] = { path = path, number = step.number, message = step.failure.message }
+    end
+  end
+  return list
+end
+
 --- Whether the undo of the step, which is done, stands for that of an effect that has none.
 local function has_own_undo(self, effect)
   local step = effect.disposition == "own" and self.steps[step_path.root(effect.path)]

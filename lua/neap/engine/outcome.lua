@@ -39,7 +39,8 @@ function outcome.of(self, status, failure)
     environment = self.environment.name, procedure = self.state.first.procedure, arguments = self.procedure.arguments,
     step = at and { title = at.title, number = at.number, where = at.where, hint = at.hint } or nil,
     question = fault.is(failure) and failure.question or nil, changed = changed, in_doubt = in_doubt,
-    point_of_no_return = self.state:point_of_no_return(), by_person = self.state:by_person(), seconds = self:elapsed(),
+    point_of_no_return = self.state:point_of_no_return(), failed_branches = self.state:failed_branches(),
+    by_person = self.state:by_person(), seconds = self:elapsed(),
     rehearsal = self.state.first.rehearsal and (self.state.closed and self.state.closed.rehearsal or "open") or nil,
   }
 end

@@ -132,6 +132,15 @@ local function add_by_person(lines, outcome, page)
   end
 end
 
+--- Branches that failed of steps that are done all the same.
+local function add_failed_branches(lines, outcome, page)
+  for _, one in ipairs(outcome.failed_branches or {}) do
+    local what = ("  failed: %s %s (%s)"):format(page:clean(one.number), page:clean(one.path),
+      page:clean(one.message:match "^[^\n]*"))
+    lines[#lines + 1] = page:paint("alarm", page:fit(what, 4))
+  end
+end
+
 local function took(outcome, page) return outcome.seconds and " in " .. page.duration(outcome.seconds) or "" end
 
 local text_of = {}
@@ -148,6 +157,7 @@ function text_of.done(outcome, page)
   if outcome.point_of_no_return then
     lines[#lines + 1] = ("The point of no return is passed: %s"):format(page:clean(outcome.point_of_no_return.path))
   end
+  add_failed_branches(lines, outcome, page)
   add_by_person(lines, outcome, page)
   lines[#lines + 1] = page:paint("dim", page:clean("What happened when: neap log " .. named(outcome)))
   return lines
