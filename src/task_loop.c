@@ -28,6 +28,11 @@ double task_now(void)
 	return host.virtual_clock ? host.virtual_now : (double)uv_hrtime() / 1e9;
 }
 
+int task_virtual(void)
+{
+	return host.virtual_clock;
+}
+
 void task_set_virtual(int on)
 {
 	host.virtual_now = task_now();
@@ -171,6 +176,7 @@ void task_loop_open(void)
 	host.ready_end = &host.ready;
 	uv_timer_init(host.loop, &host.timer);
 	uv_async_init(host.loop, &host.keep_polling, async_woken);
+	task_preempt_open();
 	atexit(close_loop);
 }
 

@@ -3,27 +3,11 @@
 
 #include <lauxlib.h>
 
-enum { PREEMPT_AFTER = 1000000 }; /* Lua instructions */
-
 static int live;
 
 int task_live(void)
 {
 	return live;
-}
-
-/* The hook: lets others run when a task computes for long. */
-static void preempt(lua_State *L, lua_Debug *frame)
-{
-	struct task *t = *task_slot(L);
-
-	(void)frame;
-	if (!t || t->L != L || !lua_isyieldable(L))
-		return;
-	task_check_cancelled(L, t);
-	task_advance(0.001); /* else a busy task would stop the tests' clock */
-	task_enqueue(t);
-	lua_yield(L, 0);
 }
 
 static int body_ended(lua_State *L, int status, lua_KContext context)
@@ -72,7 +56,9 @@ void task_resume(lua_State *L, struct task *t)
 
 	t->ready = 0;
 	t->nargs = 0;
+	task_preempt_begin(t->L);
 	rc = lua_resume(t->L, L, nargs, &count);
+	task_preempt_end();
 	if (rc == LUA_YIELD)
 		return;
 	if (rc != LUA_OK) { /* only out of memory, or an error in handling errors, comes past body */
@@ -109,7 +95,6 @@ struct task *task_spawn(lua_State *L, int nargs)
 	lua_rawsetp(L, LUA_REGISTRYINDEX, t);
 	lua_insert(L, -nargs - 2);
 	*task_slot(t->L) = t;
-	lua_sethook(t->L, preempt, LUA_MASKCOUNT, PREEMPT_AFTER);
 	lua_pushcfunction(t->L, body);
 	lua_xmove(L, t->L, nargs + 1);
 	t->nargs = nargs + 1;

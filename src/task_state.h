@@ -7,8 +7,9 @@
 
 /*
  * What the parts of native.task share: task.c (the module), task_loop.c (the loop, its clock, and those that are ready),
- * task_spawn.c (a coroutine from its spawn to its end), task_wait.c (waiting and waking), task_watch.c (descriptors),
- * task_timers.c (who is woken when), task_scope.c (what holds while a function runs: shield, deadline, leave, context).
+ * task_spawn.c (a coroutine from its spawn to its end), task_preempt.c (those that compute for long), task_wait.c (waiting
+ * and waking), task_watch.c (descriptors), task_timers.c (who is woken when), task_scope.c (what holds while a function
+ * runs: shield, deadline, leave, context).
  */
 #define TASK_TYPE "task.handle"
 
@@ -44,6 +45,9 @@ static inline struct task **task_slot(lua_State *L)
 void task_loop_open(void);
 void task_enqueue(struct task *t);
 
+/* Whether time is virtual. */
+int task_virtual(void);
+
 /* realloc for the loop's own tables, without which there is no going on. */
 void *task_grow(void *array, size_t size);
 
@@ -57,6 +61,14 @@ void task_resume(lua_State *L, struct task *t);
 
 /* How many are alive. */
 int task_live(void);
+
+/* ---- task_preempt.c ---- */
+
+void task_preempt_open(void);
+
+/* Round what a task does until it waits or has ended. */
+void task_preempt_begin(lua_State *L);
+void task_preempt_end(void);
 
 /* ---- task_wait.c ---- */
 

@@ -19,9 +19,7 @@ end
 --- What happened, in the target's own words where it had any.
 local function add_failure(lines, outcome, page)
   local failure = outcome.failure
-  for _, line in ipairs(page:lines(message_of(failure))) do
-    for _, piece in ipairs(page:wrap(line, page.width - 2, 2)) do lines[#lines + 1] = "  " .. piece end
-  end
+  for _, line in ipairs(page:lines(message_of(failure))) do lines[#lines + 1] = page:fit("  " .. line, 4) end
   if not fault.is(failure) then return end
   for _, line in ipairs(failure.output and page:lines(failure.output) or {}) do lines[#lines + 1] = "    | " .. line end
 end
