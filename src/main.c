@@ -7,7 +7,6 @@
 #include <locale.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #define INTERNAL_ERROR 70 /* EX_SOFTWARE: neap.cli itself could not be run */
 

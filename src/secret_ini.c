@@ -1,5 +1,4 @@
 /* Reads a secret INI file, as credentials of AWS are kept in: where it lies, in locked memory. */
-#include "error.h"
 #include "secret.h"
 
 #include <lauxlib.h>

@@ -1,5 +1,4 @@
 /* Finds secrets that were opened in this process in whatever is about to leave it: as they are, and encoded. */
-#include "error.h"
 #include "secret.h"
 
 #include <ctype.h>
