@@ -2,22 +2,18 @@
 local clock   = require "native.clock"
 local failure = require "neap.cli.failure"
 local process = require "native.process"
+local window  = require "neap.engine.window"
 
 local moment = {}
 
 local DAY = 86400
 local FORMS = "02:00, 2026-12-01T02:00, 2026-12-01T02:00+01:00 or 2026-12-01T01:00Z"
 
---- GNU date in a zone; nil where it knows no such time, as in the hour that a clock leaps over.
-local function date(zone, ...)
-  local env = zone ~= "local" and { TZ = zone } or nil
-  local said = process.run({ "date", ... }, { env = env, reads = true })
-  return said.status == 0 and said.out:match "^[^\n]*" or nil
-end
-
+--- By GNU date, which knows no such time in the hour that a clock leaps over.
 local function seconds_of(zone, text)
-  local seconds = date(zone, "-d", text, "+%s")
-  return seconds and math.tointeger(tonumber(seconds))
+  local env = zone ~= "local" and { TZ = zone } or nil
+  local said = process.run({ "date", "-d", text, "+%s" }, { env = env, reads = true })
+  return said.status == 0 and math.tointeger(tonumber(said.out))
     or failure.wrong_use(("there is no %s in the zone %s"):format(text, zone), "neap run --at " .. FORMS)
 end
 
@@ -25,7 +21,7 @@ local function day_after(day) return clock.utc(clock.parse(day .. "T12:00:00.000
 
 --- The next time that clocks there show it.
 local function next_one(zone, time, now)
-  local day = date(zone, "-d", "@" .. math.floor(now), "+%Y-%m-%d")
+  local day = window.shown(zone, now, "%Y-%m-%d")
   local found = seconds_of(zone, day .. " " .. time)
   return found > now and found or seconds_of(zone, day_after(day) .. " " .. time)
 end
@@ -49,6 +45,6 @@ end
 --- @param seconds integer
 --- @param zone string
 --- @return string  "Tue 2026-12-01 02:00 CET"
-function moment.text(seconds, zone) return date(zone, "-d", "@" .. seconds, "+%a %Y-%m-%d %H:%M %Z") end
+function moment.text(seconds, zone) return window.shown(zone, seconds, "%a %Y-%m-%d %H:%M %Z") end
 
 return moment

@@ -58,8 +58,7 @@ local function check_secrets(request)
   for _, reference in ipairs(notices.references(env.notify)) do check_reference(env, "notify", reference) end
 end
 
-local function check_window(request, at)
-  local found = window.of(request.environment.policy)
+local function check_window(request, found, at)
   if not found then return nil end
   local ends, why = window.ends(found, at)
   if ends or request.outside_window then return ends end
@@ -161,9 +160,10 @@ end
 --- What will be: raises where it cannot, or where a person would be missed then.
 local function model_of(options, request)
   local env, user = request.environment, process.user()
-  local zone = env.policy.window and env.policy.window.zone or "local"
+  local found = window.of(env.policy)
+  local zone = found and found.zone or "local"
   local at = moment.of(options.at, zone, clock.now())
-  local ends = check_window(request, at)
+  local ends = check_window(request, found, at)
   check_secrets(request)
   local self = failure.before_change(check_admission, request, at)
   check_linger(user)

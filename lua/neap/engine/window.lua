@@ -93,10 +93,15 @@ end
 
 local FORMAT = "%w %H %M %S %Y-%m-%d"
 
-local function shown(zone, now)
-  if zone == "local" then return clock.local_time(now, FORMAT) end
+--- What a clock in a zone shows.
+--- @param zone string  "local", "UTC", or a name of the zone database
+--- @param now number  seconds since the epoch
+--- @param format string  of strftime
+--- @return string
+function window.shown(zone, now, format)
+  if zone == "local" then return clock.local_time(now, format) end
   local options = { env = { TZ = zone }, reads = true }
-  return process.run({ "date", "-d", "@" .. math.floor(now), "+" .. FORMAT }, options).out
+  return process.run({ "date", "-d", "@" .. math.floor(now), "+" .. format }, options).out:match "^[^\n]*"
 end
 
 --- Day of the week, seconds of the day, date.
@@ -105,7 +110,7 @@ local function wall(zone, now)
     local whole = math.floor(now)
     return (whole // DAY + 4) % 7, now % DAY, clock.utc(now):sub(1, 10)
   end
-  local day, hours, minutes, seconds, date = shown(zone, now):match "^(%d) (%d+) (%d+) (%d+) (%S+)"
+  local day, hours, minutes, seconds, date = window.shown(zone, now, FORMAT):match "^(%d) (%d+) (%d+) (%d+) (%S+)"
   return math.tointeger(day), hours * 3600 + minutes * 60 + seconds + now % 1, date
 end
 

@@ -14,7 +14,7 @@ local function add_other_text(lines, model, page)
   lines[#lines + 1] = page:paint("alarm", "This is not the text that the procedure was written from.")
   lines[#lines + 1] = "  the procedure names  " .. model.guide.sha256
   lines[#lines + 1] = "  this file is         " .. model.sha256
-  for _, line in ipairs(page:wrap(OTHER_TEXT, page.width - 2)) do lines[#lines + 1] = "  " .. line end
+  page:add_paragraph(lines, OTHER_TEXT)
   lines[#lines + 1] = ""
 end
 

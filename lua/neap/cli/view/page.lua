@@ -155,6 +155,14 @@ function page:table(headings, rows, options)
   return lines
 end
 
+--- Adds a paragraph two columns in from the edge; lines after its first begin `hang` columns further in.
+--- @param lines string[]
+--- @param text string
+--- @param hang? integer
+function page:add_paragraph(lines, text, hang)
+  for _, line in ipairs(self:wrap(text, self.width - 2, hang)) do lines[#lines + 1] = "  " .. line end
+end
+
 --- A line across the page, with a text in its middle.
 function page:rule(mark, text)
   if not text then return mark:rep(self.width) end

@@ -82,9 +82,7 @@ end
 
 local function add_point(lines, step, page)
   lines[#lines + 1] = page:paint("alarm", page:rule("=", "POINT OF NO RETURN"))
-  for _, line in ipairs(page:wrap("why: " .. page:clean(step.why), page.width - 2, 5)) do
-    lines[#lines + 1] = "  " .. line
-  end
+  page:add_paragraph(lines, "why: " .. page:clean(step.why), 5)
 end
 
 --- The point of no return before a step; nil where there is none.

@@ -30,9 +30,7 @@ end
 --- @return string
 function view.text(model, page)
   local lines = { ("%s on %s begins %s"):format(model.procedure, model.environment, model.text) }
-  for _, note in ipairs(notes(model)) do
-    for _, piece in ipairs(page:wrap(page:clean(note), page.width - 2, 2)) do lines[#lines + 1] = "  " .. piece end
-  end
+  for _, note in ipairs(notes(model)) do page:add_paragraph(lines, page:clean(note), 2) end
   local manager = model.system and "" or "--user "
   for _, one in ipairs {
     { "see it", ("systemctl %slist-timers '%s*'"):format(manager, model.unit:match "^neap%-") },

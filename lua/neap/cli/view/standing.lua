@@ -37,23 +37,19 @@ local function add_doubts(lines, model, page)
   for _, one in ipairs(model.in_doubt) do lines[#lines + 1] = line_of(model, one, page) end
 end
 
-local function add_wrapped(lines, page, text)
-  for _, line in ipairs(page:wrap(text, page.width - 2, 2)) do lines[#lines + 1] = "  " .. line end
-end
-
 local function add_where(lines, model, page)
   local title = model.step or model.after
   local number = title and model.numbers[title]
   number = number and number .. " " or ""
   local step = title and ("%s %s%s"):format(model.step and "at" or "after", number, page:clean(title))
     or "before its first step"
-  add_wrapped(lines, page, ("%s %s%s"):format(model.alive and "It goes on" or "It stopped " ..
-    time.second(model.last.time), model.back and "while rolling back, " or "", step))
-  if model.failure and not model.alive then add_wrapped(lines, page, "  " .. page:clean(model.failure.message)) end
+  page:add_paragraph(lines, ("%s %s%s"):format(model.alive and "It goes on" or "It stopped " ..
+    time.second(model.last.time), model.back and "while rolling back, " or "", step), 2)
+  if model.failure and not model.alive then page:add_paragraph(lines, "  " .. page:clean(model.failure.message), 2) end
   local handed = model.state.handed_over
-  if handed and handed.path == title then add_wrapped(lines, page, page:clean(handed.text)) end
-  for _, note in ipairs(model.state.amendments) do add_wrapped(lines, page, page:clean(note.text)) end
-  if model.question then add_wrapped(lines, page, "It waits for an answer: " .. page:clean(model.question.text)) end
+  if handed and handed.path == title then page:add_paragraph(lines, page:clean(handed.text), 2) end
+  for _, note in ipairs(model.state.amendments) do page:add_paragraph(lines, page:clean(note.text), 2) end
+  if model.question then page:add_paragraph(lines, "It waits for an answer: " .. page:clean(model.question.text), 2) end
 end
 
 --- How long the window stays open, and how long the way back would take.
