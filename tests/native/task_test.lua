@@ -1,6 +1,19 @@
-local clock = require "native.clock"
-local fault = require "native.error"
-local task  = require "native.task"
+local clock   = require "native.clock"
+local fault   = require "native.error"
+local fs      = require "native.fs"
+local process = require "native.process"
+local task    = require "native.task"
+
+local BUSY = [[
+local task = require "native.task"
+it("lets the other end it", function()
+  local done = false
+  local busy = task.spawn(function() while not done do end end)
+  task.sleep(0.005)
+  done = true
+  busy:wait()
+end)
+]]
 
 describe("tasks", function()
   it("run side by side and hand over their results", function()
@@ -45,6 +58,13 @@ describe("tasks", function()
     task.sleep(0.005)
     done = true
     equal(busy:wait(), true)
+  end)
+
+  it("let each other run where the system gives no timer", function()
+    local path = scratch() .. "/busy_test.lua"
+    fs.write(path, BUSY)
+    local command = { "prlimit", "--sigpending=0", process.executable(), "test", path }
+    equal(process.run(command, { reads = true, timeout = 20 }).status, 0)
   end)
 end)
 
