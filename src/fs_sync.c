@@ -107,10 +107,7 @@ static int sync_step(lua_State *L)
 
 	if (s->running)
 		return task_park(L, sync_step);
-	if (s->problem)
-		return error_raise(L, s->problem == ENOENT ? "missing" : "remote", "cannot sync %s: %s", s->paths[s->at],
-				   strerror(s->problem));
-	return 0;
+	return s->problem ? fs_fail(L, s->problem, "sync", s->paths[s->at]) : 0;
 }
 
 static void take_paths(lua_State *L, struct syncing *s)
@@ -122,7 +119,7 @@ static void take_paths(lua_State *L, struct syncing *s)
 		luaL_error(L, "not enough memory");
 	for (; s->count < count; s->count++) {
 		lua_rawgeti(L, PATHS, (lua_Integer)s->count + 1);
-		s->paths[s->count] = strdup(luaL_checkstring(L, -1));
+		s->paths[s->count] = strdup(fs_check_path(L, lua_gettop(L)));
 		if (!s->paths[s->count])
 			luaL_error(L, "not enough memory");
 		lua_pop(L, 1);
@@ -132,9 +129,11 @@ static void take_paths(lua_State *L, struct syncing *s)
 /* sync(paths [, {timeout}]): files and folders; once it returns, their bytes and entries outlive a loss of power. */
 static int fs_sync(lua_State *L)
 {
+	static const char *const names[] = {"timeout", NULL};
 	struct syncing **waiter, *s;
 
 	luaL_checktype(L, PATHS, LUA_TTABLE);
+	error_check_options(L, 2, names);
 	task_deadline(L, 2, SYNC_MS);
 	lua_settop(L, PATHS);
 	waiter = lua_newuserdatauv(L, sizeof *waiter, 0);
@@ -155,10 +154,7 @@ static int fs_sync(lua_State *L)
 
 void fs_sync_open(lua_State *L)
 {
-	static const luaL_Reg methods[] = {{"__gc", waiter_close}, {"__close", waiter_close}, {NULL, NULL}};
-
-	luaL_newmetatable(L, WAITER);
-	luaL_setfuncs(L, methods, 0);
+	fs_add_type(L, WAITER, waiter_close);
 	lua_pop(L, 1);
 	lua_pushcfunction(L, fs_sync);
 	lua_setfield(L, -2, "sync");

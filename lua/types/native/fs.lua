@@ -78,7 +78,7 @@ function fs.remove_tree(path) end
 function fs.rename(from, to) end
 
 --- Makes durable what was written to files, and which entries folders have; in a thread while other tasks go on, and
---- cheaper for many together than for one after the other. Raises `missing`, or `remote` where it was not written.
+--- cheaper for many together than for one after the other.
 --- @param paths string[]  of files and folders
 --- @param options? { timeout?: number }  seconds; 3600
 function fs.sync(paths, options) end
