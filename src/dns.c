@@ -30,7 +30,7 @@ static const struct type {
 
 /* A socket of c-ares, while it has one open; freed when its poll is closed. */
 struct watched {
-	uv_poll_t poll;
+	uv_poll_t poll; /* first: the struct is freed as its handle */
 	struct asking *owner; /* NULL once it is being closed */
 	ares_socket_t fd;
 	struct watched *next;
@@ -55,11 +55,6 @@ struct holder {
 
 /* ---- the loop's side ---- */
 
-static void poll_closed(uv_handle_t *handle)
-{
-	free(handle);
-}
-
 static void timer_closed(uv_handle_t *handle)
 {
 	free(handle->data);
@@ -68,7 +63,7 @@ static void timer_closed(uv_handle_t *handle)
 static void unwatch(struct watched *w)
 {
 	w->owner = NULL;
-	uv_close((uv_handle_t *)&w->poll, poll_closed);
+	uv_close((uv_handle_t *)&w->poll, task_handle_freed);
 }
 
 static void socket_ready(uv_poll_t *poll, int status, int events)

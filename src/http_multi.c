@@ -58,14 +58,9 @@ static void socket_ready(uv_poll_t *poll, int status, int events)
 
 /* A poll and the socket that it is for: libcurl closes sockets itself, and names them no more then. */
 struct watched {
-	uv_poll_t poll;
+	uv_poll_t poll; /* first: the struct is freed as its handle */
 	curl_socket_t fd;
 };
-
-static void watched_closed(uv_handle_t *handle)
-{
-	free(handle);
-}
 
 static int watch_socket(CURL *curl, curl_socket_t fd, int what, void *context, void *known)
 {
@@ -75,7 +70,7 @@ static int watch_socket(CURL *curl, curl_socket_t fd, int what, void *context, v
 	(void)curl, (void)context;
 	if (what == CURL_POLL_REMOVE) {
 		if (w)
-			uv_close((uv_handle_t *)&w->poll, watched_closed);
+			uv_close((uv_handle_t *)&w->poll, task_handle_freed);
 		curl_multi_assign(multi, fd, NULL);
 		return 0;
 	}

@@ -52,7 +52,7 @@ static void shut(struct ssh_session *s)
 	ssh_socket_close(s);
 	ssh_proxy_stop(s);
 	if (s->timer)
-		uv_close((uv_handle_t *)s->timer, ssh_handle_freed);
+		uv_close((uv_handle_t *)s->timer, task_handle_freed);
 	if (s->addresses)
 		uv_freeaddrinfo(s->addresses);
 	if (s->request)

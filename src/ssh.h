@@ -126,9 +126,6 @@ void ssh_turn(struct ssh_session *s);
 void ssh_ring(struct ssh_session *s);
 const char *ssh_last_error(struct ssh_session *s);
 
-/* A uv_close_cb for a handle that was malloc'ed. */
-void ssh_handle_freed(uv_handle_t *handle);
-
 /* ssh.c */
 
 /* Puts a new one at index arg; it is closed when nobody uses it. */

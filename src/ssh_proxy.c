@@ -32,7 +32,7 @@ static void command_exited(uv_process_t *process, int64_t status, int signal)
 	(void)status, (void)signal;
 	if (s)
 		s->command = NULL; /* its number may soon be another's */
-	uv_close((uv_handle_t *)process, ssh_handle_freed);
+	uv_close((uv_handle_t *)process, task_handle_freed);
 }
 
 /* Starts it with its ends of the connection and of the pipe for its errors; returns 0 or libuv's error. */
@@ -61,7 +61,7 @@ static int start_command(struct ssh_session *s, const char *command, int end, in
 	uv_unref((uv_handle_t *)process);
 	process->data = s;
 	if (rc < 0)
-		uv_close((uv_handle_t *)process, ssh_handle_freed);
+		uv_close((uv_handle_t *)process, task_handle_freed);
 	else
 		s->command = process;
 	return rc;

@@ -26,7 +26,7 @@ enum {
 
 /* A watched socket; freed by libuv's closing. */
 struct watched {
-	uv_poll_t poll;
+	uv_poll_t poll; /* first: the struct is freed as its handle */
 	int fd, events;
 };
 
@@ -54,11 +54,6 @@ struct tunnel {
 
 /* ---- sockets ---- */
 
-static void watched_closed(uv_handle_t *handle)
-{
-	free(handle->data);
-}
-
 static struct watched *watched_new(int fd, void *owner)
 {
 	struct watched *w = calloc(1, sizeof *w);
@@ -76,8 +71,7 @@ static struct watched *watched_new(int fd, void *owner)
 static void watched_close(struct watched *w)
 {
 	uv_poll_stop(&w->poll);
-	w->poll.data = w;
-	uv_close((uv_handle_t *)&w->poll, watched_closed);
+	uv_close((uv_handle_t *)&w->poll, task_handle_freed);
 	close(w->fd);
 }
 

@@ -331,11 +331,6 @@ static void socket_ready(uv_poll_t *poll, int status, int events)
 	ssh_turn(s);
 }
 
-void ssh_handle_freed(uv_handle_t *handle)
-{
-	free(handle);
-}
-
 /* While connecting, and once connected. 0, or libuv's error. An idle session does not keep neap alive. */
 int ssh_wire_watch(struct ssh_session *s)
 {
@@ -362,6 +357,6 @@ void ssh_wire_unwatch(struct ssh_session *s)
 	if (!s->poll)
 		return;
 	uv_poll_stop(s->poll);
-	uv_close((uv_handle_t *)s->poll, ssh_handle_freed);
+	uv_close((uv_handle_t *)s->poll, task_handle_freed);
 	s->poll = NULL;
 }

@@ -39,6 +39,12 @@ void task_may_change(lua_State *L, const char *what);
 
 uv_loop_t *task_loop(void);
 
+/*
+ * For uv_close: frees the handle, or the allocation that it is the first in. What is left of polls at the end is freed so,
+ * too.
+ */
+void task_handle_freed(uv_handle_t *handle);
+
 /* Seconds on the clock that deadlines and sleeps follow: monotonic, or the tests' virtual one. */
 double task_now(void);
 void task_set_virtual(int on);

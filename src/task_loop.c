@@ -153,11 +153,16 @@ static void cancel_all(lua_State *L)
 	}
 }
 
+void task_handle_freed(uv_handle_t *handle)
+{
+	free(handle);
+}
+
 static void close_handle(uv_handle_t *handle, void *unused)
 {
 	(void)unused;
 	if (!uv_is_closing(handle))
-		uv_close(handle, handle->type == UV_POLL ? task_watch_closed : NULL);
+		uv_close(handle, handle->type == UV_POLL ? task_handle_freed : NULL);
 }
 
 /* At the very end, after lua_close: libuv frees nothing by itself. */

@@ -86,7 +86,6 @@ double task_earlier(double a, double b);
 /* Has the task, which is about to be suspended, woken by these events; raises "connect" where that cannot be. */
 void task_watch(lua_State *L, struct task *t, int fd, int events);
 void task_watch_leave(struct task *t);
-void task_watch_closed(uv_handle_t *poll);
 void task_watches_free(void);
 
 /* ---- task_timers.c ---- */

@@ -7,7 +7,7 @@
 
 /* One descriptor of the loop and the tasks that wait for it. Kept until task_unwatch. */
 struct watch {
-	uv_poll_t poll;
+	uv_poll_t poll; /* first: the struct is freed as its handle */
 	struct task *waiting;
 	int events; /* those the poll was started with; 0: stopped */
 };
@@ -87,11 +87,6 @@ static struct watch *watch_make(lua_State *L, int fd)
 	return w;
 }
 
-void task_watch_closed(uv_handle_t *handle)
-{
-	free(handle->data);
-}
-
 void task_watch(lua_State *L, struct task *t, int fd, int events)
 {
 	struct watch *w = watch_make(L, fd);
@@ -120,7 +115,7 @@ void task_unwatch(int fd)
 	task_wake_fd(fd);
 	watches.by_fd[fd] = NULL;
 	uv_poll_stop(&w->poll);
-	uv_close((uv_handle_t *)&w->poll, task_watch_closed);
+	uv_close((uv_handle_t *)&w->poll, task_handle_freed);
 }
 
 void task_watches_free(void)
