@@ -469,8 +469,6 @@ static int dns_query(lua_State *L)
 	return answer_step(L);
 }
 
-int luaopen_dns(lua_State *L);
-
 int luaopen_dns(lua_State *L)
 {
 	static const luaL_Reg functions[] = {{"query", dns_query}, {NULL, NULL}};

@@ -18,6 +18,4 @@ int error_raise(lua_State *L, const char *kind, const char *fmt, ...);
 /* For option tables at index arg (or none): raises a mistake naming the first key that is not in names (NULL-ended). */
 void error_check_options(lua_State *L, int arg, const char *const names[]);
 
-int luaopen_error(lua_State *L);
-
 #endif

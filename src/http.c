@@ -49,8 +49,6 @@ struct exchange *http_check_exchange(lua_State *L)
 	return e;
 }
 
-int luaopen_http(lua_State *L);
-
 int luaopen_http(lua_State *L)
 {
 	static const luaL_Reg functions[] = {{"open", http_open}, {"mail", http_mail}, {NULL, NULL}};

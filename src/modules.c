@@ -1,7 +1,6 @@
 /* The list of native modules, and neap's own Lua and manual, which are embedded: native.embedded. */
 #include "modules.h"
 #include "error.h"
-#include "task.h"
 
 #include <dlfcn.h>
 #include <lauxlib.h>
@@ -86,7 +85,7 @@ static int push_text(lua_State *L, const char *path)
 	return 1;
 }
 
-/* Loads lua/PATH under the chunk name "=PATH", by which errors know neap's own code. Returns whether it is there. */
+/* Loads lua/PATH under the chunk name "=PATH", by which errors know neap's own code. 0: no such module is there. */
 static int load_file(lua_State *L, const char *path)
 {
 	const char *chunk = lua_pushfstring(L, "=%s", path);
@@ -97,7 +96,7 @@ static int load_file(lua_State *L, const char *path)
 		status = luaL_loadbufferx(L, lua_tostring(L, -1), lua_rawlen(L, -1), chunk, "t");
 	} else {
 		file = find(path);
-		if (!file)
+		if (!file || !file->code)
 			return 0;
 		status = luaL_loadbufferx(L, file->code, file->code_length, chunk, "b");
 	}

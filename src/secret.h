@@ -28,8 +28,6 @@ void secret_push_redacted(lua_State *L, const char *bytes, size_t length);
 /* No core of this process, and nobody but root looks into it. */
 void secret_harden(void);
 
-int luaopen_secret(lua_State *L);
-
 /* ---- between the files of this module ---- */
 
 #define SECRET "secret"

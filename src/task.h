@@ -56,6 +56,4 @@ void task_advance(double seconds);
  */
 int task_run_main(lua_State *L, int nargs);
 
-int luaopen_task(lua_State *L);
-
 #endif

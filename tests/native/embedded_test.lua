@@ -14,4 +14,8 @@ describe("the texts in the program", function()
     equal(embedded.text "neap/nothing.lua", nil)
     matches(raises(embedded.text, "../Makefile"), "leads out of neap")
   end)
+
+  it("are no module where they only tell of one", function()
+    matches(raises(require, "types.native.fs"), "no types/native/fs in neap")
+  end)
 end)
