@@ -8,7 +8,6 @@
 
 /* What the files of native.yaml share. */
 
-#define YAML_ARRAY "json.array" /* native.json's mark: a list stays a list when it is empty */
 #define YAML_TOO_LONG "an integer of more than 64 bits; quote it"
 
 enum {

@@ -1,6 +1,7 @@
 /* native.yaml: plain data as YAML text that every reader takes for what it is, those of YAML 1.1 too. */
 #include "yaml.h"
 #include "error.h"
+#include "json.h"
 
 #include <lauxlib.h>
 #include <math.h>
@@ -307,28 +308,6 @@ static void write_number(lua_State *L, struct output *o)
 
 /* ---- collections ---- */
 
-/* A table is a list if it is marked as one or its first key is an integer. */
-static bool is_list(lua_State *L)
-{
-	bool is;
-
-	if (lua_getmetatable(L, -1)) {
-		luaL_getmetatable(L, YAML_ARRAY);
-		is = lua_rawequal(L, -1, -2);
-		lua_pop(L, 2);
-		if (is)
-			return true;
-		if (luaL_getmetafield(L, -1, "__index") != LUA_TNIL || luaL_getmetafield(L, -1, "__pairs") != LUA_TNIL)
-			refuse(L, "its content is behind a metatable");
-	}
-	lua_pushnil(L);
-	if (!lua_next(L, -2))
-		return false;
-	is = lua_isinteger(L, -2);
-	lua_pop(L, 2);
-	return is;
-}
-
 /* The list on top has count entries, numbered from 1, and nothing else. */
 static void check_list(lua_State *L, lua_Integer count)
 {
@@ -471,8 +450,10 @@ static void write_map(lua_State *L, struct output *o, struct place place)
 
 static void write_table(lua_State *L, struct output *o, struct place place)
 {
-	bool list = is_list(L);
+	int list = json_is_list(L);
 
+	if (list < 0)
+		refuse(L, "its content is behind a metatable");
 	if (place.depth >= YAML_DEPTH_MAX)
 		refuse(L, "nested deeper than 256 levels, or inside itself");
 	luaL_checkstack(L, 8, NULL);
