@@ -2,14 +2,13 @@
  * worker's connection ends what runs on the first. */
 #include "mysql.h"
 #include "error.h"
+#include "socket.h"
 #include "task.h"
 
 #include <errmsg.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <lauxlib.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <stdio.h>
@@ -230,20 +229,6 @@ static void set_options(MYSQL *m, const struct mysql_login *login)
 	set_tls_options(m, login);
 }
 
-/* Faster answers, and a connection that is dead is found to be so within a minute. */
-static void set_socket(int fd)
-{
-	int one = 1, idle = 15, count = 3, unsent_ms = 60 * 1000;
-
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
-	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
-	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &idle, sizeof idle);
-	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
-	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unsent_ms, sizeof unsent_ms);
-	fcntl(fd, F_SETFD, FD_CLOEXEC);
-}
-
 /* A defaults file may have said otherwise, and is read after all that was said before. Returns what is wrong. */
 static const char *enforce(MYSQL *m, const struct mysql_login *login)
 {
@@ -289,7 +274,8 @@ static MYSQL *login_connect(const struct mysql_login *login, struct mysql_proble
 		note_handle(p, m);
 	} else {
 		wipe_text(m->passwd);
-		set_socket((int)mysql_get_socket(m));
+		fcntl((int)mysql_get_socket(m), F_SETFD, FD_CLOEXEC);
+		socket_tune((int)mysql_get_socket(m));
 		wrong = enforce(m, login);
 		if (wrong)
 			mysql_note(p, CR_SSL_CONNECTION_ERROR, "HY000", wrong);

@@ -1,12 +1,11 @@
 /* A socket to the host of an ssh session: its name resolved, its addresses tried in turn. */
 #include "ssh.h"
+#include "socket.h"
 #include "task.h"
 
 #include <errno.h>
 #include <lauxlib.h>
 #include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,19 +20,6 @@ void ssh_socket_close(struct ssh_session *s)
 	s->fd = -1;
 }
 
-/* Faster answers, and a connection that is dead is found to be so within a minute. */
-static void set_socket(int fd)
-{
-	int one = 1, idle = 15, count = 3, unsent_ms = 60 * 1000;
-
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
-	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
-	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &idle, sizeof idle);
-	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
-	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unsent_ms, sizeof unsent_ms);
-}
-
 /* Starts connecting to the next address. If that fails at once, s->failure says why. */
 static void try_address(struct ssh_session *s)
 {
@@ -44,7 +30,7 @@ static void try_address(struct ssh_session *s)
 	s->fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	*s->failure = 0;
 	if (s->fd >= 0)
-		set_socket(s->fd);
+		socket_tune(s->fd);
 	if (s->fd < 0 || (connect(s->fd, a->ai_addr, a->ai_addrlen) < 0 && errno != EINPROGRESS))
 		snprintf(s->failure, sizeof s->failure, "%s", strerror(errno));
 	else if (ssh_wire_watch(s) < 0)
