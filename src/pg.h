@@ -115,6 +115,9 @@ bool pg_is_lost(const struct pg_connection *c);
 /* Pushes what c->failed says, with its place in sql, of which position counts the characters; NULL or 0: without. */
 void pg_push_failed(lua_State *L, struct pg_connection *c, const char *sql, long position);
 
+/* Where in the statement the server found fault: counts its characters from 1; 0: it does not say. */
+long pg_position(const struct pg_connection *c);
+
 /* Raises what c->failed says; sql: the statement, by which a position becomes a line and a column, or NULL. */
 int pg_raise_failed(lua_State *L, struct pg_connection *c, const char *sql);
 

@@ -4,7 +4,6 @@
 #include "task.h"
 
 #include <lauxlib.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define BETWEEN "\n;" /* the end of a line: a text may end in a comment */
@@ -49,8 +48,7 @@ static lua_Integer push_place(lua_State *L, const struct pg_connection *c, long 
 
 static int push_failure(lua_State *L, struct pg_connection *c)
 {
-	const char *text = PQresultErrorField(c->failed, PG_DIAG_STATEMENT_POSITION);
-	long position = text ? strtol(text, NULL, 10) : 0;
+	long position = pg_position(c);
 	lua_Integer at = push_place(L, c, &position);
 
 	lua_pushinteger(L, c->results);

@@ -164,9 +164,14 @@ void pg_push_failed(lua_State *L, struct pg_connection *c, const char *sql, long
 	lua_settop(L, top);
 }
 
+long pg_position(const struct pg_connection *c)
+{
+	return strtol(field(c->failed, PG_DIAG_STATEMENT_POSITION), NULL, 10);
+}
+
 int pg_raise_failed(lua_State *L, struct pg_connection *c, const char *sql)
 {
-	pg_push_failed(L, c, sql, strtol(field(c->failed, PG_DIAG_STATEMENT_POSITION), NULL, 10));
+	pg_push_failed(L, c, sql, pg_position(c));
 	return lua_error(L);
 }
 
