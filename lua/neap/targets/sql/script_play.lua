@@ -313,6 +313,7 @@ function Performance:check_lost(step)
     if made[name] then
       self.lost[name] = nil
     elseif lower:find(name, 1, true) then
+      series.flush(self)
       self:stop(step, fault.new { kind = "conflict", code = "session", host = self.target.database,
         message = ("it needs the %s %s of line %d, which was the session's that has ended"):format(lost.what, name,
           lost.line) })
@@ -330,10 +331,7 @@ end
 
 function Performance:take(step)
   if not step.active then return end
-  if next(self.lost) then
-    series.flush(self)
-    if step.text then self:check_lost(step) end
-  end
+  if step.text then self:check_lost(step) end
   local what = step.copy and "plain" or words.of(self.connection.dialect, step.text)
   if what == "plain" and series.takes(self, step) then return series.add(self, step) end
   series.flush(self)
