@@ -78,12 +78,10 @@ end
 --- @return fun(index: integer, line: integer, gets: table?): string
 function progress.marks(connection, id, script)
   local sql = connection.dialect
-  local own = sql:literal(id):gsub("%%", "%%%%")
-  local short = MARK[sql.name]:format([['{"script":"%s","index":%%d,"line":%%d}']], own):format(script)
+  local mark, own = MARK[sql.name], sql:literal(id)
   return function(index, line, gets)
-    if not gets then return short:format(index, line) end
     local state = encoded { script = script, index = index, line = line, gets = gets }
-    return MARK[sql.name]:format(sql:literal(state), own)
+    return mark:format(sql:literal(state), own)
   end
 end
 
