@@ -195,8 +195,6 @@ function take.plain(self, step)
   if failure then self:refuse_alone(step, failure) end
 end
 
-Performance.take_alone = take.plain
-
 function Performance:within_block(step)
   local ok, failure = pcall(self.send, self, step)
   if not ok then self:break_block(step, failure) end

@@ -6,6 +6,7 @@
 local fault     = require "native.error"
 local progress  = require "neap.targets.sql.progress"
 local task      = require "native.task"
+local words     = require "neap.targets.sql.script_words"
 
 local series = {}
 
@@ -15,17 +16,9 @@ local KINDS = 1000                  -- that are remembered
 local LONGEST = 7 * 24 * 3600       -- seconds that a request is waited for
 local STATEMENT_TIMEOUT_OF_EACH = 130000 -- PostgreSQL's version from which on a statement of a request has its own time
 
---- Those of which MariaDB takes more than one in a request are certainly one each: without a `;`, beginning with these.
-local CERTAIN = { insert = true, update = true, delete = true, replace = true }
-
-local function is_certain(text)
-  local word = text:match "^%a+"
-  return word and CERTAIN[word:lower()] and not text:find(";", 1, true) or false
-end
-
 local function kind_of(text) return text:match "^%a+%s+%a+%s+[^%s(]+" or text:sub(1, 40) end
 
-local function nothing() return { room = MOST, bytes = 0 } end
+local function nothing() return { room = MOST, bytes = 0, kinds = {} } end
 
 --- What a performance begins a session with.
 --- @param self neap.sql_performance
@@ -39,13 +32,19 @@ function series.begin(self)
   end
 end
 
+--- Whether MariaDB, which finds the ends of statements itself, certainly takes one for one: it may see the end of a text
+--- elsewhere where a backslash means nothing in it.
+local function is_one(self, text)
+  return words.is_plain(text) and not text:find(";", 1, true) and self.connection:facts().backslashes
+end
+
 --- Whether a plain statement may be sent with others.
 --- @param self neap.sql_performance
 --- @param step table
 --- @return boolean
 function series.takes(self, step)
   if not self.has_series or step.item.data or step.copy or step.item.gset then return false end
-  return self.connection.dialect.name ~= "mysql" or is_certain(step.text)
+  return self.connection.dialect.name ~= "mysql" or is_one(self, step.text)
 end
 
 --- How quick its statements were decides on how many of them go together.
@@ -130,9 +129,7 @@ function series.flush(self)
   if not steps or #steps == 0 then return end
   self.waiting = nothing()
   local begun = task.now()
-  if self.connection.dialect.name == "mysql" and not self.connection:facts().backslashes then
-    for _, step in ipairs(steps) do self:take_alone(step) end -- the server may see its end elsewhere
-  elseif self.block or self.whole then
+  if self.block or self.whole then
     within_block(self, steps)
   else
     each(self, steps)
@@ -150,7 +147,6 @@ function series.add(self, step)
   if #self.waiting >= math.min(room, self.waiting.room) then series.flush(self) end
   local waiting = self.waiting
   waiting[#waiting + 1] = step
-  waiting.kinds = waiting.kinds or {}
   waiting.kinds[kind] = true
   waiting.room, waiting.bytes = math.min(room, waiting.room), waiting.bytes + #step.text
   if #waiting >= waiting.room or waiting.bytes > BYTES then series.flush(self) end

@@ -25,7 +25,7 @@ local function of_mysql(sql, text, two)
   return SIMPLE[one] or (sql:is_transactional(bare(sql, text)) and "plain") or "outside"
 end
 
-local PLAIN = { insert = true, update = true, delete = true }
+local PLAIN = { insert = true, update = true, delete = true, replace = true }
 
 --- Whether that can be told by the first word alone, as of most statements of long scripts.
 --- @param text string
