@@ -1,11 +1,12 @@
 --- A cluster in memory: what its API server says of the objects that a test gives and that changes make. What is applied is
 --- what the manifest says; all that is there runs.
-local client = require "neap.targets.k8s.client"
-local fault  = require "native.error"
-local json   = require "native.json"
-local plans  = require "neap.targets.k8s.plan"
-local secret = require "native.secret"
-local state  = require "neap.targets.k8s.state"
+local client  = require "neap.targets.k8s.client"
+local fault   = require "native.error"
+local json    = require "native.json"
+local ordered = require "neap.ordered"
+local plans   = require "neap.targets.k8s.plan"
+local secret  = require "native.secret"
+local state   = require "neap.targets.k8s.state"
 
 local clusters = {}
 
@@ -45,7 +46,69 @@ local function entries(targets, cluster, accepts)
   return found
 end
 
---- Puts an object there, as somebody else has made it.
+-- ---- kinds ----
+
+local RANKS = { [""] = 3, beta = 2, alpha = 1 }
+
+--- Whether a server prefers a version to another: v2, v1, v1beta2, v1beta1, v1alpha1.
+local function is_preferred(version, other)
+  local function parts(name)
+    local major, stage, minor = name:match "^v(%d+)(%a*)(%d*)$"
+    return { RANKS[stage] or 0, tonumber(major) or 0, tonumber(minor) or 0 }
+  end
+  local a, b = parts(version), parts(other)
+  for i, part in ipairs(a) do
+    if part ~= b[i] then return part > b[i] end
+  end
+  return false
+end
+
+--- Adds the kind of a definition, in each version in which it is served.
+local function add_defined(found, spec)
+  local names = spec.names
+  for _, version in ipairs(spec.versions) do
+    if version.served ~= false then
+      found[#found + 1] = { api = ("%s/%s"):format(spec.group, version.name), kind = names.kind, name = names.plural,
+        singularName = names.singular, shortNames = names.shortNames, namespaced = spec.scope == "Namespaced" }
+    end
+  end
+end
+
+--- The kinds that a cluster serves, as a server says them, each with its api: the usual ones, and those of definitions
+--- that are there.
+local function served(targets, cluster)
+  local found = {}
+  for api, usual in pairs(client.usual) do
+    for kind, words in pairs(usual) do
+      found[#found + 1] = { api = api, kind = kind, name = words:match "%S+$", namespaced = not IN_NO_NAMESPACE[kind] }
+    end
+  end
+  local function is_definition(target) return target.kind == "CustomResourceDefinition" end
+  for _, entry in ipairs(entries(targets, cluster, is_definition)) do add_defined(found, object_of(entry).spec) end
+  return found
+end
+
+--- Whether objects of a kind are in namespaces; those of one that is not served are.
+local function is_namespaced(targets, cluster, api, kind)
+  for _, one in ipairs(served(targets, cluster)) do
+    if one.api == api and one.kind == kind then return one.namespaced end
+  end
+  return true
+end
+
+--- What says of a kind whether a word of a person means it: "deploy", "tenants", "tenant.shop.example".
+local function means(targets, cluster, word)
+  local kinds, first, group = {}, word:lower():match "^([^.]+)%.?(.*)$"
+  for _, one in ipairs(served(targets, cluster)) do
+    local is_of_group = group == "" or one.api:match "^(.+)/" == group
+    if is_of_group and client.is_called(one, first) then kinds[one.kind] = true end
+  end
+  return function(kind) return kinds[kind] or client.is_kind(word, kind) end
+end
+
+-- ---- what a test gives and sees ----
+
+--- Puts an object there, as somebody else has made it. An object of a kind of one's own comes behind its definition.
 --- @param targets neap.fake_targets
 --- @param cluster string
 --- @param object table  a manifest
@@ -54,7 +117,8 @@ function clusters.put(targets, cluster, object, namespace)
   local made = plans.guessed(object)
   made.own, made.maker = {}, "test"
   targets:put(KIND, { host = "cluster " .. cluster, cluster = cluster, api = object.apiVersion, kind = object.kind,
-    namespace = not IN_NO_NAMESPACE[object.kind] and (object.metadata.namespace or namespace) or nil,
+    namespace = is_namespaced(targets, cluster, object.apiVersion, object.kind)
+      and (object.metadata.namespace or namespace) or nil,
     object = object.metadata.name }, made)
 end
 
@@ -68,20 +132,30 @@ function clusters.object(targets, cluster, ref, namespace)
   local word, name = ref.kind, ref.name
   if type(ref) == "string" then word, name = ref:match "^([^/]+)/(.+)$" end
   namespace = type(ref) == "table" and ref.namespace or namespace
+  local is_meant = means(targets, cluster, word)
   local found = entries(targets, cluster, function(target)
     local is_there = not namespace or not target.namespace or target.namespace == namespace
-    return is_there and target.object == name and client.is_kind(word, target.kind)
+    return is_there and target.object == name and is_meant(target.kind)
   end)
   return found[1] and object_of(found[1])
 end
 
 -- ---- what is asked ----
 
---- "app=shop,tier=web"; what else a selector can say a test has to answer.
+--- The labels of "app=shop,tier=web"; nil: the selector says something else.
+local function labels_of(selector)
+  local labels = {}
+  for part in (selector or ""):gmatch "[^,]+" do
+    local name, value = part:match "^%s*([%w./_-]+)%s*==?%s*([%w._-]*)%s*$"
+    if not name then return nil end
+    labels[#labels + 1] = { name = name, value = value }
+  end
+  return labels
+end
+
 local function has_labels(object, labels)
-  for part in (labels or ""):gmatch "[^,]+" do
-    local name, value = part:match "^([^=!]+)==?([^=]*)$"
-    if not name or (object.metadata.labels or {})[name] ~= value then return false end
+  for _, label in ipairs(labels) do
+    if (object.metadata.labels or {})[label.name] ~= label.value then return false end
   end
   return true
 end
@@ -89,16 +163,27 @@ end
 local function one(targets, of, ref, options) return clusters.object(targets, of.cluster, ref, options.namespace) end
 
 local function list(targets, of, word, options)
-  local found = {}
+  local labels = labels_of(options.labels)
+  if not labels or options.fields then targets:no_answer("k8s.list", of, word, options) end
+  local found, is_meant = {}, means(targets, of.cluster, word)
   for _, entry in ipairs(entries(targets, of.cluster, function(target)
     local is_there = options.all_namespaces or not target.namespace
       or target.namespace == (options.namespace or client.namespace(of.cluster))
-    return is_there and client.is_kind(word, target.kind)
+    return is_there and is_meant(target.kind)
   end)) do
     local object = object_of(entry)
-    if has_labels(object, options.labels) then found[#found + 1] = object end
+    if has_labels(object, labels) then found[#found + 1] = object end
   end
   return found
+end
+
+--- Nothing goes by itself here: what is there stays.
+local function gone(targets, of, ref, options)
+  local object = clusters.object(targets, of.cluster, ref, options.namespace or client.namespace(of.cluster))
+  if not object then return end
+  fault.raise { kind = "timeout", host = of.cluster,
+    message = ("%s/%s of the trial's cluster %s is still there"):format(object.kind:lower(), object.metadata.name,
+      of.cluster) }
 end
 
 --- What reads of a cluster say, where the test has no answer of its own.
@@ -107,28 +192,32 @@ clusters.reads = {
   ["k8s.list"] = list,
   ["k8s.rollout"] = function() end,
   ["k8s.wait_for"] = one,
-  ["k8s.wait_gone"] = function() end,
+  ["k8s.wait_gone"] = gone,
   ["k8s.events"] = function() return {} end,
   ["k8s.dry_run"] = function(targets, target, body)
     return plans.guessed(json.decode(secret.is(body) and secret.reveal(body) or body), targets:get(KIND, target))
   end,
 }
 
---- The kinds that are served in a version: the usual ones, and those of definitions that are there.
+--- The kinds that are served in a version.
 local function resources(targets, cluster, api)
   local found = {}
-  for kind, words in pairs(client.usual[api] or {}) do
-    found[#found + 1] = { kind = kind, name = words:match "%S+$", namespaced = not IN_NO_NAMESPACE[kind] }
+  for _, kind in ipairs(served(targets, cluster)) do
+    if kind.api == api then found[#found + 1] = kind end
   end
-  local function is_definition(target) return target.kind == "CustomResourceDefinition" end
-  for _, entry in ipairs(entries(targets, cluster, is_definition)) do
-    local spec = object_of(entry).spec
-    local names, namespaced = spec.names, spec.scope == "Namespaced"
-    for _, version in ipairs(spec.versions) do
-      if ("%s/%s"):format(spec.group, version.name) == api then
-        found[#found + 1] = { kind = names.kind, name = names.plural, namespaced = namespaced }
-      end
-    end
+  return found
+end
+
+--- The groups that have names, each with the version that is preferred.
+local function groups(targets, cluster)
+  local found, preferred = {}, {}
+  for _, kind in ipairs(served(targets, cluster)) do
+    local group, version = kind.api:match "^(.+)/(.+)$"
+    if group and (not preferred[group] or is_preferred(version, preferred[group])) then preferred[group] = version end
+  end
+  for _, group in ipairs(ordered.keys(preferred)) do
+    found[#found + 1] = { name = group, preferredVersion = { version = preferred[group],
+      groupVersion = group .. "/" .. preferred[group] } }
   end
   return found
 end
@@ -140,6 +229,7 @@ end
 --- @param path string
 --- @return table
 function clusters.ask(targets, cluster, method, path)
+  if method == "GET" and path == "/apis" then return { groups = groups(targets, cluster) } end
   local api = method == "GET" and (path:match "^/api/([^/]+)$" or path:match "^/apis/([^/]+/[^/]+)$")
   local found = api and resources(targets, cluster, api) or {}
   if #found > 0 then return { resources = found } end

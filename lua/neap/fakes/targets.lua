@@ -224,19 +224,31 @@ local function find_answer(self, name, text, ...)
   return false
 end
 
+--- Of a host its name alone is shown.
+local function read_text(target, ...)
+  return arguments_text(type(target) == "table" and target.name and { name = target.name } or target, ...)
+end
+
+--- Raises that a test has to answer a read itself.
+--- @param name string
+--- @param target any
+--- @param ... any  its other arguments
+function Targets.no_answer(_, name, target, ...)
+  fault.raise { kind = "missing",
+    message = ("the trial has no answer to %s of %s"):format(name, read_text(target, ...)),
+    hint = ('say it in the test: trial:answer("%s", nil, …)'):format(name) }
+end
+
 --- The answer to a read.
 --- @param name string
 --- @param target any
 --- @param ... any  its other arguments
 --- @return any
 function Targets:read(name, target, ...)
-  local shown = type(target) == "table" and target.name and { name = target.name } or target
-  local found, answer = find_answer(self, name, arguments_text(shown, ...), target, ...)
+  local found, answer = find_answer(self, name, read_text(target, ...), target, ...)
   if found then return answer end
   if follows[name] then return follows[name](self, target, ...) end
-  local asked = arguments_text(shown, ...)
-  fault.raise { kind = "missing", message = ("the trial has no answer to %s of %s"):format(name, asked),
-    hint = ('say it in the test: trial:answer("%s", nil, …)'):format(name) }
+  self:no_answer(name, target, ...)
 end
 
 --- Who is logged in, which targets ask by themselves.

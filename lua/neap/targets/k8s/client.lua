@@ -330,7 +330,11 @@ function client.forget_kinds(name)
   cluster.kinds, cluster.groups = {}, {}
 end
 
-local function is_called(one, word)
+--- Whether a word of a person, in small letters, means a kind as a server describes it.
+--- @param one { kind: string, name: string, singularName?: string, shortNames?: string[] }
+--- @param word string
+--- @return boolean
+function client.is_called(one, word)
   if one.name:find "/" then return false end
   if one.kind:lower() == word or one.name == word or one.singularName == word then return true end
   for _, short in ipairs(one.shortNames or {}) do
@@ -345,7 +349,7 @@ local function search(name, word, group)
     if not group or one.name == group then
       local api = one.preferredVersion.groupVersion
       for _, resource in ipairs(group_of(cluster_of(name), api) or {}) do
-        if is_called(resource, word) then return client.kind(name, api, resource.kind) end
+        if client.is_called(resource, word) then return client.kind(name, api, resource.kind) end
       end
     end
   end
