@@ -205,9 +205,8 @@ local meet_first
 --- @return any  the object; with `raw` the text
 function client.request(name, method, path, options)
   options = options or {}
-  local fakes = hosts.run().fakes
-  if fakes then return fakes:ask_cluster(name, method, path) end
   local cluster = cluster_of(name)
+  if cluster.settings.ask then return cluster.settings.ask(method, path) end
   meet_first(cluster)
   local request = { method = method, path = path .. query_of(options.query), body = options.body, reads = options.reads,
     type = options.body and (options.type or "application/json") or nil }

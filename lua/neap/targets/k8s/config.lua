@@ -218,7 +218,8 @@ end
 --- How the cluster of that name in the run's environment is reached. Raises `missing`, `protocol`, `denied`.
 --- @param name string
 --- @return table settings  server, ca, ca_data, certificate, key, certificate_data, key_data, token, user, password,
----   again() -> a token, or { token, certificate_data, key_data }, namespace, server_name, proxy, via, expect_version
+---   again() -> a token, or { token, certificate_data, key_data }, namespace, server_name, proxy, via, expect_version;
+---   in a trial namespace, and ask(method, path) -> what its cluster answers
 function config.of(name)
   local run = hosts.run()
   local clusters = run.environment.clusters or {}
@@ -227,7 +228,10 @@ function config.of(name)
     fault.raise { kind = "missing", message = ("the environment has no cluster %q%s"):format(tostring(name),
       near.hint(tostring(name), clusters)) }
   end
-  if run.fakes then return { namespace = entry.namespace or "default" } end
+  if run.fakes then
+    return { namespace = entry.namespace or "default",
+      ask = function(method, path) return run.fakes:ask_cluster(name, method, path) end }
+  end
   local settings = entry.context == "in-cluster" and in_cluster(run.keys)
     or of_files(entry, run.keys, run.environment.policy)
   settings.namespace = entry.namespace or settings.namespace or "default"
