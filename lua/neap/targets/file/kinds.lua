@@ -5,10 +5,10 @@
 local accounts = require "neap.targets.accounts"
 local effect   = require "neap.engine.effect"
 local fault    = require "native.error"
-local fs       = require "native.fs"
 local hosts    = require "neap.targets.connection"
 local secret   = require "native.secret"
 local shell    = require "neap.targets.shell"
+local stages   = require "neap.targets.file.stage"
 local witness  = require "neap.targets.witness"
 
 local kinds = {}
@@ -364,9 +364,11 @@ function kinds.same_tree(a, b)
 end
 
 --- The copy that took shape beside its place; made whole before it is moved there.
-local function copy_beside(target, tree, temporary, stage, timeout)
-  hosts.files(target.from.host, target.from.become):download_tree(target.from.path, stage, { timeout = timeout })
-  files_of(target):upload_tree(stage, temporary, { timeout = timeout })
+local function copy_beside(target, tree, temporary, timeout)
+  stages.with("copy", function(stage)
+    hosts.files(target.from.host, target.from.become):download_tree(target.from.path, stage, { timeout = timeout })
+    files_of(target):upload_tree(stage, temporary, { timeout = timeout })
+  end)
   files_of(target):setstat(temporary, { mode = tree["."].mode }) -- the stage is for nobody else, the copy as its origin
   local same, name = kinds.same_tree(tree, kinds.tree(at(target, temporary)))
   if same then return end
@@ -387,9 +389,8 @@ local function put_tree(target, tree, call)
     return
   end
   check_folder(target)
-  local temporary, stage = temporary_path(target.path, call.witness), fs.mkdtemp("/var/tmp/neap-copy-")
-  local ok, failure = pcall(copy_beside, target, tree, temporary, stage, call.timeout)
-  fs.remove_tree(stage)
+  local temporary = temporary_path(target.path, call.witness)
+  local ok, failure = pcall(copy_beside, target, tree, temporary, call.timeout)
   if not ok then
     pcall(remove_beside, target, call.witness)
     error(failure, 0)

@@ -9,6 +9,7 @@ local listing   = require "neap.targets.s3.listing"
 local multipart = require "neap.targets.s3.multipart"
 local parallel  = require "neap.targets.aws.parallel"
 local request   = require "neap.targets.s3.request"
+local stages    = require "neap.targets.file.stage"
 local state     = require "neap.targets.s3.state"
 local task      = require "native.task"
 local versions  = require "neap.targets.s3.versions"
@@ -60,13 +61,10 @@ function objects.digest(path, size) return "sha256:" .. crypto.hasher():update_f
 --- Calls fn with the path of a file on this machine that holds what the entry's file does.
 local function with_file(entry, fn)
   if entry.host == "local" then return fn(entry.path) end
-  local folder = fs.mkdtemp "/var/tmp/neap-"
-  local ok, failure = pcall(function()
-    hosts.files(entry.host):download(entry.path, folder .. "/object", { timeout = TIMEOUT })
-    fn(folder .. "/object")
+  stages.with("s3", function(stage)
+    hosts.files(entry.host):download(entry.path, stage .. "/object", { timeout = TIMEOUT })
+    fn(stage .. "/object")
   end)
-  fs.remove_tree(folder)
-  if not ok then error(failure, 0) end
 end
 
 local function changed_file(entry)
