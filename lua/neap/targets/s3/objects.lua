@@ -254,8 +254,9 @@ effect.resource "s3.objects" {
 --- @param options table
 function objects.check_way_back(target, before, options)
   if options.keep or options.irreversible then return end
+  local entries = by_key(target.objects)
   for _, one in ipairs(before or {}) do
-    local entry = by_key(target.objects)[one.key]
+    local entry = entries[one.key]
     if not state.is_kept(one) and one.digest ~= entry.digest and not versions.are_kept(target, target.bucket) then
       local message = "s3://%s/%s has %d bytes, more than neap keeps, and its bucket keeps no versions"
       fault.raise { kind = "denied", message = message:format(target.bucket, one.key, one.size),
