@@ -90,11 +90,10 @@ local function bring(target, one, place)
   request.send(target, { method = "GET", bucket = target.bucket, key = one.key, reads = true, to_file = path,
     headers = one.etag ~= "" and { ["if-match"] = ('"%s"'):format(one.etag) } or nil,
     before_again = function() begin(path) end }, TIMEOUT)
-  if fs.lstat(path).size ~= one.size then
-    fault.raise { kind = "verify",
-      message = ("what came of s3://%s/%s is not what is there"):format(target.bucket, one.key) }
-  end
-  return objects.digest(path, one.size)
+  local digest = objects.digest_of_file(path, one.size)
+  if digest then return digest end
+  return fault.raise { kind = "verify",
+    message = ("what came of s3://%s/%s is not what is there"):format(target.bucket, one.key) }
 end
 
 local function refuse_present(path)
@@ -129,19 +128,13 @@ local function run(target, _, call)
   return { digests = digests }
 end
 
---- The digest of a file of that size; nil where there is none.
-local function digest_of(path, size)
-  local found = fs.lstat(path)
-  return found and found.type == "file" and found.size == size and objects.digest(path, size) or nil
-end
-
 local function undo(target, _, call)
   task.may_change "s3.files"
   local paths = {}
   for i, one in ipairs(target.objects) do
     local path = path_of(target, one)
     if fs.lstat(path) then
-      if digest_of(path, one.size) ~= call.result.digests[i] then
+      if objects.digest_of_file(path, one.size) ~= call.result.digests[i] then
         fault.raise { kind = "conflict", host = "local", message = path .. " is not what was brought" }
       end
       paths[#paths + 1] = path
@@ -174,7 +167,7 @@ local function finish(target, place)
   for _, folder in ipairs(place.folders) do rename(folder, place, WHOLE, TAKEN) end
   move(target, place, TAKEN)
   local digests = {}
-  for i, one in ipairs(target.objects) do digests[i] = digest_of(path_of(target, one), one.size) end
+  for i, one in ipairs(target.objects) do digests[i] = objects.digest_of_file(path_of(target, one), one.size) end
   for i = 1, #target.objects do
     if not digests[i] then return "partial", "some of the files are there" end
   end

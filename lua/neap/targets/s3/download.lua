@@ -6,6 +6,7 @@ local effect   = require "neap.engine.effect"
 local fault    = require "native.error"
 local file     = require "neap.targets.file"
 local fs       = require "native.fs"
+local objects  = require "neap.targets.s3.objects"
 local parallel = require "neap.targets.aws.parallel"
 local request  = require "neap.targets.s3.request"
 local state    = require "neap.targets.s3.state"
@@ -27,8 +28,6 @@ local function size_of(path)
   local found = fs.lstat(path)
   return found and found.type == "file" and found.size or nil
 end
-
-local function sha256(path) return "sha256:" .. crypto.hasher():update_file(path, 0, size_of(path)):hex() end
 
 local function take_up(target, path)
   local part = temporary(target, "part")
@@ -110,7 +109,7 @@ end
 local function undo(target, _, call)
   task.may_change "s3.download"
   if not size_of(target.path) then return end
-  if call.result and sha256(target.path) ~= call.result.digest then
+  if call.result and objects.digest_of_file(target.path) ~= call.result.digest then
     fault.raise { kind = "conflict", message = target.path .. " is not what was downloaded" }
   end
   fs.remove(target.path)
@@ -124,8 +123,9 @@ local function take(target, id, intent)
     fs.rename(path, temporary(target, "part"))
     return "void"
   end
-  if size_of(target.path) ~= intent.data.size then return "void" end
-  return "done", { digest = sha256(target.path) }
+  local digest = objects.digest_of_file(target.path, intent.data.size)
+  if not digest then return "void" end
+  return "done", { digest = digest }
 end
 
 effect.action "s3.download" {
@@ -141,7 +141,7 @@ local head = effect.read("s3.digest", function(target, bucket, key)
 end)
 
 local look = effect.read("s3.local", function(path, size)
-  return { there = fs.lstat(path) ~= nil, digest = size_of(path) == size and sha256(path) or nil }
+  return { there = fs.lstat(path) ~= nil, digest = objects.digest_of_file(path, size) }
 end)
 
 local function bring_large(target, bucket, key, path, one, options)

@@ -52,11 +52,18 @@ end
 
 -- ---- one object ----
 
---- The digest of a file of this machine, as states have it; read and made in a thread, in little memory.
+--- Read and made in a thread, in little memory.
+local function digest(path, size) return "sha256:" .. crypto.hasher():update_file(path, 0, size):hex() end
+
+--- The digest of a file of this machine, as states have it; nil where there is none, or one of another size.
 --- @param path string
---- @param size integer
---- @return string
-function objects.digest(path, size) return "sha256:" .. crypto.hasher():update_file(path, 0, size):hex() end
+--- @param size? integer  nil: any
+--- @return string?
+function objects.digest_of_file(path, size)
+  local found = fs.lstat(path)
+  local is_meant = found and found.type == "file" and (not size or found.size == size)
+  return is_meant and digest(path, found.size) or nil
+end
 
 --- Calls fn with the path of a file on this machine that holds what the entry's file does.
 local function with_file(entry, fn)
@@ -89,10 +96,10 @@ local function put_body(target, entry, body, headers, call, conditions)
   for _, map in ipairs { headers, conditions } do
     for name, value in pairs(map) do all[name] = value end
   end
-  local digest, is_text = headers["x-amz-meta-neap-digest"], type(body) == "string"
+  local said, is_text = headers["x-amz-meta-neap-digest"], type(body) == "string"
   local reply = request.send(target, { method = "PUT", bucket = target.bucket, key = entry.key,
     body = is_text and body or nil, body_file = not is_text and body or nil,
-    digest = digest and digest:match "^sha256:(%x+)$", headers = all }, TIMEOUT)
+    digest = said and said:match "^sha256:(%x+)$", headers = all }, TIMEOUT)
   call.tags[entry.key] = reply.headers.etag and { etag = reply.headers.etag:gsub('"', ""),
     size = is_text and #body or body.length }
 end
@@ -120,7 +127,7 @@ local function send_file(target, entry, headers, call, before)
       condition(target, entry, before)
       return multipart.send(target, entry, path, call.place)
     end
-    if objects.digest(path, entry.size) ~= entry.digest then changed_file(entry) end
+    if digest(path, entry.size) ~= entry.digest then changed_file(entry) end
     put_once(target, entry, { path = path, length = entry.size }, headers, call, before)
   end)
 end
@@ -290,10 +297,9 @@ objects.file = effect.read("s3.file", function(target)
   if found.type ~= "file" then
     fault.raise { kind = "conflict", host = target.host, message = target.path .. " is no file" }
   end
-  if is_here then return { size = found.size, digest = objects.digest(target.path, found.size) } end
+  if is_here then return { size = found.size, digest = digest(target.path, found.size) } end
   local out = hosts.exec(target.host, { "sha256sum", "--", target.path }, { reads = true, timeout = TIMEOUT }).out
-  local digest = out:match "^\\?(%x+)"
-  return { size = found.size, digest = "sha256:" .. digest }
+  return { size = found.size, digest = "sha256:" .. out:match "^\\?(%x+)" }
 end)
 
 return objects
