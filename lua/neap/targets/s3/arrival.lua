@@ -88,7 +88,7 @@ local function bring(target, one, place)
   local path = staged(target, one, place, COMING)
   begin(path)
   request.send(target, { method = "GET", bucket = target.bucket, key = one.key, reads = true, to_file = path,
-    headers = one.etag ~= "" and { ["if-match"] = ('"%s"'):format(one.etag) } or nil,
+    headers = one.etag ~= "" and { ["if-match"] = request.quoted_etag(one.etag) } or nil,
     before_again = function() begin(path) end }, TIMEOUT)
   local digest = objects.digest_of_file(path, one.size)
   if digest then return digest end

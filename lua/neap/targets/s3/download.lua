@@ -36,7 +36,7 @@ end
 
 local function request_rest(target, data, path, have)
   return request.send(target, { method = "GET", bucket = target.bucket, key = target.key, reads = true, to_file = path,
-    headers = { Range = ("bytes=%d-"):format(have), ["if-match"] = ('"%s"'):format(data.etag) },
+    headers = { Range = ("bytes=%d-"):format(have), ["if-match"] = request.quoted_etag(data.etag) },
     before_again = function() fault.raise { kind = "lost", message = "the reply broke off" } end }, TIMEOUT)
 end
 

@@ -1,6 +1,7 @@
 --- Many objects looked at by a few requests: which of them are there, and under which tags.
 local account = require "neap.targets.aws.account"
 local fault   = require "native.error"
+local request = require "neap.targets.s3.request"
 
 local listing = {}
 
@@ -20,7 +21,7 @@ local function take_page(page, there, before, last)
   for _, one in ipairs(page.Contents or {}) do
     if one.Key <= before then return nil end
     before = one.Key
-    if there[one.Key] ~= nil then there[one.Key] = { etag = (one.ETag or ""):gsub('"', ""), size = one.Size } end
+    if there[one.Key] ~= nil then there[one.Key] = { etag = request.etag(one.ETag), size = one.Size } end
   end
   return not page.IsTruncated or before >= last, before
 end

@@ -160,7 +160,7 @@ end
 local function is_there(there, path, offset, length, checksum)
   if not there or there.Size ~= length then return false end
   if there.ChecksumSHA256 then return there.ChecksumSHA256 == checksum end
-  return there.ETag:gsub('"', "") == md5_of(path, offset, length)
+  return request.etag(there.ETag) == md5_of(path, offset, length)
 end
 
 --- Where a part begins in its file, and its length.

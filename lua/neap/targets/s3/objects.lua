@@ -87,7 +87,7 @@ local function condition(target, entry, before)
     fault.raise { kind = "conflict", message = ("s3://%s/%s was changed by somebody else"):format(target.bucket,
       entry.key) }
   end
-  return { ["if-match"] = ('"%s"'):format(etag) }
+  return { ["if-match"] = request.quoted_etag(etag) }
 end
 
 --- body: a text, or { path =, length = } of a file.
@@ -100,7 +100,7 @@ local function put_body(target, entry, body, headers, call, conditions)
   local reply = request.send(target, { method = "PUT", bucket = target.bucket, key = entry.key,
     body = is_text and body or nil, body_file = not is_text and body or nil,
     digest = said and said:match "^sha256:(%x+)$", headers = all }, TIMEOUT)
-  call.tags[entry.key] = reply.headers.etag and { etag = reply.headers.etag:gsub('"', ""),
+  call.tags[entry.key] = reply.headers.etag and { etag = request.etag(reply.headers.etag),
     size = is_text and #body or body.length }
 end
 

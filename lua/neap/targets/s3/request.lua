@@ -33,6 +33,16 @@ function request.base64(digest)
   return crypto.base64(bytes)
 end
 
+--- A tag of an object as states have it; "": the server has none.
+--- @param given string?  as a server says it
+--- @return string
+function request.etag(given) return ((given or ""):gsub('"', "")) end
+
+--- A tag as a condition of a request.
+--- @param etag string
+--- @return string
+function request.quoted_etag(etag) return ('"%s"'):format(etag) end
+
 -- ---- one exchange ----
 
 --- Buckets are hosts of their own where their names allow it, and the server is Amazon's.

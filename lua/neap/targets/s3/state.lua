@@ -39,7 +39,7 @@ local function metadata_of(headers)
   return map
 end
 
-local function etag_of(headers) return (headers.etag or ""):gsub('"', "") end
+local function etag_of(headers) return request.etag(headers.etag) end
 
 local function digest_of(headers) return headers[META .. "neap-digest"] or "etag:" .. etag_of(headers) end
 

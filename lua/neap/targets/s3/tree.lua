@@ -10,6 +10,7 @@ local multipart = require "neap.targets.s3.multipart"
 local names     = require "neap.targets.s3.names"
 local objects   = require "neap.targets.s3.objects"
 local parallel  = require "neap.targets.aws.parallel"
+local request   = require "neap.targets.s3.request"
 local state     = require "neap.targets.s3.state"
 
 local tree = {}
@@ -162,7 +163,7 @@ local function names_of(list, prefix)
     local name = one.key:sub(#prefix + 1)
     local is_folder = name == "" or one.size == 0 and name:sub(-1) == "/"
     if not is_folder then
-      wanted[#wanted + 1] = { key = one.key, name = name, size = one.size, etag = (one.etag or ""):gsub('"', ""),
+      wanted[#wanted + 1] = { key = one.key, name = name, size = one.size, etag = request.etag(one.etag),
         parts = names.parts(name) }
       keys[#keys + 1] = name
     end

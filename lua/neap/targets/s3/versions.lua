@@ -111,7 +111,7 @@ function versions.copy_from(target, entry, from, headers)
   end
   headers["x-amz-copy-source"] = sigv4.path(("/%s/%s"):format(from.bucket, from.key))
     .. (from.version and "?versionId=" .. from.version or "")
-  headers["x-amz-copy-source-if-match"] = from.etag and ('"%s"'):format(from.etag)
+  headers["x-amz-copy-source-if-match"] = from.etag and request.quoted_etag(from.etag)
   headers["x-amz-metadata-directive"], headers["x-amz-tagging-directive"] = "REPLACE", "REPLACE"
   local mark = headers["x-amz-meta-neap-effect"]
   local reply = request.send(target, { method = "PUT", bucket = target.bucket, key = entry.key, headers = headers,
