@@ -91,9 +91,7 @@ local function bucket_of(bucket, options)
 end
 
 local function target_of(bucket, entries, options)
-  local target = bucket_of(bucket, options)
-  target.bucket, target.objects = bucket, entries
-  return target
+  return account.with(bucket_of(bucket, options), { bucket = bucket, objects = entries })
 end
 
 local function refuse_other(target, before, wanted)

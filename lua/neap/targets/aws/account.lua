@@ -25,6 +25,18 @@ function account.target(service, options)
     account = "AWS " .. (known.account(profile) or profile or "default") }
 end
 
+--- A target and what else names what is changed by way of it.
+--- @param target table  of account.target
+--- @param more table
+--- @return table
+function account.with(target, more)
+  local one = {}
+  for _, fields in ipairs { target, more } do
+    for key, value in pairs(fields) do one[key] = value end
+  end
+  return one
+end
+
 --- Raises a mistake for an option that neither these are nor profile, region or endpoint.
 --- @param options table?
 --- @param names table<string, true>

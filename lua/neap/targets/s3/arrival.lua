@@ -23,11 +23,11 @@ local COMING, WHOLE, TAKEN, VOID = "", "-whole", "-taken", "-void"
 
 --- @class neap.s3.file  an object of a target
 --- @field key string
---- @field name string   below the target's folder
 --- @field size integer
 --- @field etag string   "": the server has none
 
-local function path_of(target, one) return target.folder .. "/" .. one.name end
+--- Below the target's folder it is called as in S3 below its prefix.
+local function path_of(target, one) return target.folder .. "/" .. one.key:sub(#target.prefix + 1) end
 
 local function folder_of(path) return (path:match "^(.*)/") end
 
@@ -202,9 +202,8 @@ effect.action "s3.files" {
 --- @param list neap.s3.file[]
 --- @param options { keep?: string, irreversible?: string, timeout?: number }
 function arrival.bring(target, bucket, prefix, folder, list, options)
-  local one, size = {}, 0
-  for key, value in pairs(target) do one[key] = value end
-  one.bucket, one.prefix, one.folder, one.host, one.objects = bucket, prefix, folder, "local", list
+  local one, size = account.with(target, { bucket = bucket, prefix = prefix, folder = folder, host = "local",
+    objects = list }), 0
   for _, object in ipairs(list) do size = size + object.size end
   effect.perform("s3.files", one, { size = size },
     { keep = options.keep, irreversible = options.irreversible, timeout = options.timeout })

@@ -145,10 +145,9 @@ local look = effect.read("s3.local", function(path, size)
 end)
 
 local function bring_large(target, bucket, key, path, one, options)
-  target.bucket, target.key, target.host, target.path = bucket, key, "local", path
-  effect.perform("s3.download", target, { size = one.size, etag = one.etag, digest = one.digest },
-    { keep = options.keep,
-    irreversible = options.irreversible, timeout = options.timeout })
+  effect.perform("s3.download", account.with(target, { bucket = bucket, key = key, host = "local", path = path }),
+    { size = one.size, etag = one.etag, digest = one.digest },
+    { keep = options.keep, irreversible = options.irreversible, timeout = options.timeout })
 end
 
 --- Makes a file of a host hold what an object does.

@@ -11,6 +11,7 @@ local names     = require "neap.targets.s3.names"
 local objects   = require "neap.targets.s3.objects"
 local parallel  = require "neap.targets.aws.parallel"
 local request   = require "neap.targets.s3.request"
+local rights    = require "neap.targets.file.rights"
 local state     = require "neap.targets.s3.state"
 
 local tree = {}
@@ -80,10 +81,6 @@ end)
 
 local function as_prefix(key) return (key == "" or key:sub(-1) == "/") and key or key .. "/" end
 
-local function check_folder(path, level)
-  if not path:find "^/[^/]" or path:find "/$" then error(("%q is no absolute path"):format(path), level + 1) end
-end
-
 -- ---- up ----
 
 --- What each object is to be: of a file, or not there.
@@ -116,9 +113,7 @@ local function batches(entries)
 end
 
 local function change_batch(target, bucket, prefix, entries, states, options)
-  local one, list = {}, {}
-  for key, value in pairs(target) do one[key] = value end
-  one.bucket, one.prefix, one.objects = bucket, prefix, entries
+  local one, list = account.with(target, { bucket = bucket, prefix = prefix, objects = entries }), {}
   for _, entry in ipairs(entries) do list[#list + 1] = states[entry.key] end
   objects.change(one, function() return list[1] and list or nil end, options)
 end
@@ -130,7 +125,7 @@ end
 --- @param options table
 --- @param made fun(key: string): table  the state of an object, but for size and digest
 function tree.up(target, folder, to, options, made)
-  check_folder(folder, 3)
+  rights.check_path(folder, 3)
   local bucket, prefix = names.split(to, 3)
   prefix = as_prefix(prefix)
   local files = files_below(folder)
@@ -200,7 +195,7 @@ end
 --- @param folder string
 --- @param options table
 function tree.down(target, from, folder, options)
-  check_folder(folder, 3)
+  rights.check_path(folder, 3)
   local bucket, prefix = names.split(from, 3)
   prefix = as_prefix(prefix)
   local wanted, made, known, new = names_of(listed(target, bucket, prefix), prefix), {}, {}, {}
@@ -210,11 +205,9 @@ function tree.down(target, from, folder, options)
     make_folders(folder, one.parts, made)
     known[one.name] = true
     if taken[one.name] or one.size > state.KEPT then
-      local copy = {}
-      for key, value in pairs(target) do copy[key] = value end
-      download.file(copy, bucket, one.key, "local", folder .. "/" .. one.name, options)
+      download.file(target, bucket, one.key, "local", folder .. "/" .. one.name, options)
     else
-      new[#new + 1] = { key = one.key, name = one.name, size = one.size, etag = one.etag }
+      new[#new + 1] = { key = one.key, size = one.size, etag = one.etag }
     end
   end
   for _, batch in ipairs(batches(new)) do arrival.bring(target, bucket, prefix, folder, batch, options) end
