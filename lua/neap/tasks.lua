@@ -3,8 +3,8 @@ local task = require "native.task"
 
 local tasks = {}
 
---- Waits for all of them. Those that are left when the waiting is cancelled are cancelled too; raises what the last one
---- that failed raised.
+--- Waits until all of them have ended, well or not: what one has raised its own handle says. Where the waiting is
+--- cancelled, or its time is over, they are cancelled too, and that is raised once they have ended.
 --- @param running native.task.handle[]
 function tasks.wait(running)
   local ok, failure = true, nil

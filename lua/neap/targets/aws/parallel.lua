@@ -30,6 +30,4 @@ function parallel.each(items, at_a_time, fn)
   if failed then error(failure, 0) end
 end
 
-parallel.wait = tasks.wait
-
 return parallel

@@ -7,10 +7,10 @@ local fault    = require "native.error"
 local file     = require "neap.targets.file"
 local fs       = require "native.fs"
 local objects  = require "neap.targets.s3.objects"
-local parallel = require "neap.targets.aws.parallel"
 local request  = require "neap.targets.s3.request"
 local state    = require "neap.targets.s3.state"
 local task     = require "native.task"
+local tasks    = require "neap.tasks"
 
 local download = {}
 
@@ -79,7 +79,7 @@ local function bring_whole(target, data, path)
     follow(path, function() fs.sync { path } end, over) }
   local ok, failure = pcall(bring, target, data, path)
   is_over = true
-  parallel.wait(followers)
+  tasks.wait(followers)
   if not ok then error(failure, 0) end
   for _, one in ipairs(followers) do
     local good, problem = one:wait()
