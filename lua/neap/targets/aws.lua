@@ -37,8 +37,7 @@ end
 
 --- A call that reads, of the right account.
 local function asked(target, name, parameters, timeout)
-  known.meet(target)
-  return known.client(target):call(name, parameters, known.reading(timeout))
+  return known.meet(target):call(name, parameters, known.reading(timeout))
 end
 
 local read_call = effect.read("aws.read", asked)

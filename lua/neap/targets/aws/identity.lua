@@ -30,9 +30,10 @@ function identity.region(profile)
   return { region = target.region, from = from }
 end
 
-local function place(client, service)
-  local at = endpoint.of(service, client.settings)
-  local _, from = endpoint.given(service, client.settings)
+local function place(client)
+  local service, settings = client.service, client.settings
+  local at = endpoint.of(service, settings)
+  local _, from = endpoint.given(service, settings)
   return { service = service.name, url = ("%s://%s%s"):format(at.scheme, at.host, at.path),
     from = from or "the endpoints of AWS" }
 end
@@ -42,13 +43,11 @@ end
 --- @return { service: string, url: string, from: string }[]
 function identity.endpoints(profile)
   local target = target_of(profile)
-  local client, list = known.client(target), {}
-  list[1] = place(client, client.service)
+  local list = { place(known.client(target)) }
   for _, name in ipairs(ordered.keys(known.section().endpoints or {})) do
     if name ~= "sts" then
       target.service = name
-      local other = known.client(target)
-      list[#list + 1] = place(other, other.service)
+      list[#list + 1] = place(known.client(target))
     end
   end
   return list
