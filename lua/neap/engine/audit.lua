@@ -4,6 +4,7 @@
 local crypto  = require "native.crypto"
 local fault   = require "native.error"
 local json    = require "native.json"
+local stores  = require "neap.engine.store"
 local summary = require "neap.engine.summary"
 
 local audit = {}
@@ -81,8 +82,7 @@ end
 function audit.run(store, run, each)
   local found, summed = { run = run, records = 0, head = "", hashes = {}, closed = false }, summary.new()
   local function refuse(why)
-    fault.raise { kind = "journal", where = "", message = ("the journal of run %d is damaged: record %d %s"):format(run,
-      found.records, why), hint = "restore journal.db from a copy; do not resume on it" }
+    stores.damaged(("the journal of run %d is damaged: record %d %s"):format(run, found.records, why), "")
   end
   for entry in store:records(run) do
     found.records = found.records + 1

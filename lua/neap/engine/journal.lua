@@ -42,10 +42,7 @@ end
 --- One record as a table, its contents fetched.
 function journal:decode(line)
   local record = type(line) == "string" and json.decode(line)
-  if type(record) ~= "table" then
-    fault.raise { kind = "journal", message = "the journal holds a record that is none",
-      hint = "restore journal.db from a copy; do not resume on it" }
-  end
+  if type(record) ~= "table" then store.damaged "the journal holds a record that is none" end
   return data.unpack(record, fetch_from(self), self.keys)
 end
 
@@ -80,10 +77,7 @@ function journal:records(run)
   return list
 end
 
-local function refuse(run, seq)
-  fault.raise { kind = "journal", message = ("the journal of run %d is damaged at record %d"):format(run, seq),
-    hint = "restore journal.db from a copy; do not resume on it" }
-end
+local function refuse(run, seq) store.damaged(("the journal of run %d is damaged at record %d"):format(run, seq)) end
 
 --- What a check of the run's hash chain has found; raises kind "journal" at the first record that is altered, missing or out
 --- of order.

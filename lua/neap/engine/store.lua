@@ -74,10 +74,15 @@ end
 --- May be called twice.
 function store:close() self.db:close() end
 
-local function refuse_rows(what)
-  fault.raise { kind = "journal", message = "the journal is damaged: " .. what,
+--- Raises kind "journal": what is there was not written so.
+--- @param message string
+--- @param where? string  "": no line of a procedure has to do with it
+function store.damaged(message, where)
+  fault.raise { kind = "journal", where = where, message = message,
     hint = "restore journal.db from a copy; do not resume on it" }
 end
+
+local function refuse_rows(what) store.damaged("the journal is damaged: " .. what) end
 
 local function in_transaction(db, fn)
   db:exec "begin immediate"
