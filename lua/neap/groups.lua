@@ -1,9 +1,10 @@
 --- Groups of hosts whose members an environment does not spell out: hosts of ssh_config, or what a program lists. They are
 --- asked for once, when a run or a plan begins, and stand in its record from then on.
-local fault   = require "native.error"
-local fs      = require "native.fs"
-local glob    = require "neap.targets.glob"
-local process = require "native.process"
+local fault    = require "native.error"
+local fs       = require "native.fs"
+local glob     = require "neap.targets.glob"
+local process  = require "native.process"
+local settings = require "neap.targets.ssh.settings"
 
 local groups = {}
 
@@ -11,13 +12,6 @@ local LIST_TIMEOUT = 60 -- seconds for a program to list its hosts
 local DEEPEST = 16      -- files that include files
 
 local function home() return process.user().home end
-
-local function read_file(path)
-  local ok, text = pcall(fs.read, path)
-  if ok then return text end
-  if not fault.is(text) then error(text, 0) end
-  return ""
-end
 
 --- The files that an Include names; a star stands in the last part of a path only.
 local function included(word, folder)
@@ -36,7 +30,7 @@ end
 local function each_alias(path, folder, depth, found, seen)
   if depth > DEEPEST or seen[path] then return end
   seen[path] = true
-  for line in read_file(path):gmatch "[^\n]+" do
+  for line in (settings.read_file(path) or ""):gmatch "[^\n]+" do
     local key, rest = line:match "^%s*(%a+)%s*=?%s*(.-)%s*$"
     key = key and key:lower()
     for word in (rest or ""):gmatch '[^%s"]+' do
