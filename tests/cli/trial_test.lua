@@ -16,7 +16,7 @@ describe("neap test", function()
   it("runs the tests beside the procedures: forward, back, crashes and refusals in memory", function()
     local output, status = test ""
     equal(status, 0)
-    matches(output, "13 passed, 0 failed")
+    matches(output, "14 passed, 0 failed")
   end)
 
   it("finds an action that nobody can be asked about, and says how to see it again", function()
