@@ -17,6 +17,13 @@ local function call(self, ...)
   return table.concat(parts)
 end
 
+--- A command that has nothing to say; raises where it says something.
+local function tell(self, ...)
+  local result = process.run({ "tmux", "-S", self.socket, ... }, { env = self.env, clear_env = true, reads = true })
+  local said = result.out .. result.err
+  if said ~= "" or result.status ~= 0 then error(("tmux %s: %s"):format((...), said), 3) end
+end
+
 --- @param options? { env?: table<string, string>, columns?: integer, rows?: integer, cwd?: string }  columns: 80
 --- @return table pane  with a shell whose prompt is "$ "
 function tmux.new(options)
@@ -67,7 +74,11 @@ function tmux:lines()
 end
 
 --- Makes the terminal wider or narrower, as a person pulls at its window.
-function tmux:resize(columns, rows) call(self, "resize-window", "-x", tostring(columns), "-y", tostring(rows)) end
+function tmux:resize(columns, rows) tell(self, "resize-window", "-x", tostring(columns), "-y", tostring(rows)) end
+
+--- Copies what is written to the pane from now on into a file.
+--- @param path string
+function tmux:record(path) tell(self, "pipe-pane", "-O", "exec cat >" .. path) end
 
 local function count_of(screen, text) return select(2, screen:gsub(text:gsub("%p", "%%%0"), "")) end
 
@@ -96,6 +107,20 @@ function tmux:expect_last(text)
   while self:screen():sub(-#text) ~= text do
     if task.now() > until_then then error(("%q is not the last on the screen:\n%s"):format(text, self:screen()), 2) end
     task.sleep(0.05)
+  end
+end
+
+--- Waits until a file that the pane is recorded in holds the text.
+--- @param path string
+--- @param text string
+--- @return string written  all that it holds
+function tmux:expect_in(path, text)
+  local until_then = task.now() + PATIENCE
+  while true do
+    local written = fs.exists(path) and fs.read(path) or ""
+    if written:find(text, 1, true) then return written end
+    if task.now() > until_then then error(("no %q in %q"):format(text, written), 2) end
+    task.sleep(0.02)
   end
 end
 

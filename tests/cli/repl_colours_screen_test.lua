@@ -1,7 +1,6 @@
 --- What is typed at `neap repl`, in its colours, at a real terminal of 80 columns: letter by letter and colour by colour.
 local fs      = require "native.fs"
 local golden  = require "tests.cli.golden"
-local process = require "native.process"
 local task    = require "native.task"
 local tmux    = require "tests.tmux"
 
@@ -39,12 +38,6 @@ describe("a line typed at neap repl", function()
       if task.now() > until_then then error(problem, 0) end
       task.sleep(0.05)
     end
-  end
-
-  local function resize(columns)
-    local words = { "tmux", "-S", pane.socket, "resize-window", "-x", tostring(columns), "-y", "50" }
-    local stream <close> = process.spawn(words, { env = pane.env, clear_env = true, reads = true })
-    equal(stream:read(), nil)
   end
 
   it("has colours while it is typed, and keeps them behind Enter", function()
@@ -115,9 +108,9 @@ describe("a line typed at neap repl", function()
     start()
     pane:type(LONG)
     pane:expect "12345"
-    resize(60)
+    pane:resize(60, 50)
     expect "narrow"
-    resize(80)
+    pane:resize(80, 50)
     expect "wide-again"
   end)
 

@@ -1,32 +1,51 @@
 --- Lines edited at a real terminal: a pane of tmux, in which a test that edits lines runs.
-local fs      = require "native.fs"
-local process = require "native.process"
-local task    = require "native.task"
-local tmux    = require "tests.tmux"
+local fs   = require "native.fs"
+local tmux = require "tests.tmux"
 
 local EDITS = [[
 local editline, task = require "native.editline", require "native.task"
 local function say(text) require "native.terminal".write(1, text .. "\n") end
+local function painted(line)
+  local shown, rest = line:match "^([^\n]*)(.*)$"
+  return shown:gsub("%d+", "\1\27[31m\1%0\1\27[0m\1") .. rest
+end
+local function read(editor, prompt, paint)
+  local event, left, right = editor:read(prompt)
+  while event == "complete" or event == "changed" do
+    if event == "complete" then
+      editor:print "above\n"
+      event, left, right = editor:complete("9", "91  92\n")
+    else
+      event, left, right = editor:paint(left, (paint or painted)(left))
+    end
+  end
+  say("[" .. event .. " " .. (left or ""):gsub("\n", "") .. "]")
+end
 describe("x", function()
   it("y", function()
-    local editor <close> = editline.open()
-    %s
+    local editor <close> = editline.open(COLOURS)
+    BODY
   end)
 end)
 ]]
 
+local pane, recorded
+
+after_each(function() pane:close() end)
+
+--- A test that edits lines runs in a pane, which is recorded.
+local function edit(body, colours)
+  local folder = scratch()
+  local script = folder .. "/edit_test.lua"
+  recorded = folder .. "/written"
+  local parts = { BODY = body, COLOURS = tostring(colours) }
+  fs.write(script, (EDITS:gsub("%u%u%u%u+", parts)), { mode = "0600" })
+  pane = tmux.new()
+  pane:record(recorded)
+  pane:neap("test " .. script)
+end
+
 describe("editline", function()
-  local pane
-
-  after_each(function() pane:close() end)
-
-  local function edit(body)
-    local script = scratch() .. "/edit_test.lua"
-    fs.write(script, EDITS:format(body), { mode = "0600" })
-    pane = tmux.new()
-    pane:neap("test " .. script)
-  end
-
   it("reads lines as they are edited, by the keys of a shell", function()
     edit [[
       for i = 1, 3 do
@@ -124,73 +143,18 @@ describe("editline", function()
   end)
 end)
 
-local PAINTS = [[
-local editline, task = require "native.editline", require "native.task"
-local function say(text) require "native.terminal".write(1, text .. "\n") end
-local function painted(line)
-  local shown, rest = line:match "^([^\n]*)(.*)$"
-  return shown:gsub("%d+", "\1\27[31m\1%0\1\27[0m\1") .. rest
-end
-local function read(editor, prompt, paint)
-  local event, left, right = editor:read(prompt)
-  while event == "complete" or event == "changed" do
-    if event == "complete" then
-      editor:print "above\n"
-      event, left, right = editor:complete("9", "91  92\n")
-    else
-      event, left, right = editor:paint(left, (paint or painted)(left))
-    end
-  end
-  say("[" .. event .. " " .. (left or ""):gsub("\n", "") .. "]")
-end
-describe("x", function()
-  it("y", function()
-    local editor <close> = editline.open(COLOURS)
-    BODY
-  end)
-end)
-]]
-
-local PATIENCE = 30 -- seconds
 local SAVE, RESTORE = "\0277", "\0278"
 
 describe("editline with colours", function()
-  local pane, path
-
-  after_each(function() pane:close() end)
-
-  --- Copies what is written to the pane into a file.
-  local function record()
-    local words = { "tmux", "-S", pane.socket, "pipe-pane", "-O", "exec cat >" .. path }
-    local stream <close> = process.spawn(words, { env = pane.env, clear_env = true, reads = true })
-    equal(stream:read(), nil)
-  end
-
-  local function edit(body, colours)
-    local script = scratch() .. "/edit_test.lua"
-    path = script .. ".written"
-    local parts = { BODY = body, COLOURS = tostring(colours ~= false) }
-    fs.write(script, (PAINTS:gsub("%u%u%u%u+", parts)), { mode = "0600" })
-    pane = tmux.new()
-    record()
-    pane:neap("test " .. script)
+  local function edit_painted(body, colours)
+    edit(body, colours ~= false)
     pane:expect "> "
   end
 
-  --- Waits until it has written that. Returns all that it has written.
-  local function expect_written(text)
-    local until_then = task.now() + PATIENCE
-    local written
-    repeat
-      written = fs.exists(path) and fs.read(path) or ""
-      if written:find(text, 1, true) then return written end
-      task.sleep(0.02)
-    until task.now() > until_then
-    error(("no %q in %q"):format(text, written), 2)
-  end
+  local function expect_written(text) return pane:expect_in(recorded, text) end
 
   it("writes the line over itself, and brings the cursor back", function()
-    edit 'read(editor, "\1\27[1m\1>\1\27[0m\1 ")'
+    edit_painted 'read(editor, "\1\27[1m\1>\1\27[0m\1 ")'
     pane:type "a 12"
     expect_written(SAVE .. "\r\27[1m>\27[0m a \27[31m12\27[0m" .. RESTORE)
     pane:keys("Left", "Left", "Left")
@@ -202,7 +166,7 @@ describe("editline with colours", function()
 
   it("goes up to the row where the line begins, from where the cursor is and from below what Enter left", function()
     local long = ("x"):rep(90)
-    edit 'read(editor, "> ")'
+    edit_painted 'read(editor, "> ")'
     pane:type(long .. 7)
     expect_written(SAVE .. "\r\27[1A> " .. long .. "\27[31m7\27[0m" .. RESTORE)
     pane:keys "Home"
@@ -213,7 +177,7 @@ describe("editline with colours", function()
   end)
 
   it("shows control characters and tabs as libedit does", function()
-    edit 'read(editor, "> ")'
+    edit_painted 'read(editor, "> ")'
     pane:keys("C-v", "Escape", "C-v", "Tab")
     pane:type "1"
     expect_written(SAVE .. "\r> ^[    \27[31m1\27[0m" .. RESTORE)
@@ -222,7 +186,7 @@ describe("editline with colours", function()
   end)
 
   it("writes nothing where the answer is another line", function()
-    edit [[
+    edit_painted [[
       read(editor, "> ", function(line) return "1" .. line end)
       read(editor, "> ", function(line) return "\1" .. line end)
       read(editor, "> ", function(line) return nil end)]]
@@ -234,7 +198,7 @@ describe("editline with colours", function()
   end)
 
   it("writes nothing over a line with characters of no width, or with a mark", function()
-    edit 'read(editor, "> ") read(editor, "> ")'
+    edit_painted 'read(editor, "> ") read(editor, "> ")'
     pane:command "\u{301}e 1"
     pane:expect "\n[line "
     pane:keys("C-v", "C-a")
@@ -244,7 +208,7 @@ describe("editline with colours", function()
   end)
 
   it("keeps them where lines are printed above it, and in what a list is shown below of", function()
-    edit 'read(editor, "> ")'
+    edit_painted 'read(editor, "> ")'
     pane:type "12"
     expect_written(SAVE .. "\r> \27[31m12\27[0m" .. RESTORE)
     pane:keys "Tab"
@@ -256,7 +220,7 @@ describe("editline with colours", function()
   end)
 
   it("writes nothing more without colours", function()
-    edit('read(editor, "> ")', false)
+    edit_painted('read(editor, "> ")', false)
     pane:type "a 12"
     pane:keys("Left", "Enter")
     pane:expect "[line a 12]"
@@ -264,7 +228,7 @@ describe("editline with colours", function()
   end)
 
   it("asks for the colours of each line that a pause leaves, and of the one that is entered", function()
-    edit [[
+    edit_painted [[
       read(editor, "> ", function(line) say("<" .. line:gsub("\n", "$") .. ">") end)
       local ok, problem = pcall(editor.paint, editor, "a", "a")
       say(problem:match "nothing was asked")]]
