@@ -1,10 +1,8 @@
 --- What is typed at `neap repl`, in its colours, at a real terminal of 80 columns: letter by letter and colour by colour.
-local fs      = require "native.fs"
-local golden  = require "tests.cli.golden"
-local task    = require "native.task"
-local tmux    = require "tests.tmux"
+local fs     = require "native.fs"
+local golden = require "tests.cli.golden"
+local tmux   = require "tests.tmux"
 
-local PATIENCE = 30 -- seconds
 local LONG = "file.read(env.hosts['local'], '/a/path/that/is/long') == 'what stood there before' or 12345"
 
 describe("a line typed at neap repl", function()
@@ -28,17 +26,8 @@ describe("a line typed at neap repl", function()
     return (text:sub((text:find("neap  shop/lab  reads", 1, true))):gsub("[ \t]+\n", "\n"))
   end
 
-  --- Colours come behind the letters: waits until they are there, or fails with what is there instead.
-  local function expect(name)
-    local until_then = task.now() + PATIENCE
-    if os.getenv "NEAP_GOLDEN" == "write" then task.sleep(1) end
-    while true do
-      local ok, problem = pcall(golden, "repl-colours-" .. name, screen())
-      if ok then return end
-      if task.now() > until_then then error(problem, 0) end
-      task.sleep(0.05)
-    end
-  end
+  --- Colours come behind the letters: waits until they are there.
+  local function expect(name) golden.becomes("repl-colours-" .. name, screen) end
 
   it("has colours while it is typed, and keeps them behind Enter", function()
     start()

@@ -15,7 +15,6 @@ shop.__close = function(self) self:close() end
 shop.SIZES = { { columns = 80, rows = 24 }, { columns = 200, rows = 50 } }
 
 local NAME = "/home/alice/shop" -- what the scratch folder is called in what is compared: as long as its own name
-local PATIENCE = 20 -- seconds
 
 local RELEASE = [[
 -- Brings a release of the shop to its servers.
@@ -255,17 +254,6 @@ local function snapshot(self, pane, in_sight)
   return ("%s\n----------[ in sight is ]----------\n%s\n"):format(scrolled, screen.text(below)), below
 end
 
---- Until a screen stands still: it may just be drawn.
-local function still(self, pane, in_sight)
-  local before
-  repeat
-    local now, rows = snapshot(self, pane, in_sight)
-    if now == before then return now, rows end
-    before = now
-    task.sleep(0.15)
-  until false
-end
-
 -- What stands in a picture for what is replaced in a screen.
 local PICTURED = { { "about N%.Ns", "about 4m" }, { "N%.Ns", "0.4s" }, { "HH:MM:SS", "02:21:40" }, { "HH:MM", "02:21" },
                    { "YYYY%-MM%-DD", "2026-11-21" } }
@@ -285,14 +273,8 @@ end
 ---   counts, too; picture: of the manual, made at 80 columns
 function shop:shows(pane, size, name, options)
   name = ("scenes/%dx%d/%s"):format(size.columns, size.rows, name)
-  local path, until_then = golden.path(name), task.now() + PATIENCE
-  fs.mkdir(path:match "^(.*)/", "0755")
-  local wanted = os.getenv "NEAP_GOLDEN" ~= "write" and fs.exists(path) and fs.read(path)
   options = options or {}
-  local now, rows = snapshot(self, pane, options.in_sight)
-  if now ~= wanted then now, rows = still(self, pane, options.in_sight) end
-  while wanted and now ~= wanted and task.now() < until_then do now, rows = still(self, pane, options.in_sight) end
-  golden(name, now)
+  local rows = golden.becomes(name, function() return snapshot(self, pane, options.in_sight) end)
   if options.picture and size.columns == 80 then compare_picture(rows, options) end
 end
 
