@@ -2,9 +2,9 @@
 local fs      = require "native.fs"
 local process = require "native.process"
 local golden  = require "tests.cli.golden"
+local group   = require "neap.engine.group"
 local screen  = require "tests.screen"
 local svg     = require "tests.svg"
-local task    = require "native.task"
 local tmux    = require "tests.tmux"
 
 local shop = {}
@@ -221,14 +221,11 @@ function shop.at_each_size(env, play)
     local on <close> = shop.new()
     play(on, on:terminal(size, env), size)
   end
-  local tasks = {}
-  for i, size in ipairs(shop.SIZES) do tasks[i] = task.spawn(play_at, size) end
-  local problems = {}
-  for i, one in ipairs(tasks) do
-    local ok, raised = one:wait()
-    if not ok then problems[#problems + 1] = ("%d columns: %s"):format(shop.SIZES[i].columns, tostring(raised)) end
+  local failures = group.each(shop.SIZES, { max_failures = #shop.SIZES }, play_at)
+  for i, one in ipairs(failures) do
+    failures[i] = ("%d columns: %s"):format(one.item.columns, tostring(one.failure))
   end
-  if #problems > 0 then error(table.concat(problems, "\n"), 0) end
+  if failures[1] then error(table.concat(failures, "\n"), 0) end
 end
 
 -- ---- comparing ----
