@@ -11,7 +11,9 @@ local manual = {}
 --- @field language string  "" where the fence names none
 --- @field text string
 
-local function paths()
+--- The files it is made of.
+--- @return string[]
+function manual.paths()
   local found = tree.files("lua/neap/manual", "%.md$")
   found[#found + 1] = "README.md"
   return found
@@ -21,7 +23,7 @@ end
 --- @return manual.block[]
 function manual.blocks()
   local blocks = {}
-  for _, path in ipairs(paths()) do
+  for _, path in ipairs(manual.paths()) do
     local language, block, from
     for number, line in ipairs(tree.lines(path)) do
       local fence = line:match "^```(.*)$"
@@ -42,7 +44,7 @@ end
 --- What stands between backquotes in the text itself: calls see(place, text).
 --- @param see fun(place: string, text: string)
 function manual.each_inline(see)
-  for _, path in ipairs(paths()) do
+  for _, path in ipairs(manual.paths()) do
     local text = ("\n" .. table.concat(tree.lines(path), "\n")):gsub("\n```.-\n```", "")
     for inline in text:gmatch "`([^`]+)`" do see(path, (inline:gsub("%s+", " "))) end
   end

@@ -1,11 +1,10 @@
 --- The manual's pictures: shown on the site at every width, and told in words where there are no pictures.
-local crypto  = require "native.crypto"
+local browser = require "tests.browser"
 local fs      = require "native.fs"
-local json    = require "native.json"
+local manual  = require "tests.manual"
 local process = require "native.process"
-local tree    = require "tests.tree"
 
-local BROWSER, FOLDER = "/usr/bin/chromium", "vendor/dist/pictures/"
+local FOLDER = "vendor/dist/pictures/"
 
 --- Pictures that a text shows, as { alt, path }.
 local function pictures_of(text)
@@ -15,33 +14,16 @@ local function pictures_of(text)
 end
 
 local LOOK = [[
-<script>
-addEventListener("load", () => {
-  const found = [...document.images].map((one) => {
+  return [...document.images].map((one) => {
     const box = one.getBoundingClientRect()
     return { source: one.getAttribute("src"), loaded: one.complete && one.naturalWidth > 0, alt: one.alt !== "",
              wide: box.right > document.documentElement.clientWidth, flat: box.height < box.width / 3 }
-  })
-  document.body.innerHTML = "<output>" + btoa(JSON.stringify(found)) + "</output>"
-})
-</script>
-]]
-
---- What a browser finds of a page's pictures.
-local function look(page, size)
-  local argv = { BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--user-data-dir=" .. scratch(),
-    "--window-size=" .. size, "--dump-dom", "file://" .. page }
-  local result = process.run(argv, { reads = true, timeout = 120 })
-  local answer = result.out:match "<output>([%w+/=]+)</output>" or error(result.out:sub(1, 400) .. result.err, 2)
-  return json.decode(crypto.unbase64(answer))
-end
+  })]]
 
 describe("a picture of the manual", function()
   it("is there, has words for who does not see it, and is shown somewhere", function()
     local shown = {}
-    local paths = tree.files("lua/neap/manual", "%.md$")
-    paths[#paths + 1] = "README.md"
-    for _, path in ipairs(paths) do
+    for _, path in ipairs(manual.paths()) do
       for _, one in ipairs(pictures_of(fs.read(path))) do
         local name = one.path:match "vendor/dist/pictures/([%w-]+%.svg)$" or error(path .. " shows " .. one.path)
         truthy(fs.exists(fs.realpath(path):match "^(.*)/" .. "/" .. one.path) and #one.alt > 20)
@@ -68,16 +50,16 @@ describe("a picture of the manual", function()
   end)
 
   it("is loaded by the site's pages, and no wider than a phone; man pages leave it out", function()
-    if not fs.exists(BROWSER) then skip("there is no " .. BROWSER) end
+    browser.needed()
     local out = scratch()
     process.run({ "vendor/dist/manual.sh", process.executable(), out }, { reads = true, timeout = 120 })
     truthy(not fs.read(out .. "/man/neap.1"):find "svg")
     for page, count in pairs { people = 1, running = 3, repl = 1, index = 1 } do
       local path = ("%s/site/%s.html"):format(out, page)
-      fs.write(path, (fs.read(path):gsub("</head>", function() return LOOK .. "</head>" end)), { mode = "0644" })
-      for _, size in ipairs(page == "running" and { "390,1600", "1100,1600" } or { "390,1600" }) do
-        local found = look(path, size)
-        equal(#found, count)
+      fs.write(path, browser.with(fs.read(path), LOOK), { mode = "0644" })
+      for _, size in ipairs { browser.NARROW, page == "running" and browser.WIDE or nil } do
+        local found, complaints = browser.look(scratch(), path, size)
+        equal({ complaints, #found }, { {}, count })
         for _, one in ipairs(found) do
           equal({ one.loaded, one.alt, one.wide, one.flat }, { true, true, false, false })
         end

@@ -1,19 +1,15 @@
 --- The HTML report in a real browser: what a person with a desk, a phone, a dark room or a printer is shown.
+local browser      = require "tests.browser"
 local clock        = require "native.clock"
 local fs           = require "native.fs"
-local json         = require "native.json"
-local process      = require "native.process"
 local report_stage = require "tests.cli.report_stage"
 local stage        = require "tests.cli.stage"
 
-local BROWSER = "/usr/bin/chromium"
-local WIDE, NARROW = "1100,1600", "390,1600"
+local WIDE, NARROW = browser.WIDE, browser.NARROW
 local DARK, LIGHT = "--blink-settings=preferredColorScheme=0", "--blink-settings=preferredColorScheme=1"
 
 --- Looks at each text as it is set: its colour against what lies below it, its box against those of the other labels.
 local LOOK = [[
-<script>
-addEventListener("load", () => {
   const channels = (colour) => colour.match(/[\d.]+/g).map(Number)
   const light = (colour) => {
     const [r, g, b] = channels(colour).map((v) => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
@@ -51,40 +47,26 @@ addEventListener("load", () => {
   found.outside = labels.filter((a) => a.getBoundingClientRect().right > svg.right + 1).map((a) => a.textContent)
   found.sideways = document.documentElement.scrollWidth - document.documentElement.clientWidth
   found.dark = matchMedia("(prefers-color-scheme: dark)").matches
-  document.body.innerHTML = "<output>" + btoa(unescape(encodeURIComponent(JSON.stringify(found)))) + "</output>"
-})
-</script>
-]]
-
---- What the browser finds, and what it complains of.
-local function look(path, size, scheme)
-  local argv = { BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--user-data-dir=" .. scratch(),
-    "--enable-logging=stderr", "--window-size=" .. size, scheme, "--dump-dom", "file://" .. path }
-  local result = process.run(argv, { reads = true, timeout = 120 })
-  local answer = result.out:match "<output>([%w+/=]+)</output>" or error(result.out:sub(1, 400) .. result.err, 2)
-  local complaints = {}
-  for line in result.err:gmatch "[^\n]*CONSOLE[^\n]*" do complaints[#complaints + 1] = line end
-  return json.decode(require("native.crypto").unbase64(answer)), complaints
-end
+  return found]]
 
 describe("the HTML report in a browser", function()
   local path
 
   before_each(function()
-    if not fs.exists(BROWSER) then skip("there is no " .. BROWSER) end
+    browser.needed()
     local on = report_stage(scratch())
     equal(on:neap "report 1", 0)
     stage.leave()
     clock.virtual(false)
     path = on.root .. "/report.html"
-    fs.write(path, (on.output:gsub("</head>", function() return LOOK .. "</head>" end)), { mode = "0644" })
+    fs.write(path, browser.with(on.output, LOOK), { mode = "0644" })
   end)
   for name, one in pairs {
     ["on a desk"] = { WIDE, LIGHT }, ["on a phone"] = { NARROW, LIGHT }, ["in the dark"] = { WIDE, DARK },
     ["on a phone in the dark"] = { NARROW, DARK },
   } do
     it("can be read " .. name .. ": contrast, no label over another, nothing cut off, no complaint", function()
-      local found, complaints = look(path, one[1], one[2])
+      local found, complaints = browser.look(scratch(), path, one[1], one[2])
       equal({ complaints, found.overlaps, found.outside, found.sideways, found.scripts, found.dark },
         { {}, {}, {}, 0, 0, one[2] == DARK })
       truthy(found.texts > 60)
