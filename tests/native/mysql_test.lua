@@ -1,7 +1,8 @@
-local json    = require "native.json"
-local mysql   = require "native.mysql"
-local task    = require "native.task"
-local mariadb = require "tests.mariadb"
+local eventually = require "tests.eventually"
+local json       = require "native.json"
+local mysql      = require "native.mysql"
+local task       = require "native.task"
+local mariadb    = require "tests.mariadb"
 
 local null = json.null
 
@@ -22,14 +23,6 @@ local function execute(connection, ...) return changing(connection.execute, conn
 local function fresh(connection, definition)
   execute(connection, "drop table if exists t")
   execute(connection, "create table t (" .. definition .. ")")
-end
-
-local function eventually(holds)
-  for _ = 1, 400 do
-    if holds() then return true end
-    task.sleep(0.05)
-  end
-  return false
 end
 
 --- How many statements that match run on the server.
@@ -183,7 +176,7 @@ describe("mysql statements", function()
       done, failure, at = changing(c.series, c, { "insert into t values (1)",
         "insert into t select 2 from (select sleep(30)) s", "insert into t values (3)" })
     end)
-    truthy(eventually(function() return running "insert into t select 2%" == 1 end))
+    eventually(function() return running "insert into t select 2%" == 1 end)
     c:cancel()
     waiting:wait()
     equal({ done, at, failure.code }, { 1, 2, "70100" })
@@ -345,7 +338,7 @@ describe("mysql changing", function()
     execute(one, "start transaction")
     execute(one, "update t set a = 1 where id = 1")
     local other = task.spawn(changing, two.execute, two, "update t set a = 1 where id = 1")
-    truthy(eventually(function() return running "update t set a = 1 where id = 1" == 1 end))
+    eventually(function() return running "update t set a = 1 where id = 1" == 1 end)
     local ok, first = pcall(execute, one, "update t set a = 1 where id = 2")
     local other_ok, second = other:wait()
     truthy(ok ~= other_ok)
@@ -438,7 +431,7 @@ describe("mysql statements that are ended", function()
     for _, sql in ipairs { "select sleep(60)", "select benchmark(2000000000, md5('x'))" } do
       for _, params in ipairs { {}, { 1 } } do
         local waiting = task.spawn(c.query, c, sql .. (params[1] and ", ?" or ""), params)
-        truthy(eventually(function() return running(sql .. "%") == 1 end))
+        eventually(function() return running(sql .. "%") == 1 end)
         c:cancel()
         local ok, failure = waiting:wait()
         equal({ ok, failure.kind, failure.code }, { false, "remote", "70100" })
@@ -453,7 +446,7 @@ describe("mysql statements that are ended", function()
     local c <close> = connect()
     fresh(c, "a int")
     local waiting = task.spawn(changing, c.execute, c, "do sleep(60)")
-    truthy(eventually(function() return running "do sleep%" == 1 end))
+    eventually(function() return running "do sleep%" == 1 end)
     c:cancel()
     local ok, failure = waiting:wait()
     equal({ ok, failure.kind, failure.code }, { false, "remote", "70100" })
@@ -473,18 +466,18 @@ describe("mysql statements that are ended", function()
         local waiting = task.spawn(c.query, c, sql .. (params[1] and ", ?" or ""), params,
           { timeout = how == "timeout" and 0.2 or 60 })
         if how == "cancel" then
-          truthy(eventually(function() return running(sql .. "%") == 1 end))
+          eventually(function() return running(sql .. "%") == 1 end)
           waiting:cancel()
         end
         local ok, failure = waiting:wait()
         equal({ ok, failure.kind }, { false, how == "timeout" and "timeout" or "cancelled" })
-        truthy(eventually(function() return running "select sleep(50)%" == 0 end))
+        eventually(function() return running "select sleep(50)%" == 0 end)
         failure = raises(c.query, c, "select 1")
         equal(failure.kind, "lost")
         matches(failure.message, "left before its end")
       end
     end
-    truthy(eventually(function() return connections() == 0 end))
+    eventually(function() return connections() == 0 end)
   end)
 
   it("while the server takes what they send leave nothing behind", function()
@@ -492,7 +485,7 @@ describe("mysql statements that are ended", function()
     fresh(c, "a longblob")
     equal(raises(execute, c, "insert into t values (?)", { mysql.bytes(("x"):rep(60000000)) }, { timeout = 0.01 }).kind,
       "timeout")
-    truthy(eventually(function() return connections() == 0 end))
+    eventually(function() return connections() == 0 end)
     local d <close> = connect()
     equal(d:query "select count(*) from t".rows, { { 0 } })
   end)
@@ -500,13 +493,13 @@ describe("mysql statements that are ended", function()
   it("by closing the connection run no more", function()
     local c = connect()
     local waiting = task.spawn(c.query, c, "select sleep(40)")
-    truthy(eventually(function() return running "select sleep(40)%" == 1 end))
+    eventually(function() return running "select sleep(40)%" == 1 end)
     c:close()
     c:close()
     local ok, failure = waiting:wait()
     equal({ ok, failure.kind }, { false, "lost" })
     matches(raises(c.query, c, "select 1"), "connection is closed")
-    truthy(eventually(function() return running "select sleep(40)%" == 0 end))
+    eventually(function() return running "select sleep(40)%" == 0 end)
   end)
 
   it("by closing it in the middle of their rows run no more", function()
@@ -517,13 +510,13 @@ describe("mysql statements that are ended", function()
       end
     end)
     equal(failure.kind, "lost")
-    truthy(eventually(function() return running "select seq, repeat%" == 0 end))
+    eventually(function() return running "select seq, repeat%" == 0 end)
   end)
 
   it("by somebody else are no cancel of ours", function()
     local c <close> = connect()
     local waiting = task.spawn(c.query, c, "select sleep(40)")
-    truthy(eventually(function() return running "select sleep(40)%" == 1 end))
+    eventually(function() return running "select sleep(40)%" == 1 end)
     server.sql("kill query " .. c:facts().backend)
     local ok, failure = waiting:wait()
     equal({ ok, failure.kind, failure.code }, { false, "remote", "70100" })
@@ -545,7 +538,7 @@ describe("mysql connections", function()
   it("that are killed are lost, in a statement and between two", function()
     local c <close> = connect()
     local waiting = task.spawn(c.query, c, "select sleep(30)")
-    truthy(eventually(function() return running "select sleep(30)%" == 1 end))
+    eventually(function() return running "select sleep(30)%" == 1 end)
     server.sql("kill " .. c:facts().backend)
     local ok, failure = waiting:wait()
     equal({ ok, failure.kind }, { false, "lost" })
@@ -559,7 +552,7 @@ describe("mysql connections", function()
   it("are lost when the server dies, and new ones are made when it is there again", function()
     local c <close> = connect()
     local waiting = task.spawn(c.query, c, "select sleep(30)")
-    truthy(eventually(function() return running "select sleep(30)%" == 1 end))
+    eventually(function() return running "select sleep(30)%" == 1 end)
     server.kill()
     local ok, failure = waiting:wait()
     equal({ ok, failure.kind }, { false, "lost" })
@@ -734,22 +727,19 @@ end)
 
 describe("mysql beside other tasks", function()
   it("queries wait side by side, over connections of their own", function()
-    local tasks, waiting = {}, 0
+    local tasks = {}
     for i = 1, 8 do
       tasks[i] = task.spawn(function()
         local c <close> = connect()
         return c:query("select sleep(20), ?", { i })
       end)
     end
-    truthy(eventually(function()
-      waiting = running "select sleep(20)%"
-      return waiting == 8
-    end))
+    eventually(function() return running "select sleep(20)%" == 8 end)
     for _, querying in ipairs(tasks) do
       querying:cancel()
       querying:wait()
     end
-    truthy(eventually(function() return running "select sleep(20)%" == 0 end))
+    eventually(function() return running "select sleep(20)%" == 0 end)
   end)
 
   it("connecting blocks nobody, also where a name is long in being found", function()

@@ -1,9 +1,10 @@
 --- Statements of native.pg; there are pg_connect_test.lua, pg_value_test.lua and pg_copy_test.lua beside it.
-local fault    = require "native.error"
-local memory   = require "native.memory"
-local pg       = require "native.pg"
-local postgres = require "tests.postgres"
-local task     = require "native.task"
+local eventually = require "tests.eventually"
+local fault      = require "native.error"
+local memory     = require "native.memory"
+local pg         = require "native.pg"
+local postgres   = require "tests.postgres"
+local task       = require "native.task"
 
 local server
 
@@ -22,14 +23,6 @@ local function value(connection, ...) return connection:query(...).rows[1][1] en
 local function running(text)
   return server.sql(("select count(*) from pg_stat_activity where state = 'active' and pid <> pg_backend_pid() " ..
     "and query like '%%%s%%'"):format(text))
-end
-
-local function wait_for(holds)
-  for _ = 1, 500 do
-    if holds() then return true end
-    task.sleep(0.01)
-  end
-  return false
 end
 
 before_each(function() server = postgres.start() end)
@@ -57,7 +50,7 @@ describe("pg results", function()
     local failure = raises(connection.query, connection, long, {}, { max_rows = 1000 })
     equal(failure.kind, "protocol")
     matches(failure.message, "more than 1000 rows; rows%(%) takes them")
-    truthy(wait_for(function() return running "generate_series" == "0\n" end))
+    eventually(function() return running "generate_series" == "0\n" end)
     matches(raises(connection.query, connection, "select 1"), "connection is closed")
     local other <close> = connect()
     local wide = "select repeat('x', 1000) from generate_series(1, 100)"
@@ -238,13 +231,13 @@ describe("pg statements", function()
     local connection <close> = connect()
     local failure = raises(connection.query, connection, "select pg_sleep(30)", {}, { timeout = 0.1 })
     equal(failure.kind, "timeout")
-    truthy(wait_for(function() return running "pg_sleep" == "0\n" end))
+    eventually(function() return running "pg_sleep" == "0\n" end)
     matches(raises(connection.query, connection, "select 1"), "the connection is closed")
     connection:cancel()
     local other <close> = connect()
     failure = raises(execute, other, "create table late as select 1 from pg_sleep(30)", {}, { timeout = 0.1 })
     equal(failure.kind, "timeout")
-    truthy(wait_for(function() return running "pg_sleep" == "0\n" end))
+    eventually(function() return running "pg_sleep" == "0\n" end)
     equal(server.sql "select count(*) from pg_class where relname = 'late'", "0\n")
   end)
 
@@ -258,17 +251,17 @@ describe("pg statements", function()
   it("are given up when their task is cancelled", function()
     local connection <close> = connect()
     local waiting = task.spawn(function() connection:query "select pg_sleep(31)" end)
-    truthy(wait_for(function() return running "pg_sleep" == "1\n" end))
+    eventually(function() return running "pg_sleep" == "1\n" end)
     waiting:cancel()
     local ok, failure = waiting:wait()
     equal({ ok, failure.kind }, { false, "cancelled" })
-    truthy(wait_for(function() return running "pg_sleep" == "0\n" end))
+    eventually(function() return running "pg_sleep" == "0\n" end)
   end)
 
   it("are ended by cancel from another task, and the connection stays", function()
     local connection <close> = connect()
     local waiting = task.spawn(function() return connection:query "select pg_sleep(32)" end)
-    truthy(wait_for(function() return running "pg_sleep" == "1\n" end))
+    eventually(function() return running "pg_sleep" == "1\n" end)
     connection:cancel()
     local ok, failure = waiting:wait()
     equal({ ok, failure.kind, failure.code }, { false, "remote", "57014" })
@@ -345,7 +338,7 @@ describe("pg rows", function()
     for row in connection:rows "select generate_series(1, 100000000), repeat('x', 100)" do
       if row[1] == 10 then break end
     end
-    truthy(wait_for(function() return running "generate_series" == "0\n" end))
+    eventually(function() return running "generate_series" == "0\n" end)
     matches(raises(connection.query, connection, "select 1"), "the connection is closed")
   end)
 
@@ -363,7 +356,7 @@ describe("pg rows", function()
       for _ in connection:rows("select pg_sleep(33)", {}, { timeout = 0.1 }) do error "a row" end
     end)
     equal(failure.kind, "timeout")
-    truthy(wait_for(function() return running "pg_sleep" == "0\n" end))
+    eventually(function() return running "pg_sleep" == "0\n" end)
   end)
 
   it("may be forgotten", function()
@@ -406,7 +399,7 @@ describe("a pg connection", function()
   it("is lost when its session is ended, during a statement or between two", function()
     local connection <close> = connect()
     local waiting = task.spawn(function() return connection:query "select pg_sleep(34)" end)
-    truthy(wait_for(function() return running "pg_sleep" == "1\n" end))
+    eventually(function() return running "pg_sleep" == "1\n" end)
     server.sql(("select pg_terminate_backend(%d)"):format(connection:facts().backend))
     local ok, failure = waiting:wait()
     equal({ ok, failure.kind, failure.code }, { false, "lost", "57P01" })
@@ -420,7 +413,7 @@ describe("a pg connection", function()
   it("is lost when the server dies, and made anew when it is there again", function()
     local connection <close> = connect { host = "127.0.0.1", password = server.password }
     local waiting = task.spawn(function() return connection:query "select pg_sleep(35)" end)
-    truthy(wait_for(function() return running "pg_sleep" == "1\n" end))
+    eventually(function() return running "pg_sleep" == "1\n" end)
     server.kill()
     local ok, failure = waiting:wait()
     equal({ ok, failure.kind, failure.host }, { false, "lost", "127.0.0.1" })
@@ -438,11 +431,11 @@ describe("a pg connection", function()
   it("that is closed under a call says so there", function()
     local connection = connect()
     local waiting = task.spawn(function() return connection:query "select pg_sleep(36)" end)
-    truthy(wait_for(function() return running "pg_sleep" == "1\n" end))
+    eventually(function() return running "pg_sleep" == "1\n" end)
     connection:close()
     local ok, failure = waiting:wait()
     equal({ ok, fault.is(failure, "lost") }, { false, true })
-    truthy(wait_for(function() return running "pg_sleep" == "0\n" end))
+    eventually(function() return running "pg_sleep" == "0\n" end)
   end)
 
   it("closes twice, and refuses all after it", function()

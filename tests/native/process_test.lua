@@ -1,6 +1,7 @@
-local process = require "native.process"
-local task    = require "native.task"
-local fault   = require "native.error"
+local eventually = require "tests.eventually"
+local process    = require "native.process"
+local task       = require "native.task"
+local fault      = require "native.error"
 
 local function parent_group(pid)
   local file <close> = io.open("/proc/" .. pid .. "/stat")
@@ -36,14 +37,6 @@ before_each(function()
   others = {}
   for pid in children():gmatch "%d+" do others[pid] = true end
 end)
-
-local function eventually(holds)
-  for _ = 1, 250 do
-    if holds() then return true end
-    task.sleep(0.02)
-  end
-  return false
-end
 
 local function sh(text, options)
   options = options or {}
@@ -122,7 +115,7 @@ describe("process.run", function()
     })
     equal(failure.message, "no")
     equal(descriptors(), before)
-    truthy(eventually(function() return children() == "" end))
+    eventually(function() return children() == "" end, 5)
   end)
 
   it("raises timeout with the last lines, and ends the group", function()
@@ -132,7 +125,7 @@ describe("process.run", function()
     equal(failure.kind, "timeout")
     matches(failure.output, "^working\n")
     local grandchild = math.tointeger(failure.output:match("(%d+)\n$"))
-    truthy(eventually(function() return not process.alive(grandchild) and children() == "" end))
+    eventually(function() return not process.alive(grandchild) and children() == "" end, 5)
   end)
 
   it("kills what does not end at TERM", function()
@@ -140,13 +133,13 @@ describe("process.run", function()
     local pid = math.tointeger(failure.output:match("%d+"))
     task.sleep(1)
     truthy(process.alive(pid))
-    truthy(eventually(function() return not process.alive(pid) and children() == "" end))
+    eventually(function() return not process.alive(pid) and children() == "" end, 5)
   end)
 
   it("kills a member of the group that outlives its leader", function()
     local failure = raises(sh, "(trap '' TERM; while :; do sleep 0.05; done) & echo $!; wait", { timeout = 0.2 })
     local pid = math.tointeger(failure.output:match("%d+"))
-    truthy(eventually(function() return not process.alive(pid) and children() == "" end))
+    eventually(function() return not process.alive(pid) and children() == "" end, 5)
   end)
 
   it("ends a cancelled task's program", function()
@@ -156,7 +149,7 @@ describe("process.run", function()
     running:cancel()
     local ok, failure = running:wait()
     equal({ ok, failure.kind }, { false, "cancelled" })
-    truthy(eventually(function() return children() == "" end))
+    eventually(function() return children() == "" end, 5)
   end)
 
   it("does not wait for a program that was left behind with the pipe", function()

@@ -1,7 +1,8 @@
-local ssh     = require "native.ssh"
-local process = require "native.process"
-local task    = require "native.task"
-local sshd    = dofile("tests/sshd.lua")
+local eventually = require "tests.eventually"
+local ssh        = require "native.ssh"
+local process    = require "native.process"
+local task       = require "native.task"
+local sshd       = dofile("tests/sshd.lua")
 
 local READS = { reads = true }
 
@@ -22,14 +23,6 @@ local function login(server, key, options)
   assert(session:auth_methods("root"))
   assert(session:auth_key("root", key))
   return session
-end
-
-local function eventually(holds)
-  for _ = 1, 400 do
-    if holds() then return true end
-    task.sleep(0.02)
-  end
-  return false
 end
 
 local function gone(pid)
@@ -277,7 +270,7 @@ describe("a session", function()
       pid = stream:pid()
       stream:wait()
     end)
-    truthy(eventually(function() return pid end))
+    eventually(function() return pid end)
     running:cancel()
     running:wait()
     truthy(gone(pid))

@@ -1,10 +1,11 @@
-local mysql   = require "native.mysql"
-local process = require "native.process"
-local socket  = require "native.socket"
-local ssh     = require "native.ssh"
-local task    = require "native.task"
-local mariadb = require "tests.mariadb"
-local sshd    = dofile("tests/sshd.lua")
+local eventually = require "tests.eventually"
+local mysql      = require "native.mysql"
+local process    = require "native.process"
+local socket     = require "native.socket"
+local ssh        = require "native.ssh"
+local task       = require "native.task"
+local mariadb    = require "tests.mariadb"
+local sshd       = dofile("tests/sshd.lua")
 
 local READS = { reads = true }
 
@@ -45,14 +46,6 @@ after_each(function()
   server.stop()
 end)
 
-local function eventually(holds)
-  for _ = 1, 400 do
-    if holds() then return true end
-    task.sleep(0.02)
-  end
-  return false
-end
-
 local function settings(database, opened, more)
   local all = { host = "127.0.0.1", port = opened:port(), user = "root", password = database.password,
     defaults_file = false }
@@ -71,7 +64,7 @@ describe("a tunnel", function()
     equal(d:query "select 2".rows, { { 2 } })
     equal(opened:count(), 2)
     c:close()
-    truthy(eventually(function() return opened:count() == 1 end))
+    eventually(function() return opened:count() == 1 end)
     equal(d:query "select 3".rows, { { 3 } })
     equal(opened:failure(), nil)
   end)
@@ -88,7 +81,7 @@ c.close()]]
     client:close_input()
     local answer = read_all(client)
     equal({ answer:sub(1, 15), #answer }, { "5000000 bytes, ", 3000015 })
-    truthy(eventually(function() return opened:count() == 0 end))
+    eventually(function() return opened:count() == 0 end)
     equal(opened:failure(), nil)
     child:close()
   end)
@@ -106,7 +99,7 @@ print(n, flush=True)]]
     client:write(("x"):rep(5000000))
     client:close_input()
     equal(line(child), "5000000")
-    truthy(eventually(function() return opened:count() == 0 end))
+    eventually(function() return opened:count() == 0 end)
     child:close()
   end)
 

@@ -1,5 +1,6 @@
-local mortal = require "tests.targets.mortal"
-local world  = require "tests.targets.sql_world"
+local eventually = require "tests.eventually"
+local mortal     = require "tests.targets.mortal"
+local world      = require "tests.targets.sql_world"
 
 local DRIVERS = { postgres = "native.pg", mysql = "native.mysql" }
 
@@ -15,12 +16,8 @@ for _, engine in ipairs { "postgres", "mysql" } do
 
     after_each(function() driver.connect = connect end)
 
-    local function trial_of(script, options, more)
-      world.clean(engine)
-      local step = ('sql.script(db, "load.sql"%s)'):format(options and ", " .. options or "")
-      local trial = world.trial(engine, scratch(), { step }, more)
-      trial.files["procedures/test/load.sql"] = script
-      return trial
+    local function trial_of(script, options, entry)
+      return world.script(engine, scratch(), script, { options = options, entry = entry })
     end
 
     local function sql(text) return world.sql(engine, text) end
@@ -297,11 +294,7 @@ insert into loaded values (10, 'back')
 
 describe("what psql carries out", function()
   local function trial_of(script, options, files)
-    world.clean "postgres"
-    local trial = world.trial("postgres", scratch(), { ('sql.script(db, "load.sql", %s)'):format(options or "nil") })
-    trial.files["procedures/test/load.sql"] = script
-    for path, text in pairs(files or {}) do trial.files["procedures/test/" .. path] = text end
-    return trial
+    return world.script("postgres", scratch(), script, { options = options, files = files })
   end
 
   local function sql(text, database) return require("tests.postgres").start().sql(text, database) end
@@ -382,14 +375,11 @@ describe("what psql carries out", function()
     local killing = task.spawn(function()
       local sleeping = "select count(*) from pg_stat_activity where query like '%pg_sleep(5)%' "
         .. "and pid <> pg_backend_pid()"
-      for _ = 1, 300 do
-        if sql(sleeping) ~= "0\n" then break end
-        task.sleep(0.1)
-      end
+      eventually(function() return sql(sleeping) ~= "0\n" end)
       server.kill()
     end)
     local outcome = trial:start()
-    killing:wait()
+    equal({ killing:wait() }, { true })
     equal(outcome.status, "stopped")
     return trial
   end
@@ -417,13 +407,7 @@ end)
 describe("what the mysql client carries out", function()
   local function sql(text) return world.sql("mysql", text) end
 
-  local function trial_of(script, files)
-    world.clean "mysql"
-    local trial = world.trial("mysql", scratch(), { 'sql.script(db, "load.sql")' })
-    trial.files["procedures/test/load.sql"] = script
-    for path, text in pairs(files or {}) do trial.files["procedures/test/" .. path] = text end
-    return trial
-  end
+  local function trial_of(script, files) return world.script("mysql", scratch(), script, { files = files }) end
 
   it("is carried out by neap", function()
     sql "drop table if exists loaded; drop procedure if exists fill; create database if not exists other_base"

@@ -1,6 +1,7 @@
 --- Scripts whose statements are sent many at once.
-local task  = require "native.task"
-local world = require "tests.targets.sql_world"
+local eventually = require "tests.eventually"
+local task       = require "native.task"
+local world      = require "tests.targets.sql_world"
 
 local COUNT, AT = 300, 250 -- statements, and which of them is special: in the middle of a request of many
 local DRIVERS = { postgres = "native.pg", mysql = "native.mysql" }
@@ -8,6 +9,11 @@ local DRIVERS = { postgres = "native.pg", mysql = "native.mysql" }
 local RUNNING = {
   postgres = "select pid from pg_stat_activity where wait_event = 'PgSleep'",
   mysql = "select id from information_schema.processlist where info like 'insert%sleep(20)%'",
+}
+
+local SESSION = {
+  postgres = "select pid from pg_stat_activity where pid = %s",
+  mysql = "select id from information_schema.processlist where id = %s",
 }
 
 for _, engine in ipairs { "postgres", "mysql" } do
@@ -23,11 +29,8 @@ for _, engine in ipairs { "postgres", "mysql" } do
     end
 
     local function trial_of(text, options)
-      world.clean(engine)
       sql "drop table if exists loaded; create table loaded (n int primary key)"
-      local trial = world.trial(engine, scratch(), { ('sql.script(db, "load.sql"%s)'):format(options or "") })
-      trial.files["procedures/test/load.sql"] = text
-      return trial
+      return world.script(engine, scratch(), text, { options = options })
     end
 
     local function count() return tonumber(sql "select count(*) from loaded") end
@@ -86,7 +89,7 @@ for _, engine in ipairs { "postgres", "mysql" } do
     end)
 
     it("loses all of a transaction in which one is refused", function()
-      for options, parts in pairs { [""] = { "begin;\n", "\ncommit;" }, [", { transaction = true }"] = {} } do
+      for options, parts in pairs { ["{}"] = { "begin;\n", "\ncommit;" }, ["{ transaction = true }"] = {} } do
         local trial = trial_of(script("insert into loaded valeus (1);", table.unpack(parts)), options)
         local outcome = trial:start()
         matches(outcome.failure.message, ("load%%.sql:%d: "):format(AT + (parts[1] and 1 or 0)))
@@ -104,28 +107,18 @@ for _, engine in ipairs { "postgres", "mysql" } do
         engine == "postgres" and "pg_sleep" or "sleep")
     end
 
-    --- A trial within which the slow statement runs.
+    --- A trial within which the slow statement runs; its task, and the session's number.
     local function started()
       local trial = trial_of(script(slow()))
-      local running, session = task.spawn(trial.start, trial), nil
-      for _ = 1, 400 do
-        session = sql(RUNNING[engine]):match "%d+"
-        if session then break end
-        task.sleep(0.05)
-      end
-      truthy(session)
-      return trial, running
+      local running = task.spawn(trial.start, trial)
+      return trial, running, eventually(function() return sql(RUNNING[engine]):match "%d+" end)
     end
 
     it("is given up in the middle of a request when it is cancelled, and taken up where that was", function()
-      local trial, running = started()
+      local trial, running, session = started()
       running:cancel()
       running:wait()
-      for _ = 1, 200 do
-        if sql(RUNNING[engine]) == "" then break end
-        task.sleep(0.05)
-      end
-      task.sleep(0.2) -- for whatever would still come
+      eventually(function() return sql(SESSION[engine]:format(session)) == "" end) -- nothing comes from it any more
       equal({ sql(RUNNING[engine]), count() }, { "", AT - 1 })
       sql(("insert into loaded values (%d)"):format(AT)) -- refused is soon enough
       equal(trial:resume().status, "stopped")

@@ -61,6 +61,22 @@ function world.trial(engine, folder, steps, more)
   return trial
 end
 
+--- A procedure that carries out a script, load.sql.
+--- @param engine "postgres"|"mysql"
+--- @param folder string
+--- @param text string
+--- @param given? { options?: string, files?: table<string, string>, entry?: table }  options: of sql.script, in Lua;
+---   files: others, beside the script; entry: keys of the database's entry
+function world.script(engine, folder, text, given)
+  given = given or {}
+  world.clean(engine)
+  local step = ('sql.script(db, "load.sql", %s)'):format(given.options or "nil")
+  local trial = world.trial(engine, folder, { step }, given.entry)
+  trial.files["procedures/test/load.sql"] = text
+  for path, other in pairs(given.files or {}) do trial.files["procedures/test/" .. path] = other end
+  return trial
+end
+
 --- The result of a step of a run.
 function world.result(trial, title)
   local result
