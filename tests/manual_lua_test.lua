@@ -21,7 +21,7 @@ local function procedure_of(text)
 end
 
 --- With targets in memory.
-local function try(root, there)
+local function try(there)
   local one = trial("shop/example", { env = "shop/lab", given = there.targets, arguments = there.arguments })
   local before, outcome = one.targets:snapshot(), one:run()
   matches(outcome.failure and outcome.failure.message or outcome.status, "to see the way back$")
@@ -40,16 +40,17 @@ local function carry_out(root, there)
   if status ~= 0 and not back:find "run 1 is closed: rolled back" then error(back, 0) end -- it had changed nothing
 end
 
---- By the test that the chapter on tests shows for it.
+local SWITCH = manual.of("README", "lua")[1] -- the chapter on tests shows a test of it
+
 local function run_its_test(root)
-  write(root, "procedures/site/switch.lua", manual.of("README", "lua")[1].text)
+  write(root, "procedures/site/switch.lua", SWITCH.text)
   write(root, "procedures/site/environments/lab.yml", manual.of("README", "yaml")[1].text)
   write(root, "procedures/site/switch_test.lua", manual.of("testing", "lua")[1].text)
   matches(console.shell(("cd %s && %s test"):format(root, NEAP)), "\n3 passed, 0 failed")
 end
 
 local OTHERWISE = {
-  README = run_its_test, testing = run_its_test,
+  testing = run_its_test,
   kubernetes = function() skip "tests/kube/manual_test.lua runs it, on a control plane" end,
 }
 
@@ -67,12 +68,12 @@ describe("an example of the manual", function()
     manual.write_environments(root, block, there.real and there.real(root))
     write(root, "procedures/shop/example.lua", procedure_of(block.text))
     for path, text in pairs(there.files or {}) do write(root, path, text) end
-    if there.real then carry_out(root, there) else try(root, there) end
+    if there.real then carry_out(root, there) else try(there) end
   end
 
   for _, block in ipairs(manual.blocks()) do
     local otherwise = OTHERWISE[block.chapter]
-    if block.language == "lua" then
+    if block.language == "lua" and block.place ~= SWITCH.place then
       it("runs, and is taken back: " .. block.place, function()
         if otherwise then otherwise(root) else run(block) end
       end)

@@ -4,11 +4,6 @@ local environment = require "neap.environment"
 local manual    = require "tests.manual"
 local reference = require "neap.reference"
 
---- Calls see(place, language, text) for each block of code.
-local function each_block(see)
-  for _, block in ipairs(manual.blocks()) do see(block.place, block.language, block.text, block) end
-end
-
 --- Functions of words that a text calls and that are not there.
 local function strangers(text)
   local found = {}
@@ -48,30 +43,32 @@ end
 describe("an example of the manual", function()
   it("says what it is, so that it is run: Lua, a part of an environment, commands, a screen", function()
     local known, wrong = { lua = true, yaml = true, sh = true, console = true }, {}
-    each_block(function(place, language, text)
-      local is_list = language == "" and not text:find "%f[%w]neap "
-      if not known[language] and not is_list then wrong[#wrong + 1] = place end
-    end)
+    for _, block in ipairs(manual.blocks()) do
+      local is_list = block.language == "" and not block.text:find "%f[%w]neap "
+      if not known[block.language] and not is_list then wrong[#wrong + 1] = block.place end
+    end
     equal(wrong, {})
   end)
 
   it("in Lua calls functions that are there", function()
     local wrong = {}
-    each_block(function(place, language, text)
-      if language ~= "lua" then return end
-      for _, name in ipairs(strangers(text)) do wrong[#wrong + 1] = ("%s: no %s"):format(place, name) end
-    end)
+    for _, block in ipairs(manual.blocks()) do
+      for _, name in ipairs(block.language == "lua" and strangers(block.text) or {}) do
+        wrong[#wrong + 1] = ("%s: no %s"):format(block.place, name)
+      end
+    end
     equal(wrong, {})
   end)
 
   it("in YAML is an environment, with what its chapter says before", function()
-    each_block(function(place, language, _, block)
-      if language ~= "yaml" then return end
-      local root = scratch()
-      manual.write_environments(root, block)
-      local ok, failure = pcall(environment.load, root .. "/procedures/shop/environments/lab.yml")
-      if not ok then error(place .. ": " .. tostring(failure), 0) end
-    end)
+    for _, block in ipairs(manual.blocks()) do
+      if block.language == "yaml" then
+        local root = scratch()
+        manual.write_environments(root, block)
+        local ok, failure = pcall(environment.load, root .. "/procedures/shop/environments/lab.yml")
+        if not ok then error(block.place .. ": " .. tostring(failure), 0) end
+      end
+    end
   end)
 
   it("for the command line is taken by neap's own parser, and so are those of its help", function()
@@ -90,7 +87,7 @@ describe("an example of the manual", function()
         end
       end
     end
-    each_block(function(place, _, text) check(place, text) end)
+    for _, block in ipairs(manual.blocks()) do check(block.place, block.text) end
     manual.each_inline(function(place, text)
       if text:find "^neap %l+ " then check(place, (text:gsub("[%[%]]", ""))) end -- what may be left out is given
     end)
