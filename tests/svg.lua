@@ -7,28 +7,19 @@ local CELL, LINE, MARGIN, SIZE = 8.4, 18, 14, 14 -- width of a column, height of
 local GROUND, INK, DIM = "#15181b", "#e6e6e3", "#9aa4ae"
 local NAMED = { [0] = "#6e7681", "#ff7b72", "#7ee787", "#e3b341", "#79c0ff", "#d2a8ff", "#56d4dd", "#e6e6e3" }
 
---- The 256 colours of terminals: 16 named ones, a cube of 6 by 6 by 6, greys.
-local function indexed(number)
-  if number < 16 then return NAMED[number % 8] end
-  local function step(n) return n == 0 and 0 or 55 + 40 * n end
-  local n, grey = number - 16, 8 + 10 * (number - 232)
-  if number >= 232 then return ("#%02x%02x%02x"):format(grey, grey, grey) end
-  return ("#%02x%02x%02x"):format(step(n // 36), step(n // 6 % 6), step(n % 6))
-end
-
 --- @param look string  parameters of the sequences that were in force
 --- @return string attributes  of a tspan
 local function attributes_of(look)
   local ink, bold, dim = nil, false, false
-  for extended, parameter in look:gsub("38;5;(%d+)", "=%1"):gmatch "(=?)(%d+)" do
+  for parameter in look:gmatch "%d+" do
     local number = tonumber(parameter)
-    if extended == "=" then ink = indexed(number)
-    elseif number == 0 then ink, bold, dim = nil, false, false
+    if number == 0 then ink, bold, dim = nil, false, false
     elseif number == 1 then bold = true
     elseif number == 2 then dim = true
     elseif number == 22 then bold, dim = false, false
     elseif number == 39 then ink = nil
-    elseif number >= 30 and number <= 37 or number >= 90 and number <= 97 then ink = NAMED[number % 10] end
+    elseif number >= 30 and number <= 37 or number >= 90 and number <= 97 then ink = NAMED[number % 10]
+    else error("a look that no picture has: " .. look) end
   end
   ink = ink or dim and DIM
   return (ink and (' fill="%s"'):format(ink) or "") .. (bold and ' font-weight="bold"' or "")
