@@ -1,12 +1,10 @@
 --- The manual's commands, each line run in a folder where there is what it speaks of; and its screens, each typed again
 --- and compared. Those of the chapter on recipes are run by tests/cli/recipes_test.lua.
-local clock    = require "native.clock"
 local console  = require "tests.lab.console"
 local fakes    = require "neap.fakes.targets"
 local fs       = require "native.fs"
 local manual   = require "tests.manual"
 local postgres = require "tests.postgres"
-local process  = require "native.process"
 local session  = require "neap.engine.session"
 local stage    = require "tests.cli.stage"
 
@@ -160,7 +158,8 @@ describe("a screen of the manual", function()
       rows = { { client_addr = "10.0.4.88", state = "streaming" } } })
     local answers = typed(screens[1])
     table.move({ ":write", "prod", "" }, 1, 3, #answers + 1, answers)
-    table.move(typed(screens[2]), 1, 9, #answers + 1, answers)
+    local more = typed(screens[2])
+    table.move(more, 1, #more, #answers + 1, answers)
     on.answers = answers
     local screen = on:screen("repl --env encode/prod", true)
     shows(screen, screens[1])
@@ -179,10 +178,7 @@ describe("a screen of the manual", function()
   end)
 
   it("has a plan signed and run", function()
-    clock.virtual(false) -- ssh-keygen takes its time
-    local key, allowed = on.root .. "/bob", on.root .. "/allowed"
-    process.run({ "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key }, { reads = true })
-    fs.write(allowed, "bob@example.org " .. fs.read(key .. ".pub"), { mode = "0644" })
+    local key, allowed = on:signer "bob"
     local policy = manual.of("people", "yaml")[1].text:gsub("/etc/neap/allowed_signers", allowed)
     local file = on.root .. "/procedures/encode/environments/prod.yml"
     policy = policy:gsub("not_runner: true", "not_runner: false") -- there is one login here

@@ -1,8 +1,6 @@
-local clock   = require "native.clock"
-local fs      = require "native.fs"
-local golden  = require "tests.cli.golden"
-local process = require "native.process"
-local stage   = require "tests.cli.stage"
+local fs     = require "native.fs"
+local golden = require "tests.cli.golden"
+local stage  = require "tests.cli.stage"
 
 local SWITCH = [[
 -- Switches the shop to a new release.
@@ -170,10 +168,7 @@ describe("neap, before a person,", function()
   end)
 
   it("runs a plan that somebody has approved, where the environment asks for it", function()
-    clock.virtual(false) -- ssh-keygen takes its time
-    local key, allowed = on.root .. "/bob", on.root .. "/allowed"
-    process.run({ "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key }, { reads = true })
-    fs.write(allowed, "bob@example.org " .. fs.read(key .. ".pub"), { mode = "0644" })
+    local key, allowed = on:signer "bob"
     local policy = "policy: { approvals: { need: 1, allowed_signers: %s, not_runner: false } }\n"
     local file = on.root .. "/procedures/shop/environments/books.yml"
     fs.write(file, policy:format(allowed), { mode = "0644" })

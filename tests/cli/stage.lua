@@ -123,6 +123,20 @@ function stage:neap(line)
   return require "neap.cli"(argv)
 end
 
+--- Makes somebody's key, and the file of who may sign by it. From then on time is real: ssh-keygen takes its own.
+--- @param name string
+--- @return string key  its path
+--- @return string allowed  the file's
+function stage:signer(name)
+  clock.virtual(false)
+  local key, allowed = self.root .. "/" .. name, self.root .. "/allowed"
+  local argv = { "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key }
+  local made = require "native.process".run(argv, { reads = true })
+  if made.status ~= 0 then error(made.err, 2) end
+  fs.write(allowed, ("%s@example.org %s"):format(name, fs.read(key .. ".pub")), { mode = "0644" })
+  return key, allowed
+end
+
 --- All that a command prints, as a person sees it, the scratch folder's name aside.
 --- @param line string
 --- @param in_order? boolean  the answer where it was printed, not at the end
