@@ -197,7 +197,8 @@ describe("neap run --at", function()
 end)
 
 describe("neap run --at", function()
-  local user, run, environ, told, on = process.user, process.run, process.environ, nil, nil
+  local user, run, environ, exists = process.user, process.run, process.environ, fs.exists
+  local told, on
 
   before_each(function()
     on = stage.new(scratch(), {
@@ -214,7 +215,7 @@ describe("neap run --at", function()
     end
   end)
   after_each(function()
-    process.user, process.run, process.environ = user, run, environ
+    process.user, process.run, process.environ, fs.exists = user, run, environ, exists
     stage.leave()
   end)
 
@@ -225,10 +226,8 @@ describe("neap run --at", function()
   end)
 
   it("is told to its own systemd", function()
-    local exists = fs.exists
     fs.exists = function(path) return path:find "^/var/lib/systemd/linger/" ~= nil or exists(path) end
     equal(on:neap "run shop/release --env lab --at 02:00", 0)
-    fs.exists = exists
     equal({ told[1], told[2] }, { "systemd-run", "--user" })
     matches(on.output, "systemctl %-%-user stop neap%-shop%-lab%-release%-")
   end)

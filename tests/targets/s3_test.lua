@@ -75,35 +75,33 @@ show([[c['Key'], c['Size'], hashlib.sha256(s3.get_object(Bucket='pail', Key=c['K
     end)
   end)
 
-  it("uploads no file that is another than the one that was looked at", function()
-    sshd.run { "sh", "-c", 'head -c 9000000 /dev/zero >"$1/large"', "sh", world.folder }
-    local trial = world:trial { 's3.put("pail", "large", { file = "PATH/large" })' }
-    local multipart = require "neap.targets.s3.multipart"
-    local send = multipart.send
-    multipart.send = function(...)
-      sshd.run { "sh", "-c", 'head -c 9000000 /dev/urandom >"$1/large"', "sh", world.folder }
-      return send(...)
+  --- Puts a file that is made anew before the nth call of a function of neap.
+  --- @param given { file: string, makes: string, makes_anew: string, module: table, name: string, call: integer }
+  local function refuses_what_changes(given)
+    local function make(how) sshd.run { "sh", "-c", how .. ' >"$1"', "sh", world.folder .. "/" .. given.file } end
+    make(given.makes)
+    local real, calls = given.module[given.name], 0
+    given.module[given.name] = function(...)
+      calls = calls + 1
+      if calls == given.call then make(given.makes_anew) end
+      return real(...)
     end
-    trial:run()
-    multipart.send = send
+    local trial = world:trial { ('s3.put("pail", %q, { file = "PATH/%s" })'):format(given.file, given.file) }
+    local ok, failure = pcall(trial.run, trial)
+    given.module[given.name] = real
+    if not ok then error(failure, 0) end
     matches(trial:failure().message, "not what it was")
     equal(world:boto "show(len(client('s3').list_objects_v2(Bucket='pail')['Contents']))", 1)
+  end
+
+  it("uploads no file that is another than the one that was looked at", function()
+    refuses_what_changes { file = "large", makes = "head -c 9000000 /dev/zero",
+      makes_anew = "head -c 9000000 /dev/urandom", module = require "neap.targets.s3.multipart", name = "send", call = 1 }
   end)
 
   it("uploads no small file that was changed meanwhile either", function()
-    sshd.run { "sh", "-c", 'echo one >"$1/small"', "sh", world.folder }
-    local trial = world:trial { 's3.put("pail", "small", { file = "PATH/small" })' }
-    local objects = require "neap.targets.s3.objects"
-    local digest, calls = objects.digest, 0
-    objects.digest = function(...)
-      calls = calls + 1
-      if calls == 2 then sshd.run { "sh", "-c", 'echo two >"$1/small"', "sh", world.folder } end
-      return digest(...)
-    end
-    trial:run()
-    objects.digest = digest
-    matches(trial:failure().message, "not what it was")
-    equal(world:boto "show(len(client('s3').list_objects_v2(Bucket='pail')['Contents']))", 1)
+    refuses_what_changes { file = "small", makes = "echo one", makes_anew = "echo two",
+      module = require "neap.targets.s3.objects", name = "digest", call = 2 }
   end)
 
   it("tells what is there, and reads it", function()
