@@ -20,7 +20,7 @@ local words = {
   "with_reload", "with_restart", "witness", "yaml",
 }
 files["tests/fuzz"].read_globals = {
-  "attempt", "dice", "equal", "forget_secrets", "must", "parts", "scratch", "truthy",
+  "attempt", "dice", "equal", "forget_secrets", "must", "parts", "pieces", "scratch", "truthy",
 }
 files["tests/fuzz"].ignore = { "122", "142" } -- a target takes the place of what the parser would ask
 files["procedures"].read_globals = words

@@ -55,6 +55,17 @@ function _G.parts(text, count)
   return table.unpack(list)
 end
 
+--- A text as it comes in: a function that gives a piece of that size at each call, nil at the end.
+--- @return fun(): string?
+function _G.pieces(text, size)
+  local at = 1
+  return function()
+    local piece = text:sub(at, at + size - 1)
+    at = at + size
+    return piece ~= "" and piece or nil
+  end
+end
+
 --- Numbers that an input's bytes choose: dice(n) is one of 1 to n; 1 once they are used up.
 function _G.dice(text)
   local at = 0

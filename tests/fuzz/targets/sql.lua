@@ -2,20 +2,10 @@
 --- same however the script comes in. In: a byte for dialect and size of pieces, the script.
 local split = require "neap.targets.sql.split"
 
-local function reader(text, size)
-  local at = 1
-  return function()
-    if at > #text then return nil end
-    local piece = text:sub(at, at + size - 1)
-    at = at + size
-    return piece
-  end
-end
-
 local function items_of(text, dialect, size)
   local list = {}
   local took, failure = attempt(function()
-    local items = split.open(reader(text, size), dialect, "s")
+    local items = split.open(pieces(text, size), dialect, "s")
     for item in items.next, items do
       list[#list + 1] = item
       local data = {}

@@ -23,21 +23,14 @@ local function accepted()
   return crypto.base64((digest:gsub("%x%x", function(two) return string.char(tonumber(two, 16)) end)))
 end
 
-local function pieces_of(bytes, size)
-  local at = 1
-  return function()
-    if at == 1 then bytes = bytes:gsub("KEY", accepted) end
-    local piece = bytes:sub(at, at + size - 1)
-    at = at + size
-    return piece ~= "" and piece or nil
-  end
-end
-
 local function refused(status, body) fault.raise { kind = "denied", message = status .. body } end
 
 local function messages(bytes, size)
   local list = {}
-  received = pieces_of(bytes, size)
+  received = function() -- the key is known by then
+    received = pieces((bytes:gsub("KEY", accepted)), size)
+    return received()
+  end
   local took, failure = attempt(function()
     local socket = websocket.open({ url = "https://h/p" }, {}, { "v4", "v5" }, refused)
     for _ = 1, 100 do
