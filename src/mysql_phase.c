@@ -133,7 +133,7 @@ static void note_failure(lua_State *L, struct mysql_session *s, struct statement
 
 static void end(struct statement *st)
 {
-	st->phase = st->own ? ENDING : DONE;
+	st->phase = st->several ? FORBIDDING : st->own ? ENDING : DONE;
 }
 
 /* What we have killed is killed, also where the server made a success of it. */
@@ -156,8 +156,6 @@ static void statement_ended(struct mysql_session *s, struct statement *st)
 	if (st->cut)
 		st->problem = (struct mysql_problem){0};
 	end(st);
-	if (st->series)
-		st->phase = FORBIDDING;
 	if (!warnings || st->problem.number || st->cut || st->series)
 		return;
 	s->notices_lost += warnings; /* until they are read: the server keeps the first of them alone */
@@ -350,7 +348,7 @@ static void prepared(lua_State *L, struct mysql_session *s, struct statement *st
 /* The first call with the statement itself. */
 static void take_up(lua_State *L, struct mysql_session *s, struct statement *st)
 {
-	st->phase = st->binds ? PREPARING : st->series ? ALLOWING : SENDING;
+	st->phase = st->binds ? PREPARING : st->several ? ALLOWING : SENDING;
 	if (!st->binds)
 		return;
 	s->stmt = mysql_stmt_init(s->handle);

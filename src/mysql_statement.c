@@ -371,8 +371,8 @@ int mysql_connection_execute(lua_State *L)
 	return start(L, s, statement_new(L, CHANGE_MS));
 }
 
-/* The texts of the list at index 2 as one, which takes its place; a text may end in a comment. */
-static void join(lua_State *L)
+/* The texts of the list at index 2 as one, which takes its place; a text may end in a comment. Returns their number. */
+static lua_Integer join(lua_State *L)
 {
 	luaL_Buffer text;
 	lua_Integer count;
@@ -391,6 +391,7 @@ static void join(lua_State *L)
 	}
 	luaL_pushresult(&text);
 	lua_replace(L, 2);
+	return count;
 }
 
 /*
@@ -401,16 +402,18 @@ int mysql_connection_series(lua_State *L)
 {
 	struct mysql_session *s;
 	struct statement *st;
+	lua_Integer count;
 
 	mysql_session_check(L);
 	task_may_change(L, "mysql.series");
 	lua_settop(L, 3);
-	join(L);
+	count = join(L);
 	lua_pushnil(L);
 	lua_insert(L, 3);
 	s = check(L);
 	st = statement_new(L, CHANGE_MS);
 	st->series = st->settled = 1;
+	st->several = count > 1;
 	return start(L, s, st);
 }
 

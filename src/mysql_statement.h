@@ -46,7 +46,8 @@ struct statement {
 	int opening;   /* until there may be a first one */
 	int leaving;   /* nobody wants the rest */
 	int settled;   /* the result has its rows; what still comes is left out */
-	int series;    /* several statements in one text, which the server is allowed meanwhile */
+	int series;    /* statements without their rows and warnings */
+	int several;   /* in one text, which the server is allowed meanwhile */
 	int ended;     /* results that came whole */
 	int cut;       /* ended before its rows were: what the server says of that is no problem */
 	int stepping;  /* a task waits in it */

@@ -155,6 +155,24 @@ describe("mysql statements", function()
     equal(raises(execute, c, "select 1; select 2").code, "42000")
   end)
 
+  it("that are a series of one cost a request, and are one", function()
+    local c <close> = connect()
+    fresh(c, "n int unique")
+    local function requests() return tonumber(c:query("show session status like 'Questions'").rows[1][2]) end
+    local function cost(fn)
+      local before = requests()
+      fn()
+      return requests() - before
+    end
+    local alone = cost(function() execute(c, "insert into t values (1)") end)
+    equal(cost(function() equal(changing(c.series, c, { "insert into t values (2) -- a" }), 1) end), alone)
+    local done, failure, at = changing(c.series, c, { "insert into t values (2)" })
+    equal({ done, at, failure.code }, { 0, 1, "23000" })
+    failure = select(2, changing(c.series, c, { "insert into t values (3); insert into t values (4)" }))
+    equal(failure.code, "42000")
+    equal(c:query("select count(*) from t").rows, { { 2 } })
+  end)
+
   it("in a series count their warnings, take no number, and end with their session", function()
     local c <close> = connect()
     fresh(c, "n tinyint")
