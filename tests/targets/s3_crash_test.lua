@@ -30,40 +30,29 @@ local STEPS = {
 }
 
 describe("s3", function()
-  local place, folder, proxy
+  local one, folder, proxy
 
-  local function prepare_files()
+  before_each(function()
     folder = scratch()
     sshd.run { "sh", "-ec",
       'cd "$1"; head -c 9000000 /dev/urandom >large; mkdir tree; echo a >tree/a; echo b >tree/b', "sh",
       folder }
-  end
-
-  before_each(prepare_files)
+    one = stage.with(folder, MAKE)
+  end)
   after_each(function()
     stage.leave()
     if proxy then proxy:close() end
     proxy = nil
   end)
 
-  local function prepare()
-    if fs.exists(folder .. "/home") then fs.remove_tree(folder .. "/home") end
-    place = stage.moto(folder)
-    place:boto(MAKE)
-    return place
-  end
-
   it("is as it should be after a crash at any commit", function()
-    local first = prepare()
-    truthy(first:each_crash(prepare, PICTURE, STEPS) > 30)
+    truthy(one:each_crash(stage.anew, PICTURE, STEPS) > 30)
   end)
 
-  -- A stage behind the proxy that breaks requests.
-  local function behind_proxy()
-    local one = prepare()
+  -- From now on neap's requests go through the proxy that breaks them.
+  local function through_proxy()
     proxy = world.server { "python3", "tests/targets/aws/proxy.py", one.url }
     one.section.endpoint = proxy.url
-    return one
   end
 
   local function faults(match, list) world.ask(proxy.url .. "/proxy", { match = match, ["do"] = list }) end
@@ -72,14 +61,14 @@ describe("s3", function()
 
   for _, fault in ipairs { "503-before", "503-after", "cut-before", "cut-after" } do
     it("puts an object once where the server answers its first request by " .. fault, function()
-      local one = behind_proxy()
+      through_proxy()
       faults("PUT /pail/new", { fault })
       one:trial({ 's3.put("pail", "new", { text = "new" }, { if_none_match = true })' }):run "done"
       equal(one:boto "show(client('s3').get_object(Bucket='pail', Key='new')['Body'].read())", "new")
     end)
 
     it("uploads in parts where a part and the completion meet " .. fault, function()
-      local one = behind_proxy()
+      through_proxy()
       faults("uploadId", { fault, "pass", "pass", fault })
       one:trial({ 's3.put("pail", "large", { file = "PATH/large" })' }):run "done"
       equal(one:boto "show(client('s3').head_object(Bucket='pail', Key='large')['ContentLength'])", 9000000)
@@ -87,7 +76,7 @@ describe("s3", function()
   end
 
   it("goes on with the parts that are there", function()
-    local one = behind_proxy()
+    through_proxy()
     sshd.run { "sh", "-c", 'head -c 40000000 /dev/urandom >"$1/large"', "sh", folder }
     local trial = one:trial { 's3.put("pail", "new", { text = "" })',
       's3.put("pail", "large", { file = "PATH/large" })' }
@@ -103,7 +92,6 @@ describe("s3", function()
   end)
 
   it("leaves no upload behind where neap died between its beginning and its record, and the run was resumed", function()
-    local one = prepare()
     local left = 0
     for at = 1, 30 do
       local trial, crash = mortal.run(one:trial { 's3.put("pail", "large", { file = "PATH/large" })' }, at)
@@ -118,7 +106,7 @@ describe("s3", function()
   end)
 
   it("shuts out an upload's completion that is late, and leaves no parts behind when it is rolled back", function()
-    local one = behind_proxy()
+    through_proxy()
     local trial = one:trial { 's3.put("pail", "new", { text = "" })',
       's3.put("pail", "large", { file = "PATH/large" })' }
     faults("POST /pail/large?uploadId", { "cut-before", "cut-before", "cut-before", "cut-before", "cut-before",
@@ -143,7 +131,6 @@ else: raise AssertionError('it was completed')
   end)
 
   it("stops where somebody else has changed the object since, and does not overwrite it", function()
-    local one = prepare()
     local trial = one:trial { 's3.put("pail", "old", { text = "after" })', 'fail("back")' }
     trial:run "stopped"
     one:boto "client('s3').put_object(Bucket='pail', Key='old', Body=b'theirs')"
@@ -161,26 +148,25 @@ for top, folders, names in os.walk(folder + '/down'): # folders too: neap leaves
 show(sorted(found))
 ]==]
 
-  local function prepare_objects()
-    local one = prepare()
+  local function make_objects()
+    one:anew()
     if fs.exists(folder .. "/down") then fs.remove_tree(folder .. "/down") end
     sshd.run { "sh", "-ec", 'mkdir "$1/down"; echo mine >"$1/down/kept"', "sh", folder }
     one:boto [[
 for key in ('a', 'b', 'deep/c', 'deep/er/d'):
     client('s3').put_object(Bucket='pail', Key='tree/' + key, Body=key.encode())
 ]]
-    return one
   end
 
   local DOWN = { 's3.sync("s3://pail/tree", "PATH/down")' }
 
   it("brings many objects down, or none, after a crash at any commit", function()
-    truthy(prepare_objects():each_crash(prepare_objects, FILES, DOWN) > 10)
+    truthy(one:each_crash(make_objects, FILES, DOWN) > 10)
   end)
 
-  -- Dies before and after what is done to the files, too. Returns the trial and the points.
-  local function dies_among_files(one, at)
-    local crash, trial, real = mortal.new(at), one:trial(DOWN), {}
+  -- As mortal.run, with points before and after what is done to the files, too.
+  local function dies_among_files(trial, at)
+    local crash, real = mortal.new(at), {}
     crash:write_for(trial)
     for _, name in ipairs { "append", "rename", "sync", "mkdir" } do
       real[name] = fs[name]
@@ -198,25 +184,14 @@ for key in ('a', 'b', 'deep/c', 'deep/er/d'):
   end
 
   it("brings many objects down, or none, after a crash at anything that is done to files", function()
-    local one = prepare_objects()
-    local before = one:boto(FILES)
-    local _, whole = dies_among_files(one, 0)
-    local after = one:boto(FILES)
-    equal(#after, 8)
-    for at = 2, whole.points, 3 do
-      one = prepare_objects()
-      local trial, crash = dies_among_files(one, at)
-      truthy(crash.dead)
-      if select(2, trial.store:lease()) then
-        local way = at % 2 == 0 and "resume" or "roll_back"
-        trial[way](trial, way == "resume" and "done" or "rolled back")
-        equal({ at, one:boto(FILES) }, { at, way == "resume" and after or before })
-      end
-    end
+    local points = one:each_crash(make_objects, FILES, DOWN,
+      { run = dies_among_files, stride = 3, after = function(files) equal(#files, 8) end })
+    truthy(points > 10)
   end)
 
   it("brings down nothing any more once a call was settled, however late it goes on", function()
-    local one, kind, sync = prepare_objects(), kinds.find(nil, "s3.files"), fs.sync
+    make_objects()
+    local kind, sync = kinds.find(nil, "s3.files"), fs.sync
     local before, run = one:boto(FILES), kind.run
     local verdict, failure
     kind.run = function(target, data, call)
@@ -238,7 +213,8 @@ for key in ('a', 'b', 'deep/c', 'deep/er/d'):
   end)
 
   it("brings down nothing over what somebody else has put there meanwhile", function()
-    local one, sync = prepare_objects(), fs.sync
+    make_objects()
+    local sync = fs.sync
     local trial = one:trial(DOWN)
     fs.sync = function(paths, ...)
       if #paths == 4 then sshd.write(folder .. "/down/deep/c", "theirs") end

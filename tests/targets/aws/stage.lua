@@ -147,15 +147,21 @@ end
 
 --- Crashes at each point in turn, with everything made anew by prepare(self); after each, once resumed and once rolled
 --- back. Each takes some time: all of them where that is asked for, else some, in turn resumed and rolled back.
-function stage:each_crash(prepare, picture, steps)
+--- @param given? { run?: fun(trial: table, at: integer), stride?: integer, after?: fun(picture: any) }  run: as mortal.run,
+---   which does without; stride: from one to the next, 5; after: is shown what an undisturbed run leaves
+--- @return integer points
+function stage:each_crash(prepare, picture, steps, given)
+  given = given or {}
+  local run, stride = given.run or mortal.run, EVERY and 1 or given.stride or 5
   prepare(self)
   local before = self:boto(picture)
-  local _, state = mortal.run(self:trial(steps), 0)
+  local _, state = run(self:trial(steps), 0)
   local after = self:boto(picture)
-  for at = 2, state.points, EVERY and 1 or 5 do
+  if given.after then given.after(after) end
+  for at = 2, state.points, stride do
     for _, way in ipairs(EVERY and { "resume", "roll_back" } or { at % 2 == 0 and "resume" or "roll_back" }) do
       prepare(self)
-      local trial, crash = mortal.run(self:trial(steps), at)
+      local trial, crash = run(self:trial(steps), at)
       if not crash.dead then error("no crash at point " .. at, 2) end
       if select(2, trial.store:lease()) then
         local status = way == "resume" and "done" or "rolled back"
