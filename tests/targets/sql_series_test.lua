@@ -88,6 +88,19 @@ for _, engine in ipairs { "postgres", "mysql" } do
       equal(count(), COUNT - 1)
     end)
 
+    it("gets many in a request also when it has lost what its session had, up to one that needs that", function()
+      local trial = trial_of(script(("insert into loaded values (%d);"):format(AT),
+        "create temporary table own (n int);\ninsert into loaded values (-1);\n", "\ninsert into own values (1);\n"))
+      sql "insert into loaded values (-1)"
+      trial:run "stopped"
+      sql "delete from loaded"
+      local outcome
+      truthy(requests_of(function() outcome = trial:resume "stopped" end) < 60)
+      matches(outcome.failure.message, "it needs the temporary table own of line 1")
+      equal(count(), COUNT + 1)
+      trial:abandon()
+    end)
+
     it("loses all of a transaction in which one is refused", function()
       for options, parts in pairs { ["{}"] = { "begin;\n", "\ncommit;" }, ["{ transaction = true }"] = {} } do
         local trial = trial_of(script("insert into loaded valeus (1);", table.unpack(parts)), options)
