@@ -96,12 +96,13 @@ show([[c['Key'], c['Size'], hashlib.sha256(s3.get_object(Bucket='pail', Key=c['K
 
   it("uploads no file that is another than the one that was looked at", function()
     refuses_what_changes { file = "large", makes = "head -c 9000000 /dev/zero",
-      makes_anew = "head -c 9000000 /dev/urandom", module = require "neap.targets.s3.multipart", name = "send", call = 1 }
+      makes_anew = "head -c 9000000 /dev/urandom",
+      module = require "neap.targets.s3.multipart", name = "send", call = 1 }
   end)
 
   it("uploads no small file that was changed meanwhile either", function()
     refuses_what_changes { file = "small", makes = "echo one", makes_anew = "echo two",
-      module = require "neap.targets.s3.objects", name = "digest", call = 2 }
+      module = require "native.crypto", name = "hasher", call = 2 }
   end)
 
   it("tells what is there, and reads it", function()
