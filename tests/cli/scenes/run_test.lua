@@ -91,6 +91,7 @@ describe("a run in a terminal", function()
       on:wait_for_end(pane)
       on:shows(pane, size, "worker-killed")
       fs.remove(on.site .. "/slow/web01")
+      on:wait_for_commands()
       pane:command "neap resume 1 --yes"
       pane:expect_last "done / stop? "
       on:shows(pane, size, "resumed")

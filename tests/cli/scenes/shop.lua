@@ -1,11 +1,12 @@
 --- A shop on this machine with a release to be brought out, and terminals to do it at: what the scenes are played on.
-local fs      = require "native.fs"
-local process = require "native.process"
-local golden  = require "tests.cli.golden"
-local group   = require "neap.engine.group"
-local screen  = require "tests.screen"
-local svg     = require "tests.svg"
-local tmux    = require "tests.tmux"
+local fs         = require "native.fs"
+local process    = require "native.process"
+local eventually = require "tests.eventually"
+local golden     = require "tests.cli.golden"
+local group      = require "neap.engine.group"
+local screen     = require "tests.screen"
+local svg        = require "tests.svg"
+local tmux       = require "tests.tmux"
 
 local shop = {}
 shop.__index = shop
@@ -199,6 +200,12 @@ end
 --- Waits until the shell's prompt is there again.
 --- @param pane table
 function shop:wait_for_end(pane) pane:expect_last "\n$ " end
+
+--- Waits until no command is under way any more, also one that nobody follows: each has left its exit status.
+function shop:wait_for_commands()
+  local script = 'for job in .neap/effects/*/*/*/job; do test -s "${job%job}status" || exit 1; done'
+  eventually(function() return process.run({ "sh", "-c", script }, { reads = true, cwd = self.root }).status == 0 end)
+end
 
 --- Runs neap beside the terminals.
 --- @return table result  of process.run
