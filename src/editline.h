@@ -73,7 +73,7 @@ void editline_screen_list(struct editor *e, const char *list);
 /* Whether the line can be written over with colours: it fits, and libedit counts its columns as the terminal does. */
 bool editline_screen_may_paint(struct editor *e);
 
-/* Writes a line with colours over itself, where it still is that line. Returns whether it was. */
-bool editline_screen_paint(struct editor *e, const char *painted);
+/* Writes a line with colours over itself, where it still is that line. */
+void editline_screen_paint(struct editor *e, const char *painted);
 
 #endif

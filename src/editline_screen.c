@@ -224,20 +224,19 @@ static void write_text(struct editor *e, struct place *at, const char *text, siz
 	}
 }
 
-bool editline_screen_paint(struct editor *e, const char *painted)
+void editline_screen_paint(struct editor *e, const char *painted)
 {
 	const LineInfo *line = el_line(e->el);
 	struct place at = {0, 0};
 
 	if (!is_same(painted, line->buffer, (size_t)(line->lastchar - line->buffer)))
-		return false;
+		return;
 	fputs(SAVE, e->out);
 	move(e, cursor_of(e, width_of(e)).row, at);
 	write_text(e, &at, e->prompt, strlen(e->prompt), true); /* libedit moves the cursor by writing parts of it */
 	write_text(e, &at, painted, strlen(painted), true);
 	fputs(RESTORE, e->out);
 	fflush(e->out);
-	return true;
 }
 
 void editline_screen_list(struct editor *e, const char *list)

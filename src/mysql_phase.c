@@ -1,7 +1,6 @@
 /* What a statement's phases do: the library's calls, where each leads, and what comes back. */
 #include "mysql_statement.h"
 #include "error.h"
-#include "task.h"
 
 #include <lauxlib.h>
 #include <mysqld_error.h>

@@ -4,7 +4,6 @@
 #include "task.h"
 
 #include <lauxlib.h>
-#include <stdio.h>
 #include <string.h>
 
 #define GUARD_TYPE "mysql.guard"

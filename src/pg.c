@@ -32,7 +32,8 @@ static void forget_notices(struct pg_connection *c)
 	c->notice_count = c->notices_lost = 0;
 }
 
-void pg_close(struct pg_connection *c)
+/* Frees all; may be called twice. */
+static void close_connection(struct pg_connection *c)
 {
 	int fd = c->fd;
 
@@ -74,7 +75,7 @@ static int connection_close(lua_State *L)
 
 	if (c->waiting)
 		pg_give_up(c);
-	pg_close(c);
+	close_connection(c);
 	return 0;
 }
 
@@ -179,7 +180,7 @@ void pg_give_up(struct pg_connection *c)
 {
 	if (c->pg && c->waiting)
 		start_asking(c);
-	pg_close(c);
+	close_connection(c);
 }
 
 static int waiter_close(lua_State *L)

@@ -61,9 +61,6 @@ struct pg_connection *pg_check(lua_State *L);
 /* The same for a step: raises "lost" where another task has closed it meanwhile. */
 struct pg_connection *pg_open(lua_State *L);
 
-/* Frees all; may be called twice. */
-void pg_close(struct pg_connection *c);
-
 /*
  * Begins an operation: pushes a guard that gives the connection up unless pg_end comes first. Raises a mistake where
  * another task uses the connection. The guard closes when the C function returns.

@@ -1,5 +1,4 @@
 /* native.pg: values of Lua as parameters of a statement. Most go as text, and the server finds out of what type. */
-#include "error.h"
 #include "pg.h"
 #include "secret.h"
 

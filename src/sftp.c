@@ -110,7 +110,7 @@ static int operation_close(lua_State *L)
 	return 0;
 }
 
-struct files *sftp_check(lua_State *L, int arg)
+static struct files *check(lua_State *L, int arg)
 {
 	return luaL_checkudata(L, arg, TYPE);
 }
@@ -162,7 +162,7 @@ int sftp_owner_option(lua_State *L, int arg, const char *name)
 
 void *sftp_new_operation(lua_State *L, size_t size)
 {
-	struct files *files = sftp_check(L, 1);
+	struct files *files = check(L, 1);
 	struct operation *o = lua_newuserdatauv(L, size, 1);
 
 	memset(o, 0, size);
@@ -493,7 +493,7 @@ static int sftp_open(lua_State *L)
 /* files:close(): closes the stream too. What still waits raises `lost`. */
 static int files_close(lua_State *L)
 {
-	struct files *files = sftp_check(L, 1);
+	struct files *files = check(L, 1);
 
 	sftp_break(files, "lost", "the connection to the file server was closed");
 	lua_getiuservalue(L, 1, 1);
@@ -505,7 +505,7 @@ static int files_close(lua_State *L)
 
 static int files_gc(lua_State *L)
 {
-	sftp_end(sftp_check(L, 1));
+	sftp_end(check(L, 1));
 	return 0;
 }
 

@@ -169,7 +169,6 @@ enum { SFTP_POSIX_RENAME = 1, SFTP_FSYNC = 2 };
 
 struct cursor sftp_answer(const struct request *r);
 uint32_t cursor_u32(struct cursor *c);
-uint64_t cursor_u64(struct cursor *c);
 const char *cursor_bytes(struct cursor *c, size_t *length);
 struct attributes cursor_attributes(struct cursor *c);
 
@@ -194,7 +193,6 @@ enum outcome sftp_local_failed(struct failure *f, const char *what, const char *
 const char *sftp_type(const struct attributes *a);
 void sftp_push_attributes(lua_State *L, const struct attributes *a);
 
-struct files *sftp_check(lua_State *L, int arg);
 const char *sftp_check_path(lua_State *L, int arg);
 
 /* Permission bits of option `name` ("0644") at table index arg; -1 if it is not there. */
@@ -262,7 +260,6 @@ void transfer_free(struct transfer *t);
 /* For its directions. Makes this its step from now on, and calls it. */
 enum outcome transfer_go(struct transfer *t, enum outcome (*step)(struct transfer *t));
 struct request *transfer_ask_path(struct transfer *t, int type, const char *path);
-struct request *transfer_ask_handle(struct transfer *t, int type);
 
 /* Tells the server to close the handle, if there is one. */
 void transfer_close(struct transfer *t);

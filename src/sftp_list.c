@@ -2,7 +2,6 @@
 #include "sftp.h"
 #include "error.h"
 
-#include <lauxlib.h>
 #include <stdlib.h>
 #include <string.h>
 

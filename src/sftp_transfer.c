@@ -19,11 +19,6 @@ struct request *transfer_ask_path(struct transfer *t, int type, const char *path
 	return sftp_ask(t->files, t->task, type, "z", path);
 }
 
-struct request *transfer_ask_handle(struct transfer *t, int type)
-{
-	return sftp_ask(t->files, t->task, type, "b", t->handle, t->handle_length);
-}
-
 void transfer_close(struct transfer *t)
 {
 	if (t->handle_length)

@@ -9,6 +9,11 @@
 
 /* ---- the end: owner, mode, sync, the name; or all taken back ---- */
 
+static struct request *ask_handle(struct transfer *t, int type)
+{
+	return sftp_ask(t->files, t->task, type, "b", t->handle, t->handle_length);
+}
+
 /* What was begun is taken back before the failure is told. */
 static enum outcome cleaned(struct transfer *t)
 {
@@ -96,7 +101,7 @@ static enum outcome finish(struct transfer *t, const struct attributes *made)
 	if (t->sync && (t->files->extensions & SFTP_FSYNC))
 		t->questions[SYNC] = sftp_ask(t->files, t->task, FXP_EXTENDED, "zb", "fsync@openssh.com", t->handle,
 					      t->handle_length);
-	t->questions[CLOSE] = transfer_ask_handle(t, FXP_CLOSE);
+	t->questions[CLOSE] = ask_handle(t, FXP_CLOSE);
 	t->handle_length = 0;
 	return transfer_go(t, finished);
 }
@@ -217,7 +222,7 @@ static enum outcome created(struct transfer *t)
 		return transfer_go(t, clashed);
 	}
 	t->temporary_made = 1;
-	t->request = transfer_ask_handle(t, FXP_FSTAT);
+	t->request = ask_handle(t, FXP_FSTAT);
 	return transfer_go(t, sending);
 }
 

@@ -31,7 +31,7 @@ uint32_t cursor_u32(struct cursor *c)
 	return value;
 }
 
-uint64_t cursor_u64(struct cursor *c)
+static uint64_t read_u64(struct cursor *c)
 {
 	uint64_t high = cursor_u32(c);
 
@@ -61,7 +61,7 @@ struct attributes cursor_attributes(struct cursor *c)
 	size_t unused;
 
 	if (a.flags & ATTR_SIZE)
-		a.size = cursor_u64(c);
+		a.size = read_u64(c);
 	if (a.flags & ATTR_OWNER) {
 		a.uid = cursor_u32(c);
 		a.gid = cursor_u32(c);
@@ -363,9 +363,9 @@ static void take_limits(struct files *files)
 	struct cursor c = sftp_answer(files->limits);
 	uint64_t read_size, write_size;
 
-	cursor_u64(&c); /* packet */
-	read_size = cursor_u64(&c);
-	write_size = cursor_u64(&c);
+	read_u64(&c); /* packet */
+	read_size = read_u64(&c);
+	write_size = read_u64(&c);
 	if (files->limits->type == FXP_EXTENDED_REPLY && !c.bad) {
 		if (read_size >= 1024 && read_size < files->read_size)
 			files->read_size = (uint32_t)read_size;

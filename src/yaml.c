@@ -156,7 +156,7 @@ static bool is_one_of(const char *text, const char *const words[])
 	return false;
 }
 
-bool yaml_is_null(const char *text)
+static bool is_null(const char *text)
 {
 	static const char *const nulls[] = {"", "~", "null", "Null", "NULL", NULL};
 
@@ -224,7 +224,7 @@ bool yaml_push_plain(lua_State *L, const char *text, size_t length)
 
 	if (memchr(text, 0, length))
 		lua_pushlstring(L, text, length);
-	else if (yaml_is_null(text))
+	else if (is_null(text))
 		lua_pushlightuserdata(L, NULL);
 	else if (is_one_of(text, yes) || is_one_of(text, no))
 		lua_pushboolean(L, is_one_of(text, yes));
@@ -256,7 +256,7 @@ static void push_scalar(lua_State *L, struct reading *r)
 	check_tag(L, r, r->event.data.scalar.tag, YAML_STR_TAG);
 	if (r->event.data.scalar.tag || r->event.data.scalar.style != YAML_PLAIN_SCALAR_STYLE)
 		lua_pushlstring(L, text, length);
-	else if (!r->typed && !(yaml_is_null(text) && length == strlen(text)))
+	else if (!r->typed && !(is_null(text) && length == strlen(text)))
 		lua_pushlstring(L, text, length);
 	else if (!yaml_push_plain(L, text, length))
 		refuse(L, r, r->event.start_mark, YAML_TOO_LONG);

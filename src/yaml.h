@@ -28,8 +28,6 @@ void yaml_begin(yaml_parser_t *parser, const char *text, size_t length);
 /* The bytes of the byte order mark that the text begins with. */
 size_t yaml_mark_length(const char *text, size_t length);
 
-bool yaml_is_null(const char *text);
-
 /* Pushes what a plain scalar is: YAML 1.2's core schema, without numbers that begin with a zero, for modes, accounts and
  * zip codes are text. False, with nothing pushed: an integer of more than 64 bits. The text ends with a NUL. */
 bool yaml_push_plain(lua_State *L, const char *text, size_t length);
