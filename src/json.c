@@ -1,6 +1,6 @@
 /* native.json: data to canonical text (sorted keys) and back. Encoding is written out here, for the journal encodes
  * every record; decoding is jansson's. */
-#include "json.h"
+#include "data.h"
 #include "error.h"
 #include "secret.h"
 
@@ -295,29 +295,6 @@ static void write_object(lua_State *L, struct output *o, const struct place *pla
 	write_char(L, o, '}');
 }
 
-int json_is_list(lua_State *L)
-{
-	int is;
-
-	if (lua_getmetatable(L, -1)) {
-		luaL_getmetatable(L, JSON_LIST);
-		is = lua_rawequal(L, -1, -2);
-		lua_pop(L, 2);
-		if (is)
-			return 1;
-		if (luaL_getmetafield(L, -1, "__index") != LUA_TNIL || luaL_getmetafield(L, -1, "__pairs") != LUA_TNIL) {
-			lua_pop(L, 1);
-			return -1;
-		}
-	}
-	lua_pushnil(L);
-	if (!lua_next(L, -2))
-		return 0;
-	is = lua_isinteger(L, -2);
-	lua_pop(L, 2);
-	return is;
-}
-
 static void write_table(lua_State *L, struct output *o, const struct place *place)
 {
 	int list;
@@ -325,7 +302,7 @@ static void write_table(lua_State *L, struct output *o, const struct place *plac
 	if (place->depth >= DEPTH_MAX)
 		refuse(L, place, "nested deeper than 512 levels, or inside itself");
 	luaL_checkstack(L, 8, NULL);
-	list = json_is_list(L);
+	list = data_is_list(L);
 	if (list < 0)
 		refuse(L, place, "its content is behind a metatable");
 	if (list)
@@ -454,7 +431,7 @@ static void push_array(lua_State *L, json_t *array, int depth)
 	size_t count = json_array_size(array);
 
 	lua_createtable(L, (int)count, 0);
-	luaL_setmetatable(L, JSON_LIST);
+	luaL_setmetatable(L, DATA_LIST);
 	for (size_t i = 0; i < count; i++) {
 		push_value(L, json_array_get(array, i), depth + 1);
 		lua_rawseti(L, -2, (lua_Integer)i + 1);
@@ -629,11 +606,11 @@ static int json_mark_array(lua_State *L)
 	luaL_checktype(L, 1, LUA_TTABLE);
 	lua_settop(L, 1);
 	if (lua_getmetatable(L, 1)) {
-		luaL_getmetatable(L, JSON_LIST);
+		luaL_getmetatable(L, DATA_LIST);
 		luaL_argcheck(L, lua_rawequal(L, -1, -2), 1, "has a metatable of its own");
 		lua_settop(L, 1);
 	}
-	luaL_setmetatable(L, JSON_LIST);
+	luaL_setmetatable(L, DATA_LIST);
 	return 1;
 }
 
@@ -660,8 +637,8 @@ int luaopen_json(lua_State *L)
 
 	add_type(L, "json.output", output_free);
 	add_type(L, "json.document", document_free);
-	luaL_newmetatable(L, JSON_LIST);
-	lua_pushliteral(L, JSON_LIST); /* locked: all lists share it, so a procedure must not reach it */
+	luaL_newmetatable(L, DATA_LIST);
+	lua_pushliteral(L, DATA_LIST); /* locked: all lists share it, so a procedure must not reach it */
 	lua_setfield(L, -2, "__metatable");
 	luaL_newlib(L, functions);
 	lua_pushlightuserdata(L, NULL);

@@ -2,8 +2,8 @@
  * worker's connection ends what runs on the first. */
 #include "mysql.h"
 #include "error.h"
-#include "socket.h"
 #include "task.h"
+#include "tcp.h"
 
 #include <errmsg.h>
 #include <errno.h>
@@ -275,7 +275,7 @@ static MYSQL *login_connect(const struct mysql_login *login, struct mysql_proble
 	} else {
 		wipe_text(m->passwd);
 		fcntl((int)mysql_get_socket(m), F_SETFD, FD_CLOEXEC);
-		socket_tune((int)mysql_get_socket(m));
+		tcp_tune((int)mysql_get_socket(m));
 		wrong = enforce(m, login);
 		if (wrong)
 			mysql_note(p, CR_SSL_CONNECTION_ERROR, "HY000", wrong);

@@ -1,6 +1,6 @@
 /* native.pg: statements, one a call, and their rows. */
+#include "data.h"
 #include "error.h"
-#include "json.h"
 #include "pg.h"
 #include "task.h"
 
@@ -28,7 +28,7 @@ static void set_text(lua_State *L, int table, const char *name, const char *text
 static void push_list(lua_State *L, int count)
 {
 	lua_createtable(L, count, 0);
-	luaL_setmetatable(L, JSON_LIST);
+	luaL_setmetatable(L, DATA_LIST);
 }
 
 /* Sets columns and types of the table at the index. */

@@ -1,6 +1,6 @@
 /* native.pg: values as the server writes them, to Lua. */
+#include "data.h"
 #include "error.h"
-#include "json.h"
 #include "pg.h"
 
 #include <errno.h>
@@ -196,7 +196,7 @@ static void push_list(lua_State *L, struct scanner *s, int depth)
 		malformed(L);
 	luaL_checkstack(L, 6, "an array");
 	lua_newtable(L);
-	luaL_setmetatable(L, JSON_LIST);
+	luaL_setmetatable(L, DATA_LIST);
 	for (lua_Integer i = 1; *s->at != '}'; i++) {
 		if (*s->at == '{')
 			push_list(L, s, depth + 1);

@@ -1,5 +1,4 @@
 /* native.socket: Unix sockets of this machine, by which a worker and those who look at it talk; and its ports. */
-#include "socket.h"
 #include "error.h"
 #include "stream.h"
 #include "task.h"
@@ -8,7 +7,6 @@
 #include <fcntl.h>
 #include <lauxlib.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -30,18 +28,6 @@ struct server {
 	int fd, folder; /* -1 once closed */
 	char name[64];  /* below folder */
 };
-
-void socket_tune(int fd)
-{
-	int one = 1, idle = 15, count = 3, unsent_ms = 60 * 1000;
-
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
-	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
-	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &idle, sizeof idle);
-	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
-	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unsent_ms, sizeof unsent_ms);
-}
 
 /* ---- a connection as a stream; it has no error output and no exit status ---- */
 

@@ -1,7 +1,7 @@
 /* A socket to the host of an ssh session: its name resolved, its addresses tried in turn. */
 #include "ssh.h"
-#include "socket.h"
 #include "task.h"
+#include "tcp.h"
 
 #include <errno.h>
 #include <lauxlib.h>
@@ -30,7 +30,7 @@ static void try_address(struct ssh_session *s)
 	s->fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	*s->failure = 0;
 	if (s->fd >= 0)
-		socket_tune(s->fd);
+		tcp_tune(s->fd);
 	if (s->fd < 0 || (connect(s->fd, a->ai_addr, a->ai_addrlen) < 0 && errno != EINPROGRESS))
 		snprintf(s->failure, sizeof s->failure, "%s", strerror(errno));
 	else if (ssh_wire_watch(s) < 0)

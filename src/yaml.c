@@ -1,7 +1,7 @@
 /* native.yaml: YAML text to plain data, by libyaml's events. */
 #include "yaml.h"
+#include "data.h"
 #include "error.h"
-#include "json.h"
 
 #include <errno.h>
 #include <lauxlib.h>
@@ -353,7 +353,7 @@ static void fill_sequence(lua_State *L, struct reading *r, int path, int depth)
 {
 	int table = lua_gettop(L);
 
-	luaL_setmetatable(L, JSON_LIST);
+	luaL_setmetatable(L, DATA_LIST);
 	for (lua_Integer i = 1;; i++) {
 		next_event(L, r);
 		if (r->event.type == YAML_SEQUENCE_END_EVENT)
@@ -500,8 +500,8 @@ int luaopen_yaml(lua_State *L)
 	};
 	static const luaL_Reg reading[] = {{"__gc", reading_free}, {"__close", reading_free}, {NULL, NULL}};
 
-	luaL_newmetatable(L, JSON_LIST);
-	lua_pushliteral(L, JSON_LIST); /* locked, as native.json does */
+	luaL_newmetatable(L, DATA_LIST);
+	lua_pushliteral(L, DATA_LIST); /* locked, as native.json does */
 	lua_setfield(L, -2, "__metatable");
 	luaL_newmetatable(L, "yaml.reading");
 	luaL_setfuncs(L, reading, 0);

@@ -1,7 +1,7 @@
 /* native.yaml: plain data as YAML text that every reader takes for what it is, those of YAML 1.1 too. */
 #include "yaml.h"
+#include "data.h"
 #include "error.h"
-#include "json.h"
 
 #include <lauxlib.h>
 #include <math.h>
@@ -450,7 +450,7 @@ static void write_map(lua_State *L, struct output *o, struct place place)
 
 static void write_table(lua_State *L, struct output *o, struct place place)
 {
-	int list = json_is_list(L);
+	int list = data_is_list(L);
 
 	if (list < 0)
 		refuse(L, "its content is behind a metatable");

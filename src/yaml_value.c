@@ -1,6 +1,6 @@
 /* native.yaml: what a node stands for, as parse has it: with aliases unpacked. */
 #include "yaml_tree.h"
-#include "json.h"
+#include "data.h"
 
 #include <lauxlib.h>
 #include <string.h>
@@ -45,7 +45,7 @@ static void push_list(lua_State *L, struct tree *t, uint32_t id, int depth)
 	lua_Integer index = 0;
 
 	check_tag(L, t, &t->nodes[id], YAML_SEQ_TAG);
-	luaL_setmetatable(L, JSON_LIST);
+	luaL_setmetatable(L, DATA_LIST);
 	for (uint32_t child = id + 1; child < t->nodes[id].next; child = t->nodes[child].next) {
 		push_value(L, t, child, depth + 1);
 		lua_rawseti(L, -2, ++index);

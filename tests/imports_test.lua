@@ -14,7 +14,8 @@ local ROOMS = {
   { "^lua/neap/fakes/", { NATIVE, "^neap%.engine%.", "^neap%.targets%.", "^neap%.fakes%.", NEAR, ORDERED, TASKS } },
   { "^lua/neap/", { "" } },
 }
-local HEADERS = { ["task.h"] = true, ["error.h"] = true, ["secret.h"] = true, ["stream.h"] = true }
+local HEADERS = { ["data.h"] = true, ["error.h"] = true, ["secret.h"] = true, ["stream.h"] = true, ["task.h"] = true,
+                  ["tcp.h"] = true }
 local PRINTING = {
   "%f[%w_.:]print%s*%(", "%f[%w_]io%.write", "%f[%w_]io%.stdout", "%f[%w_]io%.stderr", "%f[%w_]terminal%.write",
 }
@@ -92,7 +93,7 @@ describe("imports", function()
     equal(found_by(check_requires, tree.files("lua/neap", "%.lua$")), {})
   end)
 
-  it("of C are task, error, secret, stream, the module's own and its library", function()
+  it("of C are data, error, secret, stream, task, tcp, the module's own and its library", function()
     equal(found_by(check_includes, tree.files("src", "%.[ch]$")), {})
   end)
 

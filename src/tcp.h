@@ -1,7 +1,7 @@
-#ifndef NEAP_SOCKET_H
-#define NEAP_SOCKET_H
+#ifndef NEAP_TCP_H
+#define NEAP_TCP_H
 
 /* Faster answers, and a connection that is dead is found to be so within a minute. */
-void socket_tune(int fd);
+void tcp_tune(int fd);
 
 #endif
