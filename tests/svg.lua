@@ -18,9 +18,8 @@ local function attributes_of(look)
     elseif number == 2 then dim = true
     elseif number == 22 then bold, dim = false, false
     elseif number == 39 then ink = nil
-    elseif number == 49 then -- the terminal's own ground, which is the picture's
     elseif number >= 30 and number <= 37 or number >= 90 and number <= 97 then ink = NAMED[number % 10]
-    else error("a look that no picture has: " .. look) end
+    elseif number ~= 49 then error("a look that no picture has: " .. look) end -- 49: the ground is the picture's own
   end
   ink = ink or dim and DIM
   return (ink and (' fill="%s"'):format(ink) or "") .. (bold and ' font-weight="bold"' or "")
