@@ -47,4 +47,26 @@ function console.file(host, path)
     path, path, path))
 end
 
+--- Subjects of the mails that the lab's server has taken, oldest first.
+function console.mails()
+  local list = {}
+  for line in console.shell("cat ~/mail/* 2>/dev/null | grep -i ^subject:"):gmatch "[^\n]+" do
+    list[#list + 1] = line:gsub("\r", ""):match ": (.*)$"
+  end
+  return list
+end
+
+--- What a person says to what a run waits for: of a mail in doubt whether it has arrived, of all else that it is done.
+--- @param said string  what neap has said
+--- @return string  for --answer
+function console.answer_to(said)
+  local question = said:gsub("%s+", " "):match ".*WAITS FOR A PERSON(.-) WHAT IS CHANGED NOW"
+  local subject = question and question:match "it is not known whether mail to [^:]+: (.-) happened: "
+  if not subject then return "done" end
+  for _, mail in ipairs(console.mails()) do
+    if mail == subject then return "applied" end
+  end
+  return "not-applied"
+end
+
 return console

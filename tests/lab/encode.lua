@@ -6,14 +6,13 @@ local fs      = require "native.fs"
 local encode = {}
 
 encode.ENV    = fs.exists "/usr/lib/postgresql/15" and "lab" or "lab13"
-encode.FAULTY = "build/fault/neap"
+encode.NEAP, encode.FAULTY = "build/neap", "build/fault/neap"
 encode.RUN    = ("run encode/release --env %s -p version=88 -p old=87 --foreground --yes"):format(encode.ENV)
 encode.GO_ON  = ("resume 1 --env encode/%s --foreground --yes"):format(encode.ENV)
 encode.BACK   = ("rollback 1 --env encode/%s --foreground --yes"):format(encode.ENV)
 encode.ANSWER = encode.GO_ON .. " --answer done --reason 'the test says so'"
 
-local NEAP    = "build/neap"
-local MANUALS = 3
+local MANUALS = 4
 local version = console.on("old", "ls /etc/postgresql")
 
 encode.NGINX  = "/etc/nginx/nginx.conf"
@@ -34,7 +33,7 @@ local TOUCHED = {
 --- neap("plan …"): what it says, and its exit status.
 function encode.neap(words, setting, program)
   local text = "%s timeout 300 %s %s --no-input </dev/null"
-  return console.shell(text:format(setting or "", program or NEAP, words))
+  return console.shell(text:format(setting or "", program or encode.NEAP, words))
 end
 
 --- What neap says; raises unless it ends with that exit status.
@@ -45,12 +44,12 @@ function encode.expect(status, words, setting, program)
   return output
 end
 
---- Says "done" to what a run asks a person to do, until it ends.
+--- Says to what a run asks what a person would, until it ends.
 function encode.answer(output, status)
   for _ = 1, MANUALS do
     if status ~= 8 then break end
     local more
-    more, status = encode.neap(encode.ANSWER)
+    more, status = encode.neap((encode.ANSWER:gsub("done", console.answer_to(output), 1)))
     output = output .. more
   end
   return output, status
@@ -131,15 +130,6 @@ end
 function encode.repository()
   return (console.shell [[for folder in ~/git/encoded /srv/git/encoded.git; do
     git -C $folder for-each-ref --format='%(refname) %(objectname)' refs/heads refs/tags; done]])
-end
-
---- Subjects of the mails that were taken, oldest first.
-function encode.mails()
-  local list = {}
-  for line in console.shell("cat ~/mail/* 2>/dev/null | grep -i ^subject:"):gmatch "[^\n]+" do
-    list[#list + 1] = line:gsub("\r", ""):match ": (.*)$"
-  end
-  return list
 end
 
 --- How often the data was upgraded.

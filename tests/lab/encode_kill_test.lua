@@ -51,7 +51,7 @@ end
 --- What it comes to, but for the names of keys and of backups.
 local function outcome()
   return { encode.servers(), encode.instances(), encode.repository():gsub(" %x+\n", "\n"), encode.upgrades(),
-    encode.key_count(), encode.objects "encoded-logs", encode.mails(), #encode.objects "encoded-backups-prod",
+    encode.key_count(), encode.objects "encoded-logs", console.mails(), #encode.objects "encoded-backups-prod",
     console.on("new", "crontab -l"), console.file("new", encode.CONF), console.file("new", encode.APACHE) }
 end
 
@@ -75,6 +75,41 @@ describe("encode/release, killed", function()
     end
   end)
 
+  -- Runs a command until it ends, or has a connection to the mail server: then it is killed, which this says by 137.
+  local UNTIL_MAIL = [[%s %s --no-input </dev/null >/dev/null 2>&1 & run=$!
+    while kill -0 $run 2>/dev/null; do
+      if ss -Htn state established 'dport = :2525' | grep -q .; then kill -9 $run; fi
+      sleep 0.1
+    done
+    wait $run]]
+
+  -- Killed while the mail server, which stands still, has its connection and no mail.
+  local function kill_in_mail()
+    console.lab "reset"
+    console.shell "kill -STOP $(pgrep -f 'mail_serve[r].py.*2525')"
+    local process, status = 0, 8
+    while status == 8 do
+      process = process + 1
+      status = select(2, console.shell(UNTIL_MAIL:format(encode.NEAP, command(process))))
+    end
+    console.shell "kill -CONT $(pgrep -f 'mail_serve[r].py.*2525')"
+    equal(status, 137)
+  end
+
+  it("asks a person about the mail that it was killed in, in both directions", function()
+    kill_in_mail()
+    local output, status = encode.neap(encode.GO_ON)
+    equal({ status, console.answer_to(output) }, { 8, "not-applied" })
+    output, status = encode.answer(output, status)
+    equal({ status, output }, { 0, output })
+    equal(outcome(), undisturbed)
+    kill_in_mail()
+    output, status = encode.neap(encode.BACK)
+    equal({ status, console.answer_to(output) }, { 8, "not-applied" })
+    encode.expect(0, encode.BACK .. " --answer not-applied")
+    equal(console.mails(), {})
+  end)
+
   it("is rolled back to what was there before, until it has promoted", function()
     console.lab "reset"
     local wanted = encode.state()
@@ -82,6 +117,7 @@ describe("encode/release, killed", function()
       kill_at(point)
       local may_go_back = console.in_recovery "new"
       local output, status = encode.neap(encode.BACK)
+      if status == 8 then output, status = encode.neap(encode.BACK .. " --answer " .. console.answer_to(output)) end
       if status == 2 then output, status = "", 0 end -- killed before there was a run
       if may_go_back then
         equal({ point.text, status, output }, { point.text, 0, output })

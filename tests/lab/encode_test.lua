@@ -50,7 +50,7 @@ describe("encode/release, whole", function()
     console.lab "reset"
     before = encode.state()
     planned = plan()
-    after_plan = { encode.state(), encode.key_count(), encode.mails(), encode.objects "encoded-backups-prod" }
+    after_plan = { encode.state(), encode.key_count(), console.mails(), encode.objects "encoded-backups-prod" }
     statements = console.on("old", "cat /var/log/postgresql/*.log | sed -n 's/.* statement: *//p' "
       .. "| grep -ivE '^select|^show' || true")
     local log = os.getenv "HOME" .. "/visitors"
@@ -84,7 +84,7 @@ describe("encode/release, whole", function()
     equal(console.sql("old", "select received_tli from pg_stat_wal_receiver"), "2")
     equal({ encode.upgrades(), #encode.objects "encoded-backups-prod" }, { "1", 2 })
     matches(encode.repository(), "refs/tags/v88.0 %x+\n.*refs/tags/v88.0 %x+\n")
-    equal(encode.mails(), { "ENCODE takes no writes from now on: v88.0" })
+    equal(console.mails(), { "ENCODE takes no writes from now on: v88.0" })
   end)
 
   it("leaves new keys that are active and installed, and their secrets nowhere else", function()
@@ -225,7 +225,7 @@ describe("encode/release", function()
     encode.expect(0, encode.BACK)
     equal(encode.state(), before)
     equal(encode.key_count(), 2)
-    equal(encode.mails(),
+    equal(console.mails(),
       { "ENCODE takes no writes from now on: v88.0", "ENCODE takes writes again: v88.0 was put back" })
   end)
 

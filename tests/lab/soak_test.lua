@@ -118,16 +118,18 @@ local ENDED = { forward = { [0] = true }, back = { [0] = true, [4] = true } }
 --- Takes the run to its end in that direction, at first with more faults; the direction in which it ended, nil where it did
 --- not. A run that was killed before it was one is begun.
 local function taken_to_its_end(self, words, direction, story)
+  local answer = ""
   for attempt = 1, ATTEMPTS do
     local status
     if attempt <= 2 and math.random() < 0.4 then
-      status = disturbed(self, words, story)
+      status = disturbed(self, words .. answer, story)
     else
-      local result = self:neap(words)
+      local result = self:neap(words .. answer)
       status, story.last = result.status, result.text
       story[#story + 1] = ("%s -> %s"):format(words:match "^%S+", status or result.signal)
     end
     if ENDED[direction][status] then return direction end
+    answer = status == 8 and " --answer " .. console.answer_to(story.last) or ""
     if direction == "back" and status == 5 and story.last:find("cannot be taken back", 1, true) then
       -- the promotion that was in doubt had happened: there is no way but on
       direction, words = "forward", words:gsub("^rollback", "resume")

@@ -57,16 +57,19 @@ function stage.resume(more, environment)
   return ("resume 1 --env mitx/%s --foreground --yes %s"):format(environment or "lab", more or "")
 end
 
---- The same with the answer that a person has done it.
-function stage.answer(environment) return stage.resume("--answer done --reason seen", environment) end
+--- The same with a person's answer.
+--- @param said? string  what neap has said; nil: it waits for something to be done
+function stage.answer(environment, said)
+  return stage.resume(("--answer %s --reason seen"):format(console.answer_to(said or "")), environment)
+end
 
---- Answers each question with done until the run ends, or until `until_then` stands in what it says.
+--- Answers each question until the run ends, or until `until_then` stands in what it says.
 --- @return string output
 --- @return integer status
 function stage.go_on(output, status, until_then, environment)
   for _ = 1, ANSWERS do
     if status ~= 8 or until_then and output:find(until_then, 1, true) then break end
-    output, status = stage.neap(stage.answer(environment))
+    output, status = stage.neap(stage.answer(environment, output))
   end
   return output, status
 end
@@ -99,11 +102,6 @@ end
 --- Requests of neap to AWS that are no reads, one a line.
 function stage.changing_requests()
   return (console.shell [[grep -vE '^(GET|HEAD) | ([A-Za-z0-9_]+\.)?(Describe|Get|List)[A-Za-z]*$' ~/aws.log || true]])
-end
-
---- The subjects of the mails that were sent, one a line.
-function stage.mails()
-  return (console.shell [[cat ~/mail/* 2>/dev/null | tr -d '\r' | sed -n 's/^Subject: //p']])
 end
 
 --- Has AWS check signatures, so that the lab's credentials are refused, or take all again.

@@ -98,16 +98,22 @@ local function answers_to(question, outcome)
   return table.concat(words, "|")
 end
 
+--- Asked before it is taken up in either direction: what is in doubt.
+local function is_of_both(question) return question.kind == "in doubt" end
+
 local function add_next(lines, outcome, page)
+  local question = outcome.question
+  local function add_answers()
+    lines[#lines + 1] = page:clean(("    --answer %s"):format(answers_to(question, outcome)))
+      .. page:paint("dim", "   without a terminal")
+  end
   lines[#lines + 1] = ""
   lines[#lines + 1] = page:paint("bold", "WHAT NEXT")
   lines[#lines + 1] = page:clean("  neap resume " .. named(outcome)) .. page:paint("dim", "     go on from here")
-  if outcome.question and outcome.question.kind ~= "code" then -- which is asked where the code is brought along
-    lines[#lines + 1] = page:clean(("    --answer %s"):format(answers_to(outcome.question, outcome)))
-      .. page:paint("dim", "   without a terminal")
-  end
+  if question and question.kind ~= "code" then add_answers() end -- which is asked where the code is brought along
   if not outcome.point_of_no_return then
     lines[#lines + 1] = page:clean("  neap rollback " .. named(outcome)) .. page:paint("dim", "   put everything back")
+    if question and is_of_both(question) then add_answers() end
   end
   lines[#lines + 1] = page:clean("  neap log " .. named(outcome)) .. page:paint("dim", "        what happened when")
 end
