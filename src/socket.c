@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <lauxlib.h>
 #include <netinet/in.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -285,12 +286,35 @@ static int socket_connect_port(lua_State *L)
 	return error_raise(L, "connect", "port %d: %s", (int)port, strerror(errno));
 }
 
+/*
+ * socket.tell(path, text) -> whether somebody takes it: a datagram to a Unix socket, "@NAME" one that is in no folder. As
+ * sd_notify(3) does; nothing is waited for.
+ */
+static int socket_tell(lua_State *L)
+{
+	size_t length, text_length;
+	const char *path = luaL_checklstring(L, 1, &length), *text = luaL_checklstring(L, 2, &text_length);
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int fd;
+
+	luaL_argcheck(L, length > 0 && length < sizeof address.sun_path, 1, "not a socket's path, or too long");
+	memcpy(address.sun_path, path, length);
+	if (*path == '@')
+		*address.sun_path = 0;
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	lua_pushboolean(L, sendto(fd, text, text_length, MSG_NOSIGNAL | MSG_DONTWAIT, (struct sockaddr *)&address,
+				  (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length)) >= 0);
+	close(fd);
+	return 1;
+}
+
 int luaopen_socket(lua_State *L)
 {
 	static const luaL_Reg functions[] = {
 		{"listen", socket_listen},
 		{"connect", socket_connect},
 		{"connect_port", socket_connect_port},
+		{"tell", socket_tell},
 		{NULL, NULL},
 	};
 	static const luaL_Reg methods[] = {

@@ -10,7 +10,7 @@ local NEAP = fs.realpath "build"
 --- The commands under a heading.
 local function recipe(title)
   local text = embedded.text "neap/manual/recipes.md"
-  local _, from = text:find("\n## " .. title .. "\n", 1, true)
+  local from = select(2, assert(text:find("\n## " .. title .. "\n", 1, true)))
   return text:match("```sh\n(.-)\n```", from)
 end
 
@@ -90,6 +90,26 @@ describe("a recipe", function()
     equal(read "at.said", "-t 203012010200\n")
     fs.remove_tree(folder .. "/out")
     run(read "at.read")
+    equal(fs.read(folder .. "/out/greeting"), "hello\n")
+  end)
+
+  --- What stands behind NAME= in a unit, or in a file of variables.
+  local function setting(text, name) return text:match("%f[^\n%z]" .. name .. "=([^\n]*)") end
+
+  it("has systemd begin it again and again", function()
+    fs.mkdir(folder .. "/etc/systemd/system", "0755")
+    run((recipe "Again and again":gsub("/etc/", folder .. "/etc/")))
+    local unit = fs.read("vendor/dist/neap@.service"):gsub("/etc/", folder .. "/etc/")
+      :gsub("ExecStart=neap", "ExecStart=" .. NEAP .. "/neap")
+    fs.write(folder .. "/etc/systemd/system/neap@.service", unit)
+    local verify = "cd %s/etc/systemd/system && systemd-analyze verify ./neap@.service ./neap@shop.timer"
+    local said, status = console.shell(verify:format(folder))
+    equal({ said:match "neap@[^\n]*", status }, { nil, 0 })
+    local variables = fs.read((setting(unit, "EnvironmentFile"):gsub("%%i", "shop")))
+    equal(setting(variables, "NEAP_PATH"), "/srv/procedures")
+    fs.remove_tree(folder .. "/out")
+    stand_in "systemd-inhibit"
+    run((setting(unit, "ExecStart"):gsub("%$NEAP_RUN", setting(variables, "NEAP_RUN"))))
     equal(fs.read(folder .. "/out/greeting"), "hello\n")
   end)
 end)

@@ -36,6 +36,7 @@ for page in "$build"/doc/man/*; do
 	install -D -m 644 -t "$tree/usr/share/man/man${page##*.}" "$page"
 done
 gzip -n9 "$tree"/usr/share/man/man*/*
+install -D -m 644 "$here/neap@.service" "$tree/usr/lib/systemd/system/neap@.service"
 install -d "$tree/usr/share/neap" "$tree/usr/share/doc/neap/html"
 "$build/neap" types "$tree/usr/share/neap/types" >/dev/null
 cp -R "$build"/doc/site/* "$tree/usr/share/doc/neap/html/"

@@ -3,6 +3,7 @@ local clock    = require "native.clock"
 local fault    = require "native.error"
 local process  = require "native.process"
 local progress = require "neap.cli.view.progress"
+local service  = require "neap.cli.service"
 local task     = require "native.task"
 
 local attend = {}
@@ -131,6 +132,7 @@ function attend:on_event(record)
   if record.type == "end" and record.status == "kept" then note_kept(self, record) end
   if record.type == "intent" then self.intents[record.seq] = record end
   self.run = record.run or self.run
+  service.tell(record)
   if self.console.json then
     self.console:answer_json(require "neap.cli.view.json".event(record))
   else

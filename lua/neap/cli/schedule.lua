@@ -128,8 +128,9 @@ end
 local function timer_of(model)
   local argv = { "systemd-run", "--quiet", "--unit=" .. model.unit,
     ("--description=neap: %s on %s"):format(model.procedure, model.environment),
-    "--on-calendar=" .. model.calendar, "--timer-property=AccuracySec=1s", "--service-type=exec",
-    "--property=KillMode=mixed", "--property=TimeoutStopSec=10min", "--working-directory=" .. fs.getcwd() }
+    "--on-calendar=" .. model.calendar, "--timer-property=AccuracySec=1s", "--service-type=notify",
+    "--property=KillMode=mixed", "--property=TimeoutStartSec=infinity", "--property=TimeoutStopSec=10min",
+    "--working-directory=" .. fs.getcwd() }
   if not model.system then table.insert(argv, 2, "--user") end
   for _, name in ipairs(PASSED) do
     if process.environ(name) then argv[#argv + 1] = "--setenv=" .. name end

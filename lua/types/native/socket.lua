@@ -37,4 +37,10 @@ function socket.connect(path) end
 --- @return native.socket.connection
 function socket.connect_port(port) end
 
+--- Sends a datagram to a Unix socket, as sd_notify(3) does; nothing is waited for.
+--- @param path string  "@NAME": one that is in no folder
+--- @param text string
+--- @return boolean taken  by somebody
+function socket.tell(path, text) end
+
 return socket
