@@ -59,7 +59,7 @@ describe("a question to a name server", function()
     equal(raises(ask, "silent.example.org", "A", { try = 0.1 }).kind, "timeout")
     local begun = task.now()
     equal(raises(ask, "silent.example.org", "A", { timeout = 0.3 }).kind, "timeout")
-    truthy(task.now() - begun < 1)
+    truthy(task.now() - begun < 4)
     equal(raises(ask, "a.example.org", "A", { servers = { "127.0.0.1:1" } }).kind, "connect")
   end)
 
