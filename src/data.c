@@ -1,4 +1,4 @@
-/* Lua tables as data: which of them are lists. */
+/* Lua tables as data: which of them are lists, and lists of texts. */
 #include "data.h"
 
 #include <lauxlib.h>
@@ -24,4 +24,24 @@ int data_is_list(lua_State *L)
 	is = lua_isinteger(L, -2);
 	lua_pop(L, 2);
 	return is;
+}
+
+lua_Integer data_push_joined(lua_State *L, int arg, const char *between)
+{
+	luaL_Buffer joined;
+	lua_Integer count;
+
+	luaL_checktype(L, arg, LUA_TTABLE);
+	count = luaL_len(L, arg);
+	luaL_argcheck(L, count > 0, arg, "holds no text");
+	luaL_buffinit(L, &joined);
+	for (lua_Integer i = 1; i <= count; i++) {
+		if (lua_rawgeti(L, arg, i) != LUA_TSTRING)
+			luaL_argerror(L, arg, "holds what is no text");
+		luaL_addvalue(&joined);
+		if (i < count)
+			luaL_addstring(&joined, between);
+	}
+	luaL_pushresult(&joined);
+	return count;
 }

@@ -12,4 +12,10 @@
  */
 int data_is_list(lua_State *L);
 
+/*
+ * Pushes the texts of the list at index arg as one, with `between` between them, and returns how many they are. Raises
+ * where it is no list, or holds nothing, or what is no text.
+ */
+lua_Integer data_push_joined(lua_State *L, int arg, const char *between);
+
 #endif

@@ -1,5 +1,6 @@
 /* One statement from its first call to its last: a transaction that may only read round it, its rows, its warnings. */
 #include "mysql_statement.h"
+#include "data.h"
 #include "error.h"
 #include "task.h"
 
@@ -370,29 +371,6 @@ int mysql_connection_execute(lua_State *L)
 	return start(L, s, statement_new(L, CHANGE_MS));
 }
 
-/* The texts of the list at index 2 as one, which takes its place; a text may end in a comment. Returns their number. */
-static lua_Integer join(lua_State *L)
-{
-	luaL_Buffer text;
-	lua_Integer count;
-
-	luaL_checktype(L, 2, LUA_TTABLE);
-	count = luaL_len(L, 2);
-	luaL_argcheck(L, count > 0, 2, "holds no text");
-	luaL_buffinit(L, &text);
-	for (lua_Integer i = 1; i <= count; i++) {
-		lua_rawgeti(L, 2, i);
-		if (lua_type(L, -1) != LUA_TSTRING)
-			luaL_argerror(L, 2, "holds what is no text");
-		luaL_addvalue(&text);
-		if (i < count)
-			luaL_addstring(&text, "\n;");
-	}
-	luaL_pushresult(&text);
-	lua_replace(L, 2);
-	return count;
-}
-
 /*
  * connection:series(texts [, { timeout }]) -> how many were carried out [, failure, which of them it is about]. Changes its
  * target. The statements go as one request, without their rows; the server stops at the first that it refuses.
@@ -406,7 +384,8 @@ int mysql_connection_series(lua_State *L)
 	mysql_session_check(L);
 	task_may_change(L, "mysql.series");
 	lua_settop(L, 3);
-	count = join(L);
+	count = data_push_joined(L, 2, "\n;"); /* the end of a line: a text may end in a comment */
+	lua_replace(L, 2);
 	lua_pushnil(L);
 	lua_insert(L, 3);
 	s = check(L);

@@ -1,4 +1,5 @@
 /* native.pg: statements in a row, sent as one request, of which the server carries out as many as it can. */
+#include "data.h"
 #include "error.h"
 #include "pg.h"
 #include "task.h"
@@ -8,8 +9,8 @@
 
 #define BETWEEN "\n;" /* the end of a line: a text may end in a comment */
 
-/* Stack of a series: the connection, the list of texts, options, a guard. */
-enum { TEXTS = 2, OPTIONS, GUARD };
+/* Stack of a series: the connection, the list of texts, options and then the request in their place. */
+enum { TEXTS = 2, OPTIONS, REQUEST = OPTIONS };
 
 static long characters(const char *text, size_t length)
 {
@@ -86,34 +87,15 @@ static int take_result(lua_State *L, struct pg_connection *c)
 	}
 }
 
+/* Pushes the texts as one. */
 static void push_request(lua_State *L)
 {
-	lua_Integer count = luaL_len(L, TEXTS);
-	luaL_Buffer request;
+	size_t length;
+	const char *request;
 
-	luaL_buffinit(L, &request);
-	for (lua_Integer i = 1; i <= count; i++) {
-		lua_rawgeti(L, TEXTS, i);
-		luaL_addvalue(&request);
-		if (i < count)
-			luaL_addstring(&request, BETWEEN);
-	}
-	luaL_pushresult(&request);
-}
-
-static void check_texts(lua_State *L)
-{
-	luaL_checktype(L, TEXTS, LUA_TTABLE);
-	luaL_argcheck(L, luaL_len(L, TEXTS) > 0, TEXTS, "holds no text");
-	for (lua_Integer i = luaL_len(L, TEXTS); i > 0; i--) {
-		size_t length;
-		const char *text;
-
-		luaL_argcheck(L, lua_rawgeti(L, TEXTS, i) == LUA_TSTRING, TEXTS, "holds what is no text");
-		text = lua_tolstring(L, -1, &length);
-		luaL_argcheck(L, !memchr(text, 0, length), TEXTS, "holds a NUL");
-		lua_pop(L, 1);
-	}
+	data_push_joined(L, TEXTS, BETWEEN);
+	request = lua_tolstring(L, -1, &length);
+	luaL_argcheck(L, !memchr(request, 0, length), TEXTS, "holds a NUL");
 }
 
 /*
@@ -128,18 +110,17 @@ int pg_series(lua_State *L)
 
 	task_may_change(L, "pg.series");
 	c = pg_check(L);
-	check_texts(L);
 	lua_settop(L, OPTIONS);
 	error_check_options(L, OPTIONS, names);
 	task_deadline(L, OPTIONS, PG_CHANGE_MS);
+	push_request(L);
+	lua_replace(L, REQUEST);
 	pg_begin(L, c);
 	c->changing = true;
 	c->on_result = take_result;
 	c->then = finish;
-	push_request(L);
-	if (!PQsendQuery(c->pg, lua_tostring(L, -1)))
+	if (!PQsendQuery(c->pg, lua_tostring(L, REQUEST)))
 		return pg_raise_lost(L, c);
-	lua_settop(L, GUARD);
 	PQsetSingleRowMode(c->pg);
 	return pg_await(L, c);
 }
