@@ -35,7 +35,10 @@ end
 --- Whether MariaDB, which finds the ends of statements itself, certainly takes one for one: it may see the end of a text
 --- elsewhere where a backslash means nothing in it.
 local function is_one(self, text)
-  return words.is_plain(text) and not text:find(";", 1, true) and self.connection:facts().backslashes
+  if not words.is_plain(text) or text:find(";", 1, true) then return false end
+  local waiting = self.waiting
+  if waiting.backslashes == nil then waiting.backslashes = self.connection:facts().backslashes end
+  return waiting.backslashes
 end
 
 --- Whether a plain statement may be sent with others.
@@ -126,8 +129,8 @@ end
 --- @param self neap.sql_performance
 function series.flush(self)
   local steps = self.waiting
+  self.waiting = nothing() -- also where nothing waits: what follows may be a setting of the session
   if not steps or #steps == 0 then return end
-  self.waiting = nothing()
   local begun = task.now()
   if self.block or self.whole then
     within_block(self, steps)
