@@ -43,12 +43,17 @@ static void refuse(struct reading *r, const char *why)
 	XML_StopParser(r->parser, XML_FALSE);
 }
 
-/* Without the prefix of a namespace: what servers of AWS send is told apart by its names alone. */
-static void push_name(lua_State *L, const char *name)
+/*
+ * The name without the prefix of a namespace: what servers of AWS send is told apart by its names alone. NULL for what is
+ * no qualified name (Namespaces in XML 1.0, section 4: at most one colon, and something on both sides of it).
+ */
+static const char *local_name(const char *name)
 {
-	const char *colon = strrchr(name, ':');
+	const char *colon = strchr(name, ':');
 
-	lua_pushstring(L, colon && colon[1] ? colon + 1 : name);
+	if (!colon)
+		return name;
+	return colon == name || !colon[1] || strchr(colon + 1, ':') ? NULL : colon + 1;
 }
 
 /* An element is { name =, attributes =, its elements… }, and text = where it has none. */
@@ -56,9 +61,14 @@ static void element_began(void *context, const char *name, const char **attribut
 {
 	struct reading *r = context;
 	lua_State *L = r->L;
+	const char *local = local_name(name);
 
 	if (r->refused)
 		return;
+	if (!local) {
+		refuse(r, "an element's name has a colon too many, or nothing beside it");
+		return;
+	}
 	if (++r->depth > DEPTH_MAX || ++r->nodes > NODES_MAX) {
 		refuse(r, r->depth > DEPTH_MAX ? "elements lie too deep in one another" : "it has too many elements");
 		return;
@@ -68,7 +78,7 @@ static void element_began(void *context, const char *name, const char **attribut
 		return;
 	}
 	lua_createtable(L, 0, 3);
-	push_name(L, name);
+	lua_pushstring(L, local);
 	lua_setfield(L, -2, "name");
 	r->length = 0;
 	if (!attributes[0])

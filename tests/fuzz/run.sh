@@ -63,6 +63,7 @@ fuzz() { # TARGET
 		/ERROR: libFuzzer: deadly/ { exit }
 		left-- > 0' "$log"
 	failed=$(sed -n 's/.*Test unit written to //p' "$log" | tail -n 1)
+	[ ! -s "$failed" ] || { echo "the input, as base64:" && head -c 3000 "$failed" | base64 -w 120; }
 	echo "FAIL  $name${failed:+: $failed; again: tests/fuzz/run.sh replay $name $failed}"
 	return 1
 }

@@ -26,7 +26,11 @@ describe("xml.parse", function()
     equal(xml.parse("<a>" .. lines .. "</a>").text, lines)
   end)
 
-  it("leaves a name that is nothing but a prefix", function() equal(xml.parse("<a:/>").name, "a:") end)
+  it("refuses a name with a colon too many, or with nothing beside it", function()
+    for _, name in ipairs { "a:", ":a", "a:b:c", "a:b:", "::" } do
+      matches(refused(("<x><%s/></x>"):format(name)), "^1:%d+: .*a colon too many")
+    end
+  end)
 
   it("refuses what is no document, with its place", function()
     for _, text in ipairs { "", "plain", "<a>", "<a></b>", "<a/><b/>", "<a>&unknown;</a>", "<a>\xFF</a>",

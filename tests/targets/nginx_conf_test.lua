@@ -130,6 +130,13 @@ describe("replace_host", function()
     equal(replaced(text, "old", "new"), (text:gsub("server old", "server new")))
   end)
 
+  it("points at an upstream, and has nothing to do the second time", function()
+    local text = "upstream new { server a:80; } server { location / { proxy_pass http://old; } }"
+    local changed = replaced(text, "old", "new")
+    equal(changed, (text:gsub("http://old", "http://new")))
+    equal({ replaced(changed, "old", "new") }, { changed, 0 })
+  end)
+
   it("finds a stream's address, without a scheme", function()
     equal(replaced("stream { server { proxy_pass old:5432; } }", "old", "new"),
       "stream { server { proxy_pass new:5432; } }")

@@ -9,6 +9,7 @@ local function check_replacing(document, place)
   local again = must(conf.parse, document:text())
   equal(#again.tokens, #document.tokens, "tokens after the change")
   equal(again:text(), document:text(), "the new text")
+  if before:lower():find("fuzzed.example.org", 1, true) then return end -- then it is not this host alone that goes back
   must(document.replace_host, document, "fuzzed.example.org", place.host)
   equal(document:text():lower(), before:lower(), "the text once the host is put back")
 end

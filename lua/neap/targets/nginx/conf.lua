@@ -103,24 +103,26 @@ function document:upstreams()
   return names
 end
 
--- Calls see(directive, token, first, last) for each place that names a host; the name of an upstream is none, for
--- changing it would go round the upstream.
+-- Calls see(directive, token, first, last, upstream) for each place that names a host, or, where `upstream` is true, what
+-- this file has for an upstream: to change that would go round the upstream.
 function document:each_place(see)
   local is_upstream = {}
   for _, name in ipairs(self:upstreams()) do is_upstream[name:lower()] = true end
   for _, directive in ipairs(self.directives) do
     each_host(directive, function(token, first, last)
       local host = token.text:sub(first, last):lower()
-      if is_upstream_server(directive) or not is_upstream[host] then see(directive, token, first, last) end
+      see(directive, token, first, last, is_upstream[host] and not is_upstream_server(directive))
     end)
   end
 end
 
---- Every host that a directive of this file points at, in the file's order; variables and sockets are left out.
+--- Every host that a directive of this file points at, in the file's order; variables, sockets and names of its upstreams
+--- are left out.
 --- @return { host: string, port: string?, directive: string, upstream: string?, line: integer }[]
 function document:hosts()
   local found = {}
-  self:each_place(function(directive, token, first, last)
+  self:each_place(function(directive, token, first, last, upstream)
+    if upstream then return end
     found[#found + 1] = {
       host = token.text:sub(first, last), port = token.text:match("^:(%d+)", last + 1),
       directive = value(directive.words[1]), upstream = upstream_of(directive), line = token.line,
@@ -188,10 +190,10 @@ end
 
 function document:replace_hosts(old, new)
   local replaced, already = 0, 0
-  self:each_place(function(_, token, first, last)
+  self:each_place(function(_, token, first, last, upstream)
     local host = token.text:sub(first, last):lower()
     if host == new:lower() then already = already + 1 end
-    if host ~= old:lower() then return end
+    if host ~= old:lower() or upstream then return end
     put(token, first, last, new)
     replaced = replaced + 1
   end)
