@@ -114,7 +114,9 @@ lab-test: all fault $(BUILD)/client ## the tests against real servers, of the la
 	LAB=$(SET) tests/lab/lab run $(NEAP) test $(or $(T),$(if $(filter encode,$(SET)),$(wildcard tests/lab/*_test.lua),tests/lab/$(SET)))
 
 soak: export NEAP_SOAK = 1
+soak: export NEAP_SEED := $(or $(NEAP_SEED),$(shell date +%s))
 soak: ## all sets of the lab at full length: every fail point on real servers; for SECONDS (600) the simulator, each parser
+	@echo "chance begins at NEAP_SEED=$$NEAP_SEED"
 	for set in $(notdir $(wildcard tests/lab/sets/*)); do $(MAKE) lab-test SET=$$set || exit; done
 	LONG=$(or $(SECONDS),600) tests/sim/run.sh
 	$(MAKE) fuzz SECONDS=$(or $(SECONDS),600)

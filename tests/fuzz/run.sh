@@ -1,7 +1,7 @@
 #!/bin/bash
 # Runs libFuzzer over the targets, over the seeds of corpus/ and what earlier runs have found (FUZZ_FOUND). Ends
 # with how many held and how many failed.
-#   tests/fuzz/run.sh [TARGET…]         FUZZ_SECONDS=5 each; FUZZ_RUNS=0: the seeds alone
+#   tests/fuzz/run.sh [TARGET…]         FUZZ_SECONDS=5 each; FUZZ_RUNS=0: the seeds alone; FUZZ_SEED=n of chance
 #   tests/fuzz/run.sh replay TARGET FILE…
 #   tests/fuzz/run.sh minimise TARGET   takes into corpus/ what the seeds lack, of what was found
 #   tests/fuzz/run.sh missed LINES PATH the lines below lua/ that a run has not reached, by its build/fuzz/TARGET.lines
@@ -53,7 +53,8 @@ fuzz() { # TARGET
 	mkdir -p "$found/$name"
 	rm -f "$out/$name.lines"
 	if FUZZ=$name FUZZ_LINES=$out/$name.lines $out/fuzz "${options[@]}" "${dictionary[@]}" \
-		-max_total_time="${FUZZ_SECONDS:-5}" ${FUZZ_RUNS:+-runs=$FUZZ_RUNS} -artifact_prefix="$out/failed-$name-" \
+		-max_total_time="${FUZZ_SECONDS:-5}" ${FUZZ_RUNS:+-runs=$FUZZ_RUNS} -seed="${FUZZ_SEED:-0}" \
+		-artifact_prefix="$out/failed-$name-" \
 		"$found/$name" "tests/fuzz/corpus/$name" >"$log" 2>&1; then
 		printf '%-12s %s\n' "$name" "$(sed -n 's/^Done \([0-9]*\) runs in \([0-9]*\) second.*/\1 inputs in \2 s/p' "$log")"
 		[ ! -e "$out/$name.lines" ] || coverage "$out/$name.lines"

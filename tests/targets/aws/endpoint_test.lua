@@ -1,9 +1,7 @@
-local crypto   = require "native.crypto"
 local endpoint = require "neap.targets.aws.endpoint"
 local fixture  = require "tests.targets.fixture"
 local model    = require "neap.targets.aws.model"
 local oracle   = require "tests.targets.aws.oracle"
-local process  = require "native.process"
 local secret   = require "native.secret"
 local world    = require "tests.targets.aws.world"
 
@@ -23,7 +21,7 @@ describe("endpoints of AWS", function()
   end
 
   it("are those of botocore, with what requests are signed for", function()
-    local seed = tonumber(process.environ "NEAP_SEED") or 1 + tonumber(crypto.hex(crypto.random(3)), 16)
+    local seed = oracle.seed()
     world.home(home, {})
     within(function()
       for _, case in ipairs(oracle.cases("endpoints", seed, 40)) do

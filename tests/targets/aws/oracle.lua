@@ -45,6 +45,10 @@ function oracle.is_there()
   return process.run({ "/usr/bin/python3", "-c", "import botocore.session" }, { reads = true }).status == 0
 end
 
+--- Where the chance that picks cases begins.
+--- @return integer
+function oracle.seed() return tonumber(os.getenv "NEAP_SEED" or 1) end
+
 --- The cases of a kind, each as oracle.py prints it.
 --- @param ... string|integer  arguments of oracle.py
 --- @return table[]

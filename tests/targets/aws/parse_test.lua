@@ -1,9 +1,8 @@
-local crypto  = require "native.crypto"
-local json    = require "native.json"
-local model   = require "neap.targets.aws.model"
-local oracle  = require "tests.targets.aws.oracle"
-local parse   = require "neap.targets.aws.parse"
-local process = require "native.process"
+local crypto = require "native.crypto"
+local json   = require "native.json"
+local model  = require "neap.targets.aws.model"
+local oracle = require "tests.targets.aws.oracle"
+local parse  = require "neap.targets.aws.parse"
 
 describe("replies of AWS", function()
   local function result_of(body)
@@ -30,10 +29,6 @@ describe("replies of AWS", function()
       body = '{"__type": 5, "message": {"a": 1}}' })
     equal({ problem.code, problem.message }, { "400", '{"__type": 5, "message": {"a": 1}}' })
   end)
-
-  local function new_seed()
-    return tonumber(process.environ "NEAP_SEED") or 1 + tonumber(crypto.hex(crypto.random(3)), 16)
-  end
 
   local function there()
     if not oracle.is_there() then skip "python3-botocore is not installed" end
@@ -65,7 +60,7 @@ describe("replies of AWS", function()
 
   it("say what botocore reads in them, for every operation that upgrades use and a sample of all others", function()
     there()
-    local protocols, compared = compare(new_seed())
+    local protocols, compared = compare(oracle.seed())
     truthy(compared >= 300)
     for _, protocol in ipairs { "query", "ec2", "json", "rest-json", "rest-xml" } do
       truthy(protocols[protocol] > 20)
@@ -74,7 +69,7 @@ describe("replies of AWS", function()
 
   it("that refuse have the code, the message and the request that botocore finds", function()
     there()
-    for _, case in ipairs(oracle.cases("errors", new_seed(), 120)) do
+    for _, case in ipairs(oracle.cases("errors", oracle.seed(), 120)) do
       local problem = parse.problem(model.of(case.service), reply_of(case))
       equal({ case.service, problem.code, problem.message, problem.request },
         { case.service, case.code, case.message, case.request })
