@@ -80,6 +80,58 @@ describe("AWS's servers and databases", function()
     end)
   end)
 
+  it("EC2: an image is copied from another region, and taken away", function()
+    local east = world:boto [==[
+import boto3
+e = boto3.client('ec2', endpoint_url=url, region_name='us-east-1', aws_access_key_id='AKIATEST',
+    aws_secret_access_key='the/secret+of=a%test')
+i = e.run_instances(ImageId='ami-12c6146b', MinCount=1, MaxCount=1)['Instances'][0]['InstanceId']
+show(e.create_image(InstanceId=i, Name='far')['ImageId'])]==]
+    world:there_and_back(PICTURE, { ('ec2.image("near", { image = %q, from = "us-east-1" })'):format(east) },
+      function(now) equal(now.images, { "near" }) end)
+  end)
+
+  it("EC2: an image whose name is taken is refused in plan and run, and the other one stays", function()
+    world:boto(("client('ec2').create_image(InstanceId='%s', Name='base 7')"):format(id))
+    local step = ('ec2.image("base 7", { instance = %q })'):format(id)
+    local failure = world:refused(PICTURE, step)
+    equal({ failure.kind, failure.code }, { "conflict", "taken" })
+    matches(failure.message, "^there is an image base 7 already, ami%-%w+, made at ")
+    equal(raises(function() world:trial({ step }):plan() end).code, "taken")
+  end)
+
+  it("RDS: a snapshot whose name is taken is neither adopted nor deleted, in plan, run and rollback", function()
+    world:boto "client('rds').create_db_snapshot(DBInstanceIdentifier='one', DBSnapshotIdentifier='yearly')"
+    local step = 'rds.snapshot({ database = "one" }, "yearly")'
+    local failure = world:refused(PICTURE, step)
+    equal({ failure.kind, failure.code }, { "conflict", "taken" })
+    matches(failure.message, "^there is a snapshot yearly already, of one, made at 20")
+    equal(raises(function() world:trial({ step }):plan() end).code, "taken")
+  end)
+
+  it("RDS: a rollback leaves a snapshot that somebody has put in the place of the run's own", function()
+    local trial = world:trial { 'rds.snapshot({ database = "one" }, "mine")', 'fail "back"' }
+    trial:run "stopped"
+    world:boto [==[
+r = client('rds')
+r.delete_db_snapshot(DBSnapshotIdentifier='mine')
+r.create_db_snapshot(DBInstanceIdentifier='one', DBSnapshotIdentifier='mine')]==]
+    local there = world:boto(PICTURE).snapshots
+    trial:roll_back()
+    equal(world:boto(PICTURE).snapshots, there)
+  end)
+
+  it("refuses what an instance or an image does not have, where the procedure says it", function()
+    local function mistake(step)
+      local ok, message = pcall(function() world:trial({ step }):plan() end)
+      equal(ok, false)
+      return tostring(message)
+    end
+    matches(mistake 'ec2.run("web", { ImageID = "ami-12c6146b" })', "RunInstances: it has no \"ImageID\"%. Did you mean")
+    matches(mistake 'ec2.run("web", { ImageId = "ami-12c6146b" }, { tag = {} })', "^procedures/test/it.lua:%d+: no option is named \"tag\"")
+    matches(mistake 'ec2.image("x", { instanse = "i-1" })', "no option is named \"instanse\"%. Did you mean 'instance'")
+  end)
+
   it("RDS: snapshots of a database and of a cluster", function()
     world:there_and_back(PICTURE, { 'rds.snapshot({ database = "one" }, "before-v88") ' ..
       'rds.snapshot({ cluster = "many" }, "many-before-v88")' }, function(now) equal(#now.snapshots, 2) end)

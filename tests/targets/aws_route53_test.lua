@@ -54,6 +54,42 @@ describe("route53", function()
       route53.records("example.com", list)]] }):run "done"
   end)
 
+  it("takes a zone by the id that Route 53 gives it, with and without its path", function()
+    local path = world:boto "show(client('route53').list_hosted_zones()['HostedZones'][0]['Id'])"
+    for _, zone in ipairs { path, path:match "[^/]+$" } do
+      world:trial({ ('if #route53.list(%q, { "lms.example.com" }) ~= 1 then fail "none" end'):format(zone) }):run "done"
+    end
+    for _, zone in ipairs { "Z1D633PJN98FT9", "Z0423578ABCDEFGHIJKL" } do
+      local failure = world:refused(PICTURE, ('route53.list(%q, { "lms.example.com" })'):format(zone))
+      equal(failure.code, "NoSuchHostedZone") -- it was asked for by this id, not by a name
+    end
+  end)
+
+  it("shifts weight between several records of one name, shows it in the plan, and puts it back", function()
+    world:there_and_back(PICTURE, { [[
+      route53.records("example.com", {
+        { name = "w.example.com", type = "A", set = "one", weight = 0, ttl = 60, values = { "192.0.2.9" } },
+        { name = "w.example.com", type = "A", set = "three", weight = 90, ttl = 60, values = { "192.0.2.8" } },
+        { name = "w.example.com", type = "A", set = "two", weight = 10, ttl = 60, values = { "192.0.2.7" } } })]] },
+      function(now, plan)
+        equal(select(2, table.concat(now):gsub('"w.example.com."', "")), 3)
+        local effect = plan.phases[1].steps[1].effects[1]
+        matches(effect.before_text, "w.example.com. 60 A 192.0.2.9, set one, weight 10")
+        matches(effect.after_text, "w.example.com. 60 A 192.0.2.9, set one, weight 0")
+      end)
+  end)
+
+  it("refuses what a record or an alias does not have, where the procedure says it", function()
+    local function mistake(step)
+      local ok, message = pcall(function() world:trial({ step }):plan() end)
+      equal(ok, false)
+      return tostring(message)
+    end
+    matches(mistake 'route53.point("example.com", { "a.example.com" }, { cnam = "b" })', "\"cnam\"%. Did you mean 'cname'")
+    matches(mistake 'route53.point("example.com", { "a.example.com" }, { alias = { zon = "b" } })',
+      "alias has no \"zon\"%. Did you mean 'zone'")
+  end)
+
   it("does nothing where all is so already", function()
     local plan = world:trial({ [[route53.records("example.com", {
       { name = "STUDIO.example.com.", type = "A", ttl = 60, values = { "192.0.2.1", "192.0.2.2" } } })]] }):plan()

@@ -6,6 +6,7 @@ local fault    = require "native.error"
 local ordered  = require "neap.ordered"
 local resource = require "neap.targets.aws.resource"
 local security = require "neap.targets.aws.ec2_security"
+local shell    = require "neap.targets.shell"
 local task     = require "native.task"
 
 local ec2 = { security_group = security.group, security_group_id = security.id }
@@ -27,7 +28,7 @@ end
 
 --- The instance that carries an effect's name; nil where there is none.
 local function made_by(target, witness)
-  local found = account.read(target, "DescribeInstances", { Filters = { { Name = "tag:neap-effect",
+  local found = account.read(target, "DescribeInstances", { Filters = { { Name = "tag:" .. resource.MARK,
     Values = { witness } } } })
   for _, group in ipairs(found.Reservations or {}) do
     for _, one in ipairs(group.Instances) do
@@ -79,7 +80,7 @@ local function request_of(data, witness)
   for _, one in ipairs(request.TagSpecifications or {}) do
     if one.ResourceType ~= "instance" then specifications[#specifications + 1] = one end
   end
-  local tags = { { Key = "neap-effect", Value = witness } }
+  local tags = { { Key = resource.MARK, Value = witness } }
   for _, tag in ipairs(data.tags) do tags[#tags + 1] = tag end
   specifications[#specifications + 1] = { ResourceType = "instance", Tags = tags }
   request.TagSpecifications, request.ClientToken, request.MinCount, request.MaxCount = specifications, witness, 1, 1
@@ -203,15 +204,32 @@ resource.declare("ec2.tags", {
 
 -- ---- images ----
 
-local function image_of(target, name)
-  local found = account.read(target, "DescribeImages", { Owners = { "self" }, Filters = { { Name = "name",
-    Values = { name } } } })
-  return found.Images and found.Images[1]
+local function images_of(target, filters)
+  return account.read(target, "DescribeImages", { Owners = { "self" }, Filters = filters }).Images or {}
 end
 
-local function wait_for_image(target)
+local function image_named(target) return images_of(target, { { Name = "name", Values = { target.name } } })[1] end
+
+local COPY = "neap %s" -- the description of a copy: older models know no tags for it
+
+local function mark_of(image)
+  for _, tag in ipairs(image.Tags or {}) do
+    if tag.Key == resource.MARK then return tag.Value end
+  end
+  return (image.Description or ""):match "^neap (%x+%-%x+)$"
+end
+
+--- The image of this name that an effect, or with `of_run` any of its run, has made.
+local function image_by(target, witness, of_run)
+  for _, one in ipairs(images_of(target, { { Name = "name", Values = { target.name } } })) do
+    local mark = mark_of(one)
+    if mark == witness or of_run and resource.is_of_run(mark, witness) then return one end
+  end
+end
+
+local function wait_for_image(target, witness)
   while true do
-    local one = image_of(target, target.name)
+    local one = image_by(target, witness)
     if one and one.State == "available" then return { id = one.ImageId } end
     if one and one.State ~= "pending" then
       fault.raise { kind = "remote", message = ("the image %s is %s"):format(target.name, one.State) }
@@ -220,8 +238,8 @@ local function wait_for_image(target)
   end
 end
 
-local function delete_image(target)
-  local one = image_of(target, target.name)
+local function delete_image(target, call)
+  local one = image_by(target, call.witness, true)
   if not one then return end
   account.change(target, "DeregisterImage", { ImageId = one.ImageId }, { repeatable = true })
   for _, device in ipairs(one.BlockDeviceMappings or {}) do
@@ -231,28 +249,46 @@ local function delete_image(target)
   end
 end
 
---- An image's name is taken once in an account: it is what tells whether the image was made.
+local function refuse_taken(target, one)
+  if not one then return end
+  fault.raise { kind = "conflict", code = "taken",
+    message = ("there is an image %s already, %s, made at %s"):format(target.name, one.ImageId,
+      one.CreationDate or "an unknown time"),
+    hint = "neap neither takes it for its own nor deletes it: give the new one another name" }
+end
+
+local function make_image(target, data, witness)
+  if data.from then
+    return account.change(target, "CopyImage", { Name = target.name, SourceImageId = data.image,
+      SourceRegion = data.from, Encrypted = data.encrypted, Description = COPY:format(witness), ClientToken = witness },
+      { repeatable = true })
+  end
+  return account.change(target, "CreateImage", { Name = target.name, InstanceId = data.instance,
+    NoReboot = data.no_reboot, Description = data.description, TagSpecifications = { { ResourceType = "image",
+      Tags = { { Key = resource.MARK, Value = witness } } } } }, { repeatable = false })
+end
+
 effect.action "ec2.image" {
   timeout = 3600 * 4,
-  run = function(target, data)
-    account.change(target, data.from and "CopyImage" or "CreateImage", data.from
-      and { Name = target.name, SourceImageId = data.image, SourceRegion = data.from, Encrypted = data.encrypted }
-      or { Name = target.name, InstanceId = data.instance, NoReboot = data.no_reboot, Description = data.description },
-      { repeatable = false })
-    return wait_for_image(target)
+  run = function(target, data, call)
+    refuse_taken(target, image_named(target))
+    make_image(target, data, call.witness)
+    return wait_for_image(target, call.witness)
   end,
-  undo = function(target) delete_image(target) end,
-  take = function(target, _, intent)
-    if not image_of(target, target.name) then task.sleep(account.late(target, intent)) end
-    local is_there = image_of(target, target.name) ~= nil
+  undo = function(target, _, call) delete_image(target, call) end,
+  take = function(target, id, intent)
+    if not image_by(target, id, intent.undoes) then task.sleep(account.late(target, intent)) end
+    local is_there = image_by(target, id, intent.undoes) ~= nil
     if intent.undoes then return is_there and "void" or "done" end
     if not is_there then return "void" end
-    return "done", wait_for_image(target)
+    return "done", wait_for_image(target, id)
   end,
   meet = account.meet,
   show = function(target) return "image " .. target.name end,
   says = function(data) return "of " .. (data.instance or data.image) end,
 }
+
+local look_for_taken = effect.read("ec2.taken", function(target) refuse_taken(target, image_named(target)) end)
 
 -- ---- what authors call ----
 
@@ -271,6 +307,7 @@ end
 function ec2.run(name, parameters, options)
   options = resource.options(options, { tags = true }, 2)
   local target = resource.target("ec2", options, { name = name })
+  account.client(target):check("RunInstances", request_of({ parameters = parameters, tags = {} }, ""), 2)
   local tags = { Name = name }
   for key, value in pairs(options.tags or {}) do tags[key] = value end
   return effect.perform("ec2.run", target, { parameters = parameters, tags = listed_tags(tags) },
@@ -317,17 +354,29 @@ function ec2.tags(id, tags, options)
   end, resource.of_change(options))
 end
 
+local SOURCE = { instance = true, image = true, from = true, no_reboot = true, encrypted = true, description = true }
+
+local function check_source(source, level)
+  shell.check_options(source, SOURCE, level + 1)
+  if (source.instance == nil) == (source.image == nil) or (source.image == nil) ~= (source.from == nil) then
+    error('the source is { instance = "i-…" } or { image = "ami-…", from = region }', level + 1)
+  end
+end
+
 --- Makes an image of an instance ({ instance = id }), or of an image of another region ({ image = id, from = region });
---- a rollback takes it away with its snapshots.
---- @param name string  not taken in the account
+--- a rollback takes it away with its snapshots. Raises kind `conflict` where there is one of that name that this effect
+--- has not made.
+--- @param name string
 --- @param source { instance?: string, image?: string, from?: string, no_reboot?: boolean, encrypted?: boolean,
 ---   description?: string }
 --- @param options? table  as of ec2.start
 --- @return { id: string }
 function ec2.image(name, source, options)
   options = resource.options(options, {}, 2)
-  return effect.perform("ec2.image", resource.target("ec2", options, { name = name }), source,
-    resource.of_change(options))
+  check_source(source, 2)
+  local target = resource.target("ec2", options, { name = name })
+  if effect.planning() then look_for_taken(resource.apart(target)) end
+  return effect.perform("ec2.image", target, source, resource.of_change(options))
 end
 
 local read_named = effect.read("ec2.named", function(target) return named(target, target.name) end)

@@ -35,34 +35,57 @@ local function wait_until_available(target)
   end
 end
 
---- A snapshot's name is taken once: it is what tells whether it was made.
+local function refuse_taken(target, one)
+  if not one then return end
+  local from, made = one[OF[target.of].source] or "something else", one.SnapshotCreateTime or "an unknown time"
+  fault.raise { kind = "conflict", code = "taken",
+    message = ("there is a snapshot %s already, of %s, made at %s"):format(target.snapshot, from, made),
+    hint = "neap neither takes it for its own nor deletes it: give the new one another name" }
+end
+
+local function mark_of(one)
+  for _, tag in ipairs(one and one.TagList or {}) do
+    if tag.Key == resource.MARK then return tag.Value end
+  end
+end
+
+local function delete(target, call)
+  local of, one = OF[target.of], find(target)
+  if one and not resource.is_of_run(mark_of(one), call.witness) then refuse_taken(target, one) end
+  if one then account.change(target, of.delete, { [of.id] = target.snapshot }, { repeatable = true }) end
+  while find(target) do task.sleep(EVERY) end
+end
+
+--- Its mark tells whose a snapshot is: somebody else may have taken the name.
+local function take(target, id, intent)
+  if not find(target) then task.sleep(account.late(target, intent)) end
+  local one = find(target)
+  if intent.undoes then return resource.is_of_run(mark_of(one), id) and "void" or "done" end
+  if mark_of(one) ~= id then return "void" end
+  return "done", wait_until_available(target)
+end
+
 effect.action "rds.snapshot" {
   timeout = 3600 * 6,
-  run = function(target)
+  run = function(target, _, call)
     local of = OF[target.of]
-    account.change(target, of.create, { [of.id] = target.snapshot, [of.source] = target.source },
-      { repeatable = false })
+    refuse_taken(target, find(target))
+    account.change(target, of.create, { [of.id] = target.snapshot, [of.source] = target.source,
+      Tags = { { Key = resource.MARK, Value = call.witness } } }, { repeatable = false })
     return wait_until_available(target)
   end,
-  undo = function(target)
-    local of = OF[target.of]
-    if find(target) then account.change(target, of.delete, { [of.id] = target.snapshot }, { repeatable = true }) end
-    while find(target) do task.sleep(EVERY) end
-  end,
-  take = function(target, _, intent)
-    if not find(target) then task.sleep(account.late(target, intent)) end
-    local is_there = find(target) ~= nil
-    if intent.undoes then return is_there and "void" or "done" end
-    if not is_there then return "void" end
-    return "done", wait_until_available(target)
-  end,
+  undo = function(target, _, call) return delete(target, call) end,
+  take = take,
   meet = account.meet,
   show = function(target) return ("snapshot %s of %s"):format(target.snapshot, target.source) end,
   says = function() return "is made" end,
 }
 
+local look_for_taken = effect.read("rds.taken", function(target) refuse_taken(target, find(target)) end)
+
 --- Makes a snapshot of a database ({ database = id }) or of a cluster ({ cluster = id }) and waits until it is there; a
---- rollback deletes it, unless it is to be kept.
+--- rollback deletes it, unless it is to be kept. Raises kind `conflict` where there is one of that name that this effect
+--- has not made.
 --- @param source { database?: string, cluster?: string }
 --- @param snapshot string  its name, not taken yet
 --- @param options? table   keep, irreversible, timeout; profile, region, endpoint
@@ -72,6 +95,7 @@ function rds.snapshot(source, snapshot, options)
   if not OF[of] or next(source, of) then error('the source is { database = "…" } or { cluster = "…" }', 2) end
   options = resource.options(options, {}, 2)
   local target = resource.target("rds", options, { of = of, source = id, snapshot = snapshot })
+  if effect.planning() then look_for_taken(resource.apart(target)) end
   return effect.perform("rds.snapshot", target, nil, resource.of_change(options))
 end
 

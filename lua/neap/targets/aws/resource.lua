@@ -87,7 +87,8 @@ end
 function resource.options(options, more, level)
   local known = { keep = true, irreversible = true, timeout = true }
   for name in pairs(more) do known[name] = true end
-  return account.check_options(options, known, level + 1)
+  local checked = account.check_options(options, known, level + 1) -- no tail call: the level counts this function too
+  return checked
 end
 
 --- A target: the account and what lies in it.
@@ -128,6 +129,17 @@ end
 function resource.remove(target, operation, parameters)
   local ok, failure = pcall(account.change, target, operation, parameters, { repeatable = true })
   if not ok and not fault.is(failure, "missing") then error(failure, 0) end
+end
+
+--- The tag under which what neap makes bears its effect's name.
+resource.MARK = "neap-effect"
+
+--- Whether a mark is of the run that an effect belongs to.
+--- @param mark string?    as something bears it
+--- @param witness string  the effect's name
+--- @return boolean
+function resource.is_of_run(mark, witness)
+  return mark ~= nil and mark:match "^(.-)%-" == witness:match "^(.-)%-"
 end
 
 --- A document of JSON in one form, whatever its spaces and order.

@@ -3,12 +3,16 @@
 local account  = require "neap.targets.aws.account"
 local effect   = require "neap.engine.effect"
 local fault    = require "native.error"
+local json     = require "native.json"
+local near     = require "neap.near"
 local resource = require "neap.targets.aws.resource"
+local shell    = require "neap.targets.shell"
 local task     = require "native.task"
 
 local route53 = {}
 
 local IN_SYNC_EVERY = 5 -- seconds
+local SHORTEST_ID   = 8 -- letters and digits of a zone's id, in capitals and without a dot
 
 local FIELDS = {
   weight = "Weight", region = "Region", failover = "Failover", location = "GeoLocation",
@@ -53,13 +57,20 @@ local function is_named(one, wanted)
   return one.name == wanted.name and one.type == wanted.type and one.set == wanted.set
 end
 
---- The set as AWS has it; nil where there is none.
+--- The set as AWS has it; nil where there is none. All sets of a name and type follow one another.
 local function find_set(target, wanted)
-  local page = account.read(target, "ListResourceRecordSets", { HostedZoneId = target.zone,
-    StartRecordName = wanted.name,
-    StartRecordType = wanted.type, StartRecordIdentifier = wanted.set, MaxItems = "1" })
-  local set = page.ResourceRecordSets and page.ResourceRecordSets[1]
-  return set and is_named(state_of(set), wanted) and set or nil
+  local from = { StartRecordName = wanted.name, StartRecordType = wanted.type }
+  repeat
+    from.HostedZoneId = target.zone
+    local page = account.read(target, "ListResourceRecordSets", from)
+    for _, set in ipairs(page.ResourceRecordSets or {}) do
+      local one = state_of(set)
+      if is_named(one, wanted) then return set end
+      if one.name ~= wanted.name or one.type ~= wanted.type then return nil end
+    end
+    from = { StartRecordName = page.NextRecordName, StartRecordType = page.NextRecordType,
+      StartRecordIdentifier = page.NextRecordIdentifier }
+  until not page.IsTruncated
 end
 
 local function get(target)
@@ -105,6 +116,22 @@ local function wait_in_sync(target, id)
   while account.read(target, "GetChange", { Id = id }).ChangeInfo.Status ~= "INSYNC" do task.sleep(IN_SYNC_EVERY) end
 end
 
+local SHOWN = { "set", "weight", "region", "failover", "location", "multi_value", "health_check" }
+
+--- A record for people, with all by which it may differ from another.
+local function line_of(one)
+  local value = one.alias and "alias of " .. one.alias.name .. (one.alias.zone and " in " .. one.alias.zone or "")
+    .. (one.alias.evaluate and ", by its health" or "") or table.concat(one.values, " ")
+  local parts = { ("%s %s %s %s"):format(one.name, one.ttl or "-", one.type, value) }
+  for _, field in ipairs(SHOWN) do
+    local shown = one[field]
+    if shown ~= nil then
+      parts[#parts + 1] = ("%s %s"):format(field, type(shown) == "table" and json.encode(shown) or tostring(shown))
+    end
+  end
+  return table.concat(parts, ", ")
+end
+
 resource.declare("route53.records", {
   timeout = 600,
   get = get,
@@ -124,10 +151,7 @@ resource.declare("route53.records", {
   end,
   text = function(list)
     local lines = {}
-    for _, one in ipairs(list) do
-      local value = one.alias and "alias of " .. one.alias.name or table.concat(one.values, " ")
-      lines[#lines + 1] = ("%s %s %s %s"):format(one.name, one.ttl or "-", one.type, value)
-    end
+    for i, one in ipairs(list) do lines[i] = line_of(one) end
     return table.concat(lines, "\n")
   end,
 })
@@ -136,7 +160,8 @@ resource.declare("route53.records", {
 
 --- The id of a zone given by its id or its name.
 local zone_of = effect.read("route53.zone", function(target, zone)
-  if zone:find "^/?[%w/]*Z%u[%u%d]+$" then return zone:match "[^/]+$" end
+  local id = zone:match "^/?hostedzone/(%w+)$" or zone:match "^[%u%d]+$"
+  if id and #id >= SHORTEST_ID then return id end
   local page = account.read(target, "ListHostedZonesByName", { DNSName = absolute(zone) })
   local found
   for _, one in ipairs(page.HostedZones or {}) do
@@ -154,6 +179,21 @@ end)
 local RECORD = { name = true, type = true, set = true, ttl = true, values = true, alias = true, weight = true,
   region = true, failover = true, location = true, multi_value = true, health_check = true, absent = true }
 
+local ALIAS = { zone = true, name = true, evaluate = true }
+
+local function checked_alias(record, level)
+  local alias = record.alias
+  for key in pairs(type(alias) == "table" and alias or {}) do
+    if not ALIAS[key] then
+      error(("%s: alias has no %q%s"):format(record.name, tostring(key), near.hint(key, ALIAS)), level + 1)
+    end
+  end
+  if type(alias) ~= "table" or alias.zone == nil or alias.name == nil then
+    error(("%s: alias is { zone =, name = }"):format(record.name), level + 1)
+  end
+  return { zone = alias.zone, name = absolute(alias.name), evaluate = alias.evaluate or false }
+end
+
 local function checked(record, level)
   if type(record) ~= "table" or type(record.name) ~= "string" or type(record.type) ~= "string" then
     error('a record is { name = "www.example.com", type = "CNAME", ttl = 60, values = { "…" } }', level + 1)
@@ -168,8 +208,7 @@ local function checked(record, level)
     error(("%s: either ttl and values, or alias = { zone =, name = }"):format(record.name), level + 1)
   end
   if one.alias then
-    one.alias = { zone = record.alias.zone, name = absolute(record.alias.name), evaluate = record.alias.evaluate
-      or false }
+    one.alias = checked_alias(record, level + 1)
   else
     one.values = {}
     for i, value in ipairs(record.values) do one.values[i] = tostring(value) end -- also what is known later
@@ -178,18 +217,13 @@ local function checked(record, level)
   return one
 end
 
---- Makes records of a zone be as given, all of them at once: { name =, type =, ttl =, values = } or { name =, type =,
---- alias = { zone =, name =, evaluate = } }, with set, weight, region, failover, location, multi_value or health_check
---- where there are several of a name; absent = true: not there. Waits until all servers have them.
---- @param zone string  its id, or the name of a public zone
---- @param records table[]
---- @param options? table  keep, irreversible, timeout; profile, region, endpoint
-function route53.records(zone, records, options)
-  options = resource.options(options, {}, 2)
+local function change(zone, records, options, level)
+  options = resource.options(options, {}, level)
+  if type(zone) ~= "string" then error("a zone is named by its id or its name", level) end
   local target = account.target("route53", options)
   local named, wanted = {}, {}
   for i, record in ipairs(records) do
-    local one, absent = checked(record, 2)
+    local one, absent = checked(record, level)
     named[i] = { name = one.name, type = one.type, set = one.set }
     if not absent then wanted[#wanted + 1] = one end
   end
@@ -199,6 +233,18 @@ function route53.records(zone, records, options)
     resource.of_change(options))
 end
 
+--- Makes records of a zone be as given, all of them at once: { name =, type =, ttl =, values = } or { name =, type =,
+--- alias = { zone =, name =, evaluate = } }, with set, weight, region, failover, location, multi_value or health_check
+--- where there are several of a name; absent = true: not there. Waits until all servers have them.
+--- @param zone string  its id, or the name of a public zone
+--- @param records table[]
+--- @param options? table  keep, irreversible, timeout; profile, region, endpoint
+function route53.records(zone, records, options)
+  change(zone, records, options, 3)
+end
+
+local POINT = { cname = true, ttl = true, alias = true }
+
 --- Makes names lead somewhere else, or back: for a maintenance page, say, of CloudFront. What stands there by another
 --- type (A, AAAA, CNAME) is taken away in the same batch.
 --- @param zone string
@@ -207,6 +253,10 @@ end
 --- @param options? table  as of route53.records
 function route53.point(zone, names, to, options)
   local records = {}
+  shell.check_options(to, POINT, 2)
+  if (to.cname == nil) == (to.alias == nil) then
+    error("names lead to { cname = }, or to { alias = { zone =, name = } }", 2)
+  end
   for _, name in ipairs(names) do
     if to.cname then
       records[#records + 1] = { name = name, type = "A", absent = true }
@@ -217,7 +267,7 @@ function route53.point(zone, names, to, options)
       records[#records + 1] = { name = name, type = "A", alias = to.alias }
     end
   end
-  route53.records(zone, records, options)
+  change(zone, records, options, 3)
 end
 
 local read_list = effect.read("route53.list", function(target, zone, names)
