@@ -127,8 +127,10 @@ r.create_db_snapshot(DBInstanceIdentifier='one', DBSnapshotIdentifier='mine')]==
       equal(ok, false)
       return tostring(message)
     end
-    matches(mistake 'ec2.run("web", { ImageID = "ami-12c6146b" })', "RunInstances: it has no \"ImageID\"%. Did you mean")
-    matches(mistake 'ec2.run("web", { ImageId = "ami-12c6146b" }, { tag = {} })', "^procedures/test/it.lua:%d+: no option is named \"tag\"")
+    matches(mistake 'ec2.run("web", { ImageID = "ami-12c6146b" })',
+      "RunInstances: it has no \"ImageID\"%. Did you mean")
+    matches(mistake 'ec2.run("web", { ImageId = "ami-12c6146b" }, { tag = {} })',
+      "^procedures/test/it.lua:%d+: no option is named \"tag\"")
     matches(mistake 'ec2.image("x", { instanse = "i-1" })', "no option is named \"instanse\"%. Did you mean 'instance'")
   end)
 

@@ -85,7 +85,8 @@ describe("route53", function()
       equal(ok, false)
       return tostring(message)
     end
-    matches(mistake 'route53.point("example.com", { "a.example.com" }, { cnam = "b" })', "\"cnam\"%. Did you mean 'cname'")
+    matches(mistake 'route53.point("example.com", { "a.example.com" }, { cnam = "b" })',
+      "\"cnam\"%. Did you mean 'cname'")
     matches(mistake 'route53.point("example.com", { "a.example.com" }, { alias = { zon = "b" } })',
       "alias has no \"zon\"%. Did you mean 'zone'")
   end)
