@@ -17,18 +17,22 @@ local function plain_of(value)
   return type(meta) == "table" and meta.__plain and meta.__plain(value) or value
 end
 
+--- What is no table, as plain data: a function is none.
+local function plain_scalar(value)
+  local kind = type(value)
+  if kind == "function" then return nil end
+  if kind == "userdata" and value ~= json.null and not secret.is(value) then
+    error("a target or result must be plain data, not a userdata", 0)
+  end
+  return value
+end
+
 --- A deep copy without metatables; functions in it are left out, secrets stay what they are. Raises for anything else that
 --- is not plain data.
 --- @param value any
 --- @return any
 function data.plain(value)
-  if type(value) ~= "table" then
-    if type(value) == "function" then return nil end
-    if type(value) == "userdata" and value ~= json.null and not secret.is(value) then
-      error("a target or result must be plain data, not a userdata", 2)
-    end
-    return value
-  end
+  if type(value) ~= "table" then return plain_scalar(value) end
   local inner, copy = plain_of(value), {}
   if type(inner) ~= "table" then return inner end -- what is known later stands as its text
   for key, item in pairs(inner) do copy[key] = data.plain(item) end
@@ -54,7 +58,8 @@ function data.same(a, b)
 end
 
 local function fits_inline(text)
-  return #text <= INLINE and utf8.len(text) and not text:find("\0", 1, true)
+  if #text > INLINE then return false end
+  return not text:find "[\0\x80-\xFF]" or utf8.len(text) and not text:find("\0", 1, true)
 end
 
 --- How a secret stands in the journal: where it comes from; sealed, if it was put together from others or typed by a
@@ -66,35 +71,43 @@ local function pack_secret(value, keep, keyring)
   return { [SEALED] = keep(secret.seal(value, keyring)), fingerprint = fingerprint }
 end
 
-local function pack_text(text, keep, keyring)
-  if keyring and secret.holds(text) then return { [SEALED_TEXT] = keep(secret.seal(text, keyring)) } end
+local function pack_text(text, keep, sealing)
+  if sealing and secret.holds(text) then return { [SEALED_TEXT] = keep(secret.seal(text, sealing)) } end
   return fits_inline(text) and text or { [REFERENCE] = keep(text) }
 end
 
 local function check_keys(value)
-  for _, key in ipairs { REFERENCE, SECRET, SEALED, SEALED_TEXT } do
-    if value[key] ~= nil then error("a key named " .. key .. " cannot be journaled", 0) end
-  end
+  local key = value[REFERENCE] ~= nil and REFERENCE or value[SECRET] ~= nil and SECRET
+    or value[SEALED] ~= nil and SEALED or value[SEALED_TEXT] ~= nil and SEALED_TEXT
+  if key then error("a key named " .. key .. " cannot be journaled", 0) end
 end
 
---- The value with long and binary strings replaced by references; keep(bytes) stores one and returns its digest. With a
---- keyring texts that hold a secret are sealed; without one secrets are known by their fingerprints alone.
---- @param value any  plain data
---- @param keep fun(bytes: string): string
---- @param keyring? native.secret.keyring
---- @return any
-function data.pack(value, keep, keyring)
-  if type(value) == "string" then return pack_text(value, keep, keyring) end
-  if secret.is(value) then return pack_secret(value, keep, keyring) end
-  if type(value) ~= "table" then return value end
-  check_keys(value)
-  local packed = {}
-  for key, item in pairs(value) do
-    if keyring and type(key) == "string" then key = secret.redact(key) end
-    packed[key] = data.pack(item, keep, keyring)
+--- sealing: the keyring, where there is a secret that a text could hold.
+local function pack(value, keep, keyring, sealing)
+  local kind = type(value)
+  if kind == "string" then return pack_text(value, keep, sealing) end
+  if kind ~= "table" then
+    if secret.is(value) then return pack_secret(value, keep, keyring) end
+    return plain_scalar(value)
+  end
+  local inner, packed = plain_of(value), {}
+  if type(inner) ~= "table" then return pack(inner, keep, keyring, sealing) end
+  check_keys(inner)
+  for key, item in pairs(inner) do
+    if sealing and type(key) == "string" then key = secret.redact(key) end
+    packed[key] = pack(item, keep, keyring, sealing)
   end
   return packed
 end
+
+--- The value as plain data (see data.plain) with long and binary strings replaced by references; keep(bytes) stores one and
+--- returns its digest. With a keyring texts that hold a secret are sealed; without one secrets are known by their
+--- fingerprints alone.
+--- @param value any
+--- @param keep fun(bytes: string): string
+--- @param keyring? native.secret.keyring
+--- @return any
+function data.pack(value, keep, keyring) return pack(value, keep, keyring, secret.any() and keyring or nil) end
 
 --- A field of a reference, which is a text wherever the journal is whole, and of its length.
 local function text_in(value, name, length)
@@ -183,9 +196,14 @@ end
 --- @param value any
 --- @param visit fun(value: native.secret.value)
 function data.each_secret(value, visit)
-  if secret.is(value) then visit(value) end
-  if type(value) ~= "table" then return end
-  for _, item in pairs(value) do data.each_secret(item, visit) end
+  if type(value) ~= "table" then
+    if secret.is(value) then visit(value) end
+    return
+  end
+  for _, item in pairs(value) do
+    local kind = type(item)
+    if kind == "table" or kind == "userdata" then data.each_secret(item, visit) end
+  end
 end
 
 --- A digest of plain data: equal data, equal digest. Functions in it do not count.
@@ -193,7 +211,7 @@ end
 --- @return string hex
 function data.digest(...)
   local parts = {}
-  for i = 1, select("#", ...) do parts["p" .. i] = data.plain((select(i, ...))) end
+  for i = 1, select("#", ...) do parts["p" .. i] = (select(i, ...)) end
   return crypto.sha256(json.encode(data.pack(parts, crypto.sha256)))
 end
 

@@ -190,8 +190,8 @@ local SAID = { show = true, why = true, text = true, reason = true, who = true, 
 
 local function pack(record, keep, keys)
   local packed = {}
-  for key, value in pairs(data.plain(record)) do
-    if SAID[key] then value = data.shown(value) end
+  for key, value in pairs(record) do
+    if SAID[key] then value = data.shown(data.plain(value)) end
     packed[key] = data.pack(value, keep, not NAMES[key] and keys or nil)
   end
   return packed

@@ -11,7 +11,7 @@ local LONGEST = 16 << 20 -- bytes of one line
 
 --- @param message table  plain data
 --- @return string line  with its end
-function lines.encode(message) return json.encode(data.pack(data.plain(message), crypto.sha256)) .. "\n" end
+function lines.encode(message) return json.encode(data.pack(message, crypto.sha256)) .. "\n" end
 
 --- The messages that come over a stream, one a call; nil at its end.
 --- @param stream stream
