@@ -306,6 +306,14 @@ static int terminal_read_line(lua_State *L)
 	return read_step(L);
 }
 
+/* terminal.drop_input(): what was typed and not yet read is forgotten. Nothing happens where the input is no terminal. */
+static int terminal_drop_input(lua_State *L)
+{
+	(void)L;
+	tcflush(STDIN_FILENO, TCIFLUSH);
+	return 0;
+}
+
 int luaopen_terminal(lua_State *L)
 {
 	static const luaL_Reg functions[] = {
@@ -316,6 +324,7 @@ int luaopen_terminal(lua_State *L)
 		{"clean", terminal_clean},
 		{"write", terminal_write},
 		{"read_line", terminal_read_line},
+		{"drop_input", terminal_drop_input},
 		{NULL, NULL},
 	};
 

@@ -50,8 +50,13 @@ local function each_group(root, found)
 end
 
 local function is_procedure(name)
-  return name:find("%.lua$") and name ~= LIBRARIES .. ".lua" and not name:find("_test%.lua$")
+  return name:find("%.lua$") ~= nil and name ~= LIBRARIES .. ".lua" and not name:find("_test%.lua$")
 end
+
+--- Whether that file of that group is a procedure, and neither a library nor a test.
+--- @param group string
+--- @param file string
+function repository.is_procedure(group, file) return group ~= LIBRARIES and is_procedure(file) end
 
 --- Entries are collected by full name; of two with one name the earlier repository's counts, as in PATH.
 local function collect(each)

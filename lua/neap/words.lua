@@ -74,6 +74,16 @@ function words.resolve(environment, arguments, showing)
   return require("neap.environment").resolve(environment, arguments)
 end
 
+--- Who asks for a host or database that is not there means another one: with nil a step would run for nobody.
+local function frozen(view)
+  local shown = setmetatable({}, getmetatable(view))
+  for name, value in pairs(view) do shown[name] = value end
+  for _, what in ipairs { "hosts", "databases" } do
+    shown[what] = sandbox.frozen(view[what], ("env.%s of %s"):format(what, view.name))
+  end
+  return sandbox.frozen(shown)
+end
+
 --- A procedure that is shown for no environment: each group is empty, each value stands for itself.
 local function add_placeholders(view)
   setmetatable(view.hosts, { __index = function() return {} end })
@@ -111,7 +121,7 @@ function words.environment(resolved)
   hide_unread(view, resolved.unread)
   view.secrets = require("neap.secrets").view(resolved.secrets or {})
   if resolved.placeholders then add_placeholders(view) end
-  return sandbox.frozen(view), view
+  return frozen(view), view
 end
 
 --- Has the secrets that a run can have without asking, and those it used before, looked for in all that it reads.

@@ -36,6 +36,14 @@ describe("a newcomer", function()
     matches(output, "neap new shop/release %-%-repo %.")
   end)
 
+  it("is told of names that a procedure cannot have", function()
+    for _, name in ipairs { "shop/lib", "shop/release_test", "lib/shop" } do
+      local output, status = neap("new " .. name)
+      equal(status, 2)
+      matches(output, "would be no procedure")
+    end
+  end)
+
   it("has a procedure that is sound and tested, for the linter too", function()
     matches(ok "check shop/release", "0 errors")
     matches(ok "test", "3 passed, 0 failed")

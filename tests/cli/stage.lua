@@ -97,7 +97,7 @@ function stage:console(options)
   return {
     out = set, err = set, json = options.json or false, live = false,
     may_ask = #self.answers > 0 and not options.no_input,
-    has_gone = function() return false end, measure = function() return 80, 24 end,
+    has_gone = function() return false end, measure = function() return 80, 24 end, drop_input = function() end,
     answer = keep "output", show = keep "output", tell = keep "told", draw = keep "told",
     answer_json = function(_, value) return keep "output"(nil, json.encode(value)) end,
     ask = function(_, prompt)

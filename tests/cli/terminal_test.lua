@@ -16,6 +16,11 @@ step "Second" {
 manual "Look at it" { evidence = "what you see", timeout = "2s" }
 ]]
 
+local SLOW = [[
+step "Take a while" { run = function() env.hosts["local"]:run({ "sleep", "1" }, { keep = "harmless" }) end }
+manual "Look at it" {}
+]]
+
 --- neap on a terminal of its own: what it prints is waited for, what a person types is written.
 local terminal = {}
 terminal.__index = terminal
@@ -57,6 +62,7 @@ describe("at a terminal", function()
     fs.mkdir(root .. "/procedures/demo/environments", "0755")
     fs.mkdir(root .. "/data", "0755")
     fs.write(root .. "/procedures/demo/it.lua", PROCEDURE, { mode = "0644" })
+    fs.write(root .. "/procedures/demo/slow.lua", SLOW, { mode = "0644" })
     local values = ("values: { folder: %s/data }\n"):format(root)
     fs.write(root .. "/procedures/demo/environments/lab.yml", values, { mode = "0644" })
   end)
@@ -114,6 +120,16 @@ describe("at a terminal", function()
     first:expect "Look at it"
     look_at_it(first)
     equal({ first:close(), second:close() }, { 0, 0 })
+  end)
+
+  it("what was typed before a question could be seen is no answer to it", function()
+    fs.mkdir(root .. "/data/gate", "0755")
+    local on = new_terminal(root, "run demo/slow --env lab")
+    on:expect "> 1.1 Take a while"
+    on:type "done"
+    on:expect "done / stop? "
+    on:type "stop"
+    equal(on:close(), 5)
   end)
 
   it("a manual step fails when its time is over", function()

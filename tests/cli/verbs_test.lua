@@ -1,3 +1,4 @@
+local fs     = require "native.fs"
 local golden = require "tests.cli.golden"
 local stage  = require "tests.cli.stage"
 
@@ -59,6 +60,13 @@ describe("neap", function()
     golden("env-list", on:screen "env list")
     golden("env-show", on:screen "env show shop/lab")
     golden("env-explain", on:screen "env show shop/lab --explain hosts.web1.ssh")
+  end)
+
+  it("says which host was meant, where a step would run for nobody", function()
+    fs.write(on.root .. "/procedures/shop/other.lua",
+      'step "Write it" { on = env.hosts.wbe1, run = function(web) file.write(web, "/x", "y") end }\n')
+    equal(on:neap "check shop/other", 9)
+    matches(on.output, "other.lua:1: error: env.hosts of shop/lab has no \"wbe1\". Did you mean 'web1'%?")
   end)
 
   it("plans, and changes nothing", function()

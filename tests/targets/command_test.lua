@@ -48,6 +48,13 @@ describe("a command in a run", function()
     t:abandon()
   end)
 
+  it("that says on its output what went wrong is quoted with that, too", function()
+    local t = trial { [[env.hosts["local"]:run { "sh", "-c", "echo no rule to make it; echo Error 2 >&2; exit 2" }]] }
+    t:run "stopped"
+    equal(t:failure().output, "no rule to make it\nError 2")
+    t:abandon()
+  end)
+
   it("is a point of no return without undo and keep", function()
     local t = trial { [[env.hosts["local"]:run { "true" } fail "back"]] }
     t:run "stopped"

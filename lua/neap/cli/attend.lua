@@ -11,6 +11,7 @@ attend.__index = attend
 
 local IN_PLACE = 5 -- exit status: stopped with changes in place
 local REDRAW = 0.25 -- seconds between two drawings of the block
+local IN_A_SHELL = { shell = true, ["shell change"] = true } -- where lines may be pasted, several at once
 local HEARTBEAT = 30 -- seconds between two looks at whether anything was heard
 
 --- Who acts, for the journal.
@@ -187,6 +188,7 @@ function attend:ask(question)
   if self.console.live then columns, rows = self.console:measure() end
   local above = columns and erase(self, columns, rows) or ""
   local text = require "neap.cli.view.question".text(question, self.console.err, rows)
+  if not IN_A_SHELL[question.kind] then self.console:drop_input() end
   if text or above ~= "" then self.console:draw(above .. (text and text .. "\n" or "")) end
   local asker = { console = self.console, environment = self.environment, shell = self.shell,
     model = function() return model_of(self) end }

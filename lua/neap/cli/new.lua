@@ -81,6 +81,10 @@ files["procedures/**/*_test.lua"].read_globals = {
 local function check_name(name)
   local group, own = name:match "^([%w_-]+)/([%w_-]+)$"
   if not group then failure.wrong_use(("'%s' is no <group>/<name>"):format(name), "neap new GROUP/NAME") end
+  if not repository.is_procedure(group, own .. ".lua") then
+    failure.wrong_use(("%s.lua would be no procedure: lib is for libraries, _test for tests"):format(name),
+      "neap new GROUP/NAME")
+  end
   return group, own
 end
 

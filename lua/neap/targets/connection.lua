@@ -5,6 +5,7 @@
 local fault   = require "native.error"
 local named   = require "neap.targets.named"
 local process = require "native.process"
+local near    = require "neap.near"
 local secret  = require "native.secret"
 local sftp    = require "native.sftp"
 local shell   = require "neap.targets.shell"
@@ -57,8 +58,8 @@ local function entry_of(run, name)
   if name == "local" then return entry or {} end
   if way_of(name) then return {} end
   if type(entry) == "table" and entry.name then return entry end
-  local message = entry and "%s is a group of hosts, where one host is expected" or "no host is named %s"
-  fault.raise { kind = "missing", message = message:format(name), host = name }
+  local message = entry and "%s is a group of hosts, where one host is expected" or "no host is named %s%s"
+  fault.raise { kind = "missing", message = message:format(name, near.hint(name, run.environment.hosts)), host = name }
 end
 
 --- @class neap.host
@@ -234,13 +235,15 @@ end
 
 -- ---- commands ----
 
---- The last lines of what a command said, of its errors if there are any.
+--- The last lines of what a command said: its errors, and before them what there is room for of its output, since many
+--- a program says there what went wrong.
 --- @param result { out: string, err: string }
 --- @return string
 function hosts.last_lines(result)
-  local text = secret.redact(result.err ~= "" and result.err or result.out)
   local lines = {}
-  for line in text:gmatch("[^\n]+") do lines[#lines + 1] = line end
+  for _, side in ipairs { result.out, result.err } do
+    for line in secret.redact(side):gmatch("[^\n]+") do lines[#lines + 1] = line end
+  end
   return table.concat(lines, "\n", math.max(1, #lines - LAST_LINES + 1))
 end
 

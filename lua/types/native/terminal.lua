@@ -42,4 +42,7 @@ function terminal.write(fd, text) end
 --- @return string?
 function terminal.read_line(prompt, options) end
 
+--- What was typed and not yet read is forgotten. Nothing happens where the input is no terminal.
+function terminal.drop_input() end
+
 return terminal

@@ -97,6 +97,9 @@ function console:draw(text) return terminal.write(ERR, text) end
 --- @return boolean
 function console:has_gone() return self.may_ask and not terminal.is_terminal(0) end
 
+--- Forgets what was typed before a question could be seen: it is no answer to it.
+function console:drop_input() terminal.drop_input() end
+
 --- Asks for a line; nil at the end of input.
 --- @param prompt string
 --- @param options? { secret?: boolean }
