@@ -152,12 +152,14 @@ end
 
 local OPTIONS = { capabilities = { "CAPABILITY_NAMED_IAM" } }
 
+local function of_aws(stack) return { template = stack.template, parameters = stack.parameters, tags = stack.tags } end
+
 --- Has CloudFormation say what the update of a stack would change; one that would lose data is refused.
 --- @return string[]
-function boss.preview(config, stack) return cloudformation.preview(stack_name(config), stack, OPTIONS) end
+function boss.preview(config, stack) return cloudformation.preview(stack_name(config), of_aws(stack), OPTIONS) end
 
 --- Updates a stack, by a change set that is looked at first. A rollback brings the former template and parameters back.
-function boss.update(config, stack) cloudformation.stack(stack_name(config), stack, OPTIONS) end
+function boss.update(config, stack) cloudformation.stack(stack_name(config), of_aws(stack), OPTIONS) end
 
 --- The same, where AWS may refuse, as it does with another size of a cache: it has taken its own update back by then.
 --- @return string? why  nil where the stack was updated
@@ -171,7 +173,7 @@ end
 --- Deletes a stack, and makes it again as it is to be.
 function boss.make_anew(config, stack)
   cloudformation.delete(stack_name(config))
-  cloudformation.stack(stack_name(config), stack, OPTIONS)
+  cloudformation.stack(stack_name(config), of_aws(stack), OPTIONS)
 end
 
 -- ---- stacks with functions: boss-manage builds those, beside what CloudFormation does ----

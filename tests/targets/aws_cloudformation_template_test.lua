@@ -63,4 +63,29 @@ describe("a template of CloudFormation", function()
     equal(template.losses(of {}, "Resources:\n  Queue: {}\n"), {})
     equal(template.next(of { "a" }, "Resources: {}"), "Resources: {}")
   end)
+
+  it("says what it takes, in JSON and in YAML with CloudFormation's tags, where nobody asks AWS", function()
+    local wanted = {
+      { ParameterKey = "Name", DefaultValue = "one", NoEcho = false },
+      { ParameterKey = "Password", NoEcho = true },
+      { ParameterKey = "Size", DefaultValue = "010", NoEcho = false },
+    }
+    equal(template.parameters('{"Parameters": {"Name": {"Type": "String", "Default": "one"},\n\t"Password": '
+      .. '{"NoEcho": true}, "Size": {"Default": "010"}}, "Resources": {"Q": {"Fn::Sub": "\\/${Name}"}}}'), wanted)
+    equal(template.parameters [[
+AWSTemplateFormatVersion: 2010-09-09
+Parameters:
+  Name: { Type: String, Default: one }
+  Password:
+    NoEcho: "True"
+  Size:
+    Default: 010 # as it stands there
+Resources:
+  Q: !Sub "${Name}"
+]], wanted)
+    equal(template.parameters "Resources: {}", {})
+    local failure = raises(template.parameters, "Parameters: [")
+    equal(failure.kind, "protocol")
+    matches(failure.message, "^template:%d+:%d+: ")
+  end)
 end)

@@ -1,3 +1,4 @@
+local json  = require "native.json"
 local stage = require "tests.targets.aws.stage"
 
 local PICTURE = [==[
@@ -111,6 +112,58 @@ describe("cloudformation", function()
       for _, shown in ipairs(page:lines(line)) do equal(shown:find "\xC2\x9B", nil) end
     end
     equal(world:boto "show(len(client('sqs').list_queues().get('QueueUrls', [])))", 1) -- the old stack's own
+  end)
+
+  it("refuses parameters that the template does not take, and parts that a stack does not have", function()
+    local function mistake(stack)
+      local trial = world:trial { ('cloudformation.stack("old", %s)'):format(stack) }
+      local ok, message = pcall(trial.plan, trial)
+      equal(ok, false)
+      return tostring(message)
+    end
+    matches(mistake(('{ template = %q, parameters = { Nmae = "x" } }'):format(TEMPLATE)),
+      "^procedures/test/it.lua:%d+: the template of old: Parameters has no \"Nmae\"%. Did you mean 'Name'")
+    matches(mistake(('{ template = %q, parametrs = { Name = "x" } }'):format(TEMPLATE)),
+      "^procedures/test/it.lua:%d+: a stack has no \"parametrs\"%. Did you mean 'parameters'")
+  end)
+
+  it("takes no stack for as wanted that an update has left half way, and says what helps", function()
+    local broken = SECOND:gsub("^{",
+      '{"Metadata": {"Slowly": {"fails": {"Topic": "Limit"}, "ends": "UPDATE_ROLLBACK_FAILED"}}, ', 1)
+    world:trial({ ('cloudformation.stack("old", { template = %q })'):format(broken) }):run "failed"
+    local before = world:boto(PICTURE)
+    for _, template in ipairs { TEMPLATE, SECOND } do
+      local trial = world:trial { ('cloudformation.stack("old", { template = %q })'):format(template) }
+      local failure = raises(function() trial:plan() end)
+      equal({ failure.kind, failure.code }, { "conflict", "UPDATE_ROLLBACK_FAILED" })
+      matches(failure.hint, "continue%-update%-rollback %-%-stack%-name old")
+    end
+    equal(world:boto(PICTURE), before)
+  end)
+
+  it("leaves alone a stack that somebody else is changing, also where it is to be deleted", function()
+    for _, step in ipairs { ('cloudformation.stack("old", { template = %q })'):format(TEMPLATE),
+      'cloudformation.delete "old"' } do
+      world:anew()
+      world:boto(([==[
+c = client('cloudformation')
+c.create_change_set(StackName='old', ChangeSetName='theirs', ChangeSetType='UPDATE', TemplateBody=%s)
+c.execute_change_set(StackName='old', ChangeSetName='theirs')]==]):format(json.encode((slowly "{}"))))
+      local trial = world:trial { step }
+      local outcome = trial:run()
+      local failure = trial:failure() or outcome.failure
+      equal(failure.kind, "conflict")
+      matches(failure.message, "^the stack old is changing already: UPDATE_IN_PROGRESS")
+    end
+  end)
+
+  it("makes a stack anew whose creation AWS had rolled back, though what it had would be protected", function()
+    world.policy = { cloudformation = { never_delete = { "AWS::SQS::Queue" } } }
+    local step = 'cloudformation.stack("new", { template = %q, parameters = { Name = "theirs" } })'
+    local trial = world:trial { step:format((slowly '{"Topic": "Limit"}')) }
+    trial:run "failed"
+    matches(trial:failure().hint, "the empty stack is left")
+    world:trial({ step:format(TEMPLATE) }):run "done"
   end)
 
   it("is as it should be after a crash at any commit", function()

@@ -3,9 +3,10 @@
 In moto a change set is carried out the moment it is asked for, with events of the stack alone, and nothing ever fails.
 Here a template with {"Metadata": {"Slowly": {"fails": {LOGICAL ID: REASON}}}} takes its time: each DescribeStacks that
 looks at the stack plays one act, with events of its resources; a resource that fails takes the others with it, and the
-stack goes back. Events carry the token of the request, and come three to a page.
+stack goes back; {"ends": STATUS} says how it ends then, where not as it was. Events carry the token of the request, and come three to a page.
 """
 from moto.cloudformation import models, responses
+from moto.cloudformation.exceptions import ValidationError
 from moto.core.responses import ActionResult
 
 PAGE = 3
@@ -24,8 +25,9 @@ def tell(stack, token, logical_id, kind, status, reason=None):
         stack.status = status
 
 
-def acts_of(stack, change_set, fails, token, finish):
+def acts_of(stack, change_set, slowly, token, finish):
     """A list of functions, one for each look at the stack."""
+    fails = slowly.get("fails")
     word = "CREATE" if change_set.change_set_type == "CREATE" else "UPDATE"
     changes = [(one.logical_resource_id, one.resource_type) for one in change_set.changes]
 
@@ -46,7 +48,7 @@ def acts_of(stack, change_set, fails, token, finish):
     back = "ROLLBACK" if word == "CREATE" else "UPDATE_ROLLBACK"
     failed = ", ".join(sorted(fails))
     return acts + [whole(back + "_IN_PROGRESS", f"The following resource(s) failed to create: [{failed}]."),
-                   whole(back + "_COMPLETE")]
+                   whole(slowly.get("ends") or back + "_COMPLETE")]
 
 
 def execute_change_set(self):
@@ -64,7 +66,7 @@ def execute_change_set(self):
             execute(backend, **given)
             stack.events[:] = events
 
-        stack.acts = acts_of(stack, found[0], slowly.get("fails"), self._get_param("ClientRequestToken"), finish)
+        stack.acts = acts_of(stack, found[0], slowly, self._get_param("ClientRequestToken"), finish)
     return responses.EmptyResult()
 
 
@@ -83,5 +85,17 @@ def describe_stack_events(self):
                          "NextToken": str(following) if following < len(events) else None})
 
 
+def limited(call):
+    """AWS takes no template above 51,200 bytes within a request; moto takes any."""
+    def checked(self):
+        if len((self._get_param("TemplateBody") or "").encode()) > 51200:
+            raise ValidationError(message="1 validation error detected: Value at 'templateBody' failed to satisfy "
+                                          "constraint: Member must have length less than or equal to 51200")
+        return call(self)
+    return checked
+
+
 for function in (execute_change_set, describe_stacks, describe_stack_events):
     setattr(Response, function.__name__, function)
+for name in ("create_change_set", "get_template_summary", "create_stack", "update_stack"):
+    setattr(Response, name, limited(getattr(Response, name)))

@@ -1,33 +1,24 @@
 --- Stacks of CloudFormation: a stack's state is its template, its parameters and its tags. It is changed by change
 --- sets, which are looked at before they are carried out.
 local account   = require "neap.targets.aws.account"
+local body      = require "neap.targets.aws.cloudformation_body"
 local effect    = require "neap.engine.effect"
 local events    = require "neap.targets.aws.cloudformation_events"
 local fault     = require "native.error"
 local hosts     = require "neap.targets.connection"
+local near      = require "neap.near"
 local ordered   = require "neap.ordered"
 local resource  = require "neap.targets.aws.resource"
+local status    = require "neap.targets.aws.cloudformation_status"
 local task      = require "native.task"
 local templates = require "neap.targets.aws.cloudformation_template"
 
 local cloudformation = {}
 
-local LARGEST = 51200 -- bytes of a template that CloudFormation takes directly
 local EVERY   = 5     -- seconds between two looks
 local HIDDEN  = "****" -- how AWS shows a value that it does not show
 
-local GONE = { DELETE_COMPLETE = true, REVIEW_IN_PROGRESS = true }
-local EMPTY = { ROLLBACK_COMPLETE = true, ROLLBACK_FAILED = true } -- a creation that failed leaves a husk
-local GOOD = { CREATE_COMPLETE = true, UPDATE_COMPLETE = true, IMPORT_COMPLETE = true }
-
 -- ---- what is there ----
-
-local function describe(target)
-  local ok, found = pcall(account.read, target, "DescribeStacks", { StackName = target.stack })
-  if ok then return found.Stacks and found.Stacks[1] end
-  if fault.is(found) and found.code == "ValidationError" and found.message:find "does not exist" then return nil end
-  return error(found, 0)
-end
 
 local function map_of(list, key, value)
   local map = {}
@@ -36,37 +27,11 @@ local function map_of(list, key, value)
 end
 
 local function get(target)
-  local stack = describe(target)
-  if not stack or GONE[stack.StackStatus] or EMPTY[stack.StackStatus] then return nil end
+  local stack = status.describe(target)
+  if not stack or status.GONE[stack.StackStatus] or status.EMPTY[stack.StackStatus] then return nil end
   local found = account.read(target, "GetTemplate", { StackName = target.stack, TemplateStage = "Original" })
   return { template = found.TemplateBody, parameters = map_of(stack.Parameters, "ParameterKey", "ParameterValue"),
     tags = map_of(stack.Tags, "Key", "Value") }
-end
-
---- A stack in review waits for somebody to carry out its change set, and does nothing by itself.
-local function is_moving(stack)
-  return stack ~= nil and stack.StackStatus ~= "REVIEW_IN_PROGRESS" and stack.StackStatus:find "_IN_PROGRESS$" ~= nil
-end
-
---- @param story? table  of events.follow: what happens meanwhile is told
-local function wait_until_still(target, story)
-  local stack, count = describe(target), 0
-  while is_moving(stack) do
-    count = count + 1
-    if story then story:look() end
-    resource.pause(count, EVERY)
-    stack = describe(target)
-  end
-  if story then story:look() end
-  return stack
-end
-
-local function check_good(target, stack, story)
-  if stack and GOOD[stack.StackStatus] then return end
-  local why = story.failures[1] and ": " .. story.failures[1] or ""
-  fault.raise { kind = "remote", code = stack and stack.StackStatus, output = table.concat(story.failures, "\n"),
-    message = ("the stack %s came to stand at %s%s"):format(target.stack, stack and stack.StackStatus or "nothing",
-      why) }
 end
 
 -- ---- what must stay ----
@@ -138,7 +103,7 @@ end
 
 --- A stack that was reviewed and never made is a husk once nobody's change set is left in it.
 local function delete_husk(target)
-  local stack = describe(target)
+  local stack = status.describe(target)
   if not stack or stack.StackStatus ~= "REVIEW_IN_PROGRESS" then return end
   for _, set in ipairs(resource.all(target, "ListChangeSets", { StackName = target.stack }, "Summaries")) do
     if set.StackName == target.stack then return end
@@ -177,10 +142,11 @@ local function changes_of(target, name)
 end
 
 local function create_set(target, name, state, is_new)
+  local template = body.of(target, state.template)
   account.change(target, "CreateChangeSet", { StackName = target.stack, ChangeSetName = name,
-    ChangeSetType = is_new and "CREATE" or "UPDATE", TemplateBody = state.template, Parameters = parameters_of(state),
-    Capabilities = target.capabilities, Tags = listed(state.tags, "Key", "Value"), ClientToken = name },
-    { repeatable = true })
+    ChangeSetType = is_new and "CREATE" or "UPDATE", TemplateBody = template.TemplateBody,
+    TemplateURL = template.TemplateURL, Parameters = parameters_of(state), Capabilities = target.capabilities,
+    Tags = listed(state.tags, "Key", "Value"), ClientToken = name }, { repeatable = true })
 end
 
 --- The changes of a set in which nothing is lost that must stay; the set is deleted where that is not so.
@@ -199,47 +165,49 @@ local function execute(target, state, call, is_new)
   local name = set_name(call.witness)
   create_set(target, name, state, is_new)
   harmless_changes(target, name)
-  local story = events.follow(target, describe(target))
+  local story = events.follow(target, status.describe(target))
   account.change(target, "ExecuteChangeSet", { StackName = target.stack, ChangeSetName = name,
     ClientRequestToken = name },
     { repeatable = true })
-  check_good(target, wait_until_still(target, story), story)
+  status.check_good(target, status.wait_until_still(target, story), story)
 end
 
 local function delete_stack(target, token)
-  local losses, stack = {}, describe(target)
+  local losses, stack = {}, status.describe(target)
   if not stack then return end
   local found = account.find(target, "DescribeStackResources", { StackName = target.stack })
   for _, one in ipairs(found and found.StackResources or {}) do
-    losses[#losses + 1] = { id = one.LogicalResourceId, type = one.ResourceType, how = "deleted" }
+    if one.ResourceStatus ~= "DELETE_COMPLETE" then -- what a failed creation has taken back itself is listed, too
+      losses[#losses + 1] = { id = one.LogicalResourceId, type = one.ResourceType, how = "deleted" }
+    end
   end
   refuse_loss(target, losses)
   local story = events.follow(target, stack)
   account.change(target, "DeleteStack", { StackName = target.stack, ClientRequestToken = token }, { repeatable = true })
-  stack = wait_until_still(target, story)
-  if stack and not GONE[stack.StackStatus] then check_good(target, stack, story) end
+  stack = status.wait_until_still(target, story)
+  if stack and not status.GONE[stack.StackStatus] then status.check_good(target, stack, story) end
 end
 
 local function put(target, state, call)
-  local stack = describe(target)
+  local stack = status.describe(target)
   if not state then return delete_stack(target, set_name(call.witness)) end
-  if stack and EMPTY[stack.StackStatus] then
+  if stack and status.EMPTY[stack.StackStatus] then
     delete_stack(target, set_name(call.witness))
     stack = nil
   end
-  return execute(target, state, call, not stack or GONE[stack.StackStatus])
+  return execute(target, state, call, not stack or status.GONE[stack.StackStatus])
 end
 
 --- A change set that is deleted cannot be carried out any more.
 local function take(target, id, intent)
-  if is_moving(describe(target)) then return "running", "the stack is changing" end
+  if status.is_moving(status.describe(target)) then return "running", "the stack is changing" end
   if effect.same(get(target), intent.after) then return nil end
   task.shield(delete_set, target, set_name(id))
   if not events.has_begun(target, set_name(id)) then
     task.sleep(account.late(target, intent))
-    if not is_moving(describe(target)) then task.shield(delete_set, target, set_name(id)) end -- one that was made late
+    if not status.is_moving(status.describe(target)) then task.shield(delete_set, target, set_name(id)) end -- one that was made late
   end
-  if is_moving(describe(target)) then return "running", "the stack is changing" end
+  if status.is_moving(status.describe(target)) then return "running", "the stack is changing" end
   return nil
 end
 
@@ -310,7 +278,7 @@ effect.action "cloudformation.preview" {
 
 --- The parameters that a template takes, with what they are where nobody says.
 local summary = effect.read("cloudformation.summary", function(target, template)
-  return account.read(target, "GetTemplateSummary", { TemplateBody = template }).Parameters or {}
+  return body.parameters(target, template)
 end)
 
 local function value_of(one, given, before)
@@ -325,21 +293,37 @@ local function value_of(one, given, before)
   return value or fault.raise { kind = "missing", message = ("the template's parameter %s has no value"):format(key) }
 end
 
-local OPTIONS = { capabilities = true, named = true }
+local OPTIONS = { capabilities = true, named = true, s3_bucket = true, s3_prefix = true }
+local STACK = { template = true, parameters = true, tags = true }
 
 local function target_of(name, options)
   if type(name) ~= "string" or not name:find "^%a[%w-]*$" then
     error(("%q is no name of a stack"):format(tostring(name)), 3)
   end
   return resource.target("cloudformation", options, { stack = name, capabilities = options.capabilities,
-    named = options.named })
+    named = options.named, templates = body.place(options, 3) })
 end
 
-local function check(name, stack)
-  if type(stack) ~= "table" or type(stack.template) ~= "string" then error('a stack is { template = "…" }', 3) end
-  if #stack.template > LARGEST then
-    fault.raise { kind = "denied", message = ("the template of %s has more than %d bytes"):format(name, LARGEST) }
+local function check_names(given, known, what, level)
+  for key in pairs(given or {}) do
+    if known[key] == nil then
+      error(("%s has no %q%s"):format(what, tostring(key), near.hint(key, known)), level + 1)
+    end
   end
+end
+
+local function check(target, stack)
+  if type(stack) ~= "table" or type(stack.template) ~= "string" then error('a stack is { template = "…" }', 3) end
+  check_names(stack, STACK, "a stack", 3)
+  body.check(target, stack.template, "the template of " .. target.stack)
+end
+
+--- The parameters that the template takes; that it has those that are given.
+local function parameters_for(target, stack)
+  local list, known = summary(resource.apart(target), stack.template), {}
+  for _, one in ipairs(list) do known[one.ParameterKey] = true end
+  check_names(stack.parameters, known, ("the template of %s: Parameters"):format(target.stack), 3)
+  return list
 end
 
 --- What a stack shall be, from what it is.
@@ -351,6 +335,12 @@ local function wanted_state(stack, parameters, before)
   return state
 end
 
+--- A template that is there comes back with a rollback: that it can is looked at before it goes.
+local function check_way_back(target, before, options)
+  if options.keep or options.irreversible then return end
+  body.check(target, before.template, ("the template that %s has, and a rollback brings back,"):format(target.stack))
+end
+
 --- Makes a stack be as given: { template = text, parameters = { … }, tags = { … } }. Parameters that are not given
 --- stay, or take the template's default. The run makes a change set and refuses it where it deletes or replaces what is
 --- of a type in the policy's cloudformation.never_delete, unless its logical id is among `named`; what two templates in
@@ -358,16 +348,19 @@ end
 --- the stack is updated once for each, as DynamoDB wants it.
 --- @param name string
 --- @param stack { template: string, parameters?: table<string, string>, tags?: table<string, string> }
---- @param options? table  capabilities, named (lists); keep, irreversible, timeout; profile, region, endpoint
+--- @param options? table  capabilities, named (lists); s3_bucket, s3_prefix (where a template above 51,200 bytes is put by
+---   the run); keep, irreversible, timeout; profile, region, endpoint
 function cloudformation.stack(name, stack, options)
   options = resource.options(options, OPTIONS, 2)
   local target = target_of(name, options)
-  check(name, stack)
-  local wanted = summary(resource.apart(target), stack.template)
+  check(target, stack)
+  local wanted = parameters_for(target, stack)
+  status.check_ready(resource.apart(target), false)
   repeat
     local state = effect.change("cloudformation.stack", target, function(before)
       local next_state = wanted_state(stack, wanted, before)
       if before then
+        check_way_back(target, before, options)
         refuse_loss(target, templates.losses(before.template, stack.template))
         next_state.template = templates.next(before.template, stack.template)
       end
@@ -382,16 +375,16 @@ local read_state = effect.read("cloudformation.state", function(target) return g
 --- is refused as by cloudformation.stack.
 --- @param name string
 --- @param stack { template: string, parameters?: table<string, string>, tags?: table<string, string> }
---- @param options? table  capabilities, named; timeout; profile, region, endpoint
+--- @param options? table  capabilities, named; s3_bucket, s3_prefix; timeout; profile, region, endpoint
 --- @return string[]  a line for each change
 function cloudformation.preview(name, stack, options)
   options = resource.options(options, OPTIONS, 2)
   local target = target_of(name, options)
-  check(name, stack)
+  check(target, stack)
   local before = read_state(target)
   if not before then fault.raise { kind = "missing", message = ("there is no stack %s"):format(name) } end
   refuse_loss(target, templates.losses(before.template, stack.template))
-  local state = wanted_state(stack, summary(resource.apart(target), stack.template), before)
+  local state = wanted_state(stack, parameters_for(target, stack), before)
   if effect.same(before, state) then return {} end
   return effect.perform("cloudformation.preview", target, state,
     { keep = "nothing is left of it", timeout = options.timeout })
@@ -403,12 +396,16 @@ end
 --- @param options? table  as of cloudformation.stack
 function cloudformation.delete(name, options)
   options = resource.options(options, OPTIONS, 2)
-  effect.change("cloudformation.stack", target_of(name, options), function() return nil end,
-    resource.of_change(options))
+  local target = target_of(name, options)
+  status.check_ready(resource.apart(target), true)
+  effect.change("cloudformation.stack", target, function(before)
+    if before then check_way_back(target, before, options) end
+    return nil
+  end, resource.of_change(options))
 end
 
 local read_outputs = effect.read("cloudformation.outputs", function(target)
-  local stack = describe(target)
+  local stack = status.describe(target)
   if not stack then fault.raise { kind = "missing", message = ("there is no stack %s"):format(target.stack) } end
   return map_of(stack.Outputs, "OutputKey", "OutputValue")
 end)

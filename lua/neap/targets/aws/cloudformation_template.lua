@@ -1,7 +1,8 @@
 --- What a template of CloudFormation says by itself, without AWS: which resources another one has no more, and what AWS
---- does not take in one update. Templates in YAML say nothing here.
+--- does not take in one update, both of templates in JSON; and the parameters it takes.
 local json    = require "native.json"
 local ordered = require "neap.ordered"
+local yaml    = require "native.yaml"
 
 local template = {}
 
@@ -23,6 +24,40 @@ function template.losses(before, after)
   if next(there) == nil then return list end
   for _, id in ipairs(ordered.keys(was)) do
     if not there[id] then list[#list + 1] = { id = id, type = was[id].Type, how = "deleted" } end
+  end
+  return list
+end
+
+-- ---- parameters ----
+
+local function root_of(tree) return tree:documents()[1].root end
+
+--- The node under a key of a map; nil where there is none.
+local function under(tree, map, key)
+  if not map or tree:node(map) ~= "map" then return nil end
+  local children = tree:children(map)
+  for i = 1, #children, 2 do
+    if tree:text(children[i]) == key then return children[i + 1] end
+  end
+end
+
+local function text_under(tree, map, key)
+  local node = under(tree, map, key)
+  return node and tree:text(node)
+end
+
+--- The parameters that a template in JSON or YAML takes, as GetTemplateSummary tells it. Raises kind `protocol`, with line
+--- and column, where it is neither.
+--- @param text string
+--- @return { ParameterKey: string, DefaultValue: string?, NoEcho: boolean }[]
+function template.parameters(text)
+  local tree, list = yaml.nodes(text, { name = "template" }), {} -- JSON is YAML, too
+  local map = under(tree, root_of(tree), "Parameters")
+  local children = map and tree:node(map) == "map" and tree:children(map) or {}
+  for i = 1, #children, 2 do
+    local definition = children[i + 1]
+    list[#list + 1] = { ParameterKey = tree:text(children[i]), DefaultValue = text_under(tree, definition, "Default"),
+      NoEcho = (text_under(tree, definition, "NoEcho") or ""):lower() == "true" }
   end
   return list
 end

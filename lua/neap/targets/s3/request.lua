@@ -54,6 +54,17 @@ local function place(at, given)
   return given.bucket .. "." .. at.host, key == "" and "/" or key
 end
 
+--- The address of an object, unsigned: for those who have credentials of their own.
+--- @param target table  of account.target
+--- @param bucket string
+--- @param key string
+--- @return string
+function request.url(target, bucket, key)
+  local at = account.client(target):place(bucket)
+  local host, path = place(at, { bucket = bucket, key = key })
+  return ("%s://%s%s"):format(at.scheme, host, path)
+end
+
 local function signed(client, given)
   local at = client:place(given.bucket)
   local one = { method = given.method, query = given.query or {}, headers = {}, body = given.body }
