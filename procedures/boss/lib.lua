@@ -265,13 +265,17 @@ function boss.has_images(machines, label, profile)
   return true
 end
 
---- Builds images of machines of a bosslet by packer.
+--- Builds images of machines of a bosslet by packer, which stops at the first that is there already.
 --- @param bosslet string
 --- @param machines string[]
---- @param label? string  else they are named by the commit
+--- @param label? string  they are named by it, and those that have such an image are left out; else by the commit
 function boss.build_images(bosslet, machines, label)
   local argv = { "./packer.py", bosslet }
-  table.move(machines, 1, #machines, #argv + 1, argv)
+  local count = #argv
+  for _, machine in ipairs(machines) do
+    if not label or not images(machine, label)[1] then argv[#argv + 1] = machine end
+  end
+  if #argv == count then return end
   if label then table.move({ "--name", label }, 1, 2, #argv + 1, argv) end
   boss.run(env.repositories.boss_manage, argv, { keep = "images that no stack uses harm nobody", timeout = 4 * 3600 })
 end
