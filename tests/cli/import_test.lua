@@ -87,6 +87,11 @@ describe("neap import", function()
     equal({ on:neap(("run %s --env %s/local"):format(name, name:match "^[^/]+")), #on.answers }, { 0, 0 })
   end
 
+  local function load(name)
+    return procedure.load { files = { ["procedures/a/b.lua"] = fs.read(path(name)) }, path = "procedures/a/b.lua",
+      arguments = {}, showing = true }
+  end
+
   it("makes a checklist of a guide, with forms of what neap could do below its steps", function()
     golden("import", import(on.root .. "/shop-release.md"))
     golden("import-procedure", fs.read(path "shop/release"))
@@ -110,6 +115,26 @@ describe("neap import", function()
     fs.write(on.root .. "/bare.md", "***\n<b>\nsaid\n", { mode = "0644" })
     import(on.root .. "/bare.md shop/bare")
     walk_through("shop/bare", on.root .. "/bare.md")
+  end)
+
+  it("takes front matter for a remark that names the guide", function()
+    fs.write(on.root .. "/front.md", "---\ntitle: \"The shop's release\"\nowner: ops\n---\nAsk them.\n\n# Go\n\nStart it.\n",
+      { mode = "0644" })
+    import(on.root .. "/front.md shop/front")
+    local loaded = load "shop/front"
+    equal(loaded.guides[1].title, "The shop's release")
+    equal({ #loaded.steps, loaded.titled["Ask them"].from, loaded.remarks[1].from }, { 2, "L5", "L1-L4" })
+    walk_through("shop/front", on.root .. "/front.md")
+  end)
+
+  it("makes a step of a command below a remark, and no parameters of HTML", function()
+    fs.write(on.root .. "/odd.md", "# Go\n\n> Never on <b>Fridays</b>.\n\n```sh\nmake -C <dir> all\n```\nthen<br>rest\n",
+      { mode = "0644" })
+    import(on.root .. "/odd.md shop/odd")
+    truthy(load "shop/odd".titled["make -C <dir> all"])
+    local text = fs.read(path "shop/odd")
+    equal({ text:find("dir = ", 1, true) ~= nil, text:find "%-%-   br? = " }, { true })
+    walk_through("shop/odd", on.root .. "/odd.md")
   end)
 
   it("offers forms that are Lua once they are switched on", function()

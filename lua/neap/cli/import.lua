@@ -30,8 +30,9 @@ end
 
 local function name_of(options)
   if options.procedure then
-    if options.procedure:find "^[%w_-]+/[%w_-]+$" then return options.procedure:match "^(.*)/(.*)$" end
-    failure.wrong_use(("'%s' is no <group>/<name>"):format(options.procedure), "neap import GUIDE GROUP/NAME")
+    local group, name = options.procedure:match "^([%w_-]+)/([%w_-]+)$"
+    if group and repository.is_procedure(group, name .. ".lua") then return group, name end
+    failure.wrong_use(("'%s' is no <group>/<name> of a procedure"):format(options.procedure), "neap import GUIDE GROUP/NAME")
   end
   local group, name = options.guide:match "([%w_]+)%-([%w_.-]+)%.%w+$"
   if not group then
@@ -42,7 +43,7 @@ end
 
 local function title_of(entries, file)
   for _, entry in ipairs(entries) do
-    if entry.kind == "phase" then return entry.title end
+    if entry.kind == "phase" or entry.names_guide then return entry.title end
   end
   return file
 end

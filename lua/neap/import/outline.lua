@@ -9,6 +9,7 @@ local terminal = require "native.terminal"
 --- @field first integer
 --- @field last integer
 --- @field from? string  where it is not first to last
+--- @field names_guide? boolean  its title is the guide's own
 --- @field code { info: string, text: string }[]  its blocks of code
 --- @field lines string[]  its own lines, as they are
 
@@ -76,9 +77,10 @@ local function add(found, kind, first, text)
   return entry
 end
 
+--- What is to be typed is never a mere remark.
 local function add_code(found, block)
   local last = found[#found]
-  if not last or last.kind == "phase" then last = add(found, "step", block.first, block.text:match "%S[^\n]*" or "") end
+  if not last or last.kind ~= "step" then last = add(found, "step", block.first, block.text:match "%S[^\n]*" or "") end
   table.insert(last.code, { info = block.info, text = block.text })
 end
 
@@ -128,6 +130,36 @@ function walk(found, blocks)
   end
 end
 
+-- ---- front matter ----
+
+local LONGEST_MATTER = 200 -- lines
+
+--- The last line of the YAML that some tools want at a guide's top, between lines of dashes; nil where there is none.
+local function end_of_matter(lines)
+  if not lines[1] or not lines[1]:find "^%-%-%-%s*$" or not (lines[2] or ""):find "^[%w_-]+:" then return nil end
+  for i = 2, math.min(#lines, LONGEST_MATTER) do
+    if lines[i]:find "^%-%-%-%s*$" or lines[i]:find "^%.%.%.%s*$" then return i end
+  end
+end
+
+local function title_in(lines, last)
+  for i = 2, last - 1 do
+    local title = lines[i]:match "^title:%s*(.-)%s*$"
+    if title then return (title:gsub('^(["\'])(.*)%1$', "%2")) end
+  end
+end
+
+--- A remark of the front matter, and the lines with none in its place.
+local function take_matter(found, lines)
+  local last = end_of_matter(lines)
+  if not last then return lines end
+  local title = title_in(lines, last)
+  add(found, "remark", 1, title and title ~= "" and title or "What the guide says of itself").names_guide = title ~= nil
+  local rest = table.move(lines, last + 1, #lines, last + 1, {})
+  for i = 1, last do rest[i] = "" end
+  return rest
+end
+
 -- ---- lines ----
 
 --- Each entry reaches to the next one; the first begins with the guide.
@@ -173,7 +205,7 @@ end
 --- @return neap.outline_entry[]
 function outline.of(text)
   local lines, found = outline.lines(text), {}
-  walk(found, markdown.blocks(as_commonmark(lines)))
+  walk(found, markdown.blocks(as_commonmark(take_matter(found, lines))))
   if #found == 0 and text:find "%S" then add(found, "remark", 1, text:match "%S[^\n]*") end
   table.sort(found, function(a, b) return a.first < b.first end)
   found = drop_empty(found)

@@ -119,16 +119,24 @@ end
 
 local PLACEHOLDERS = { "{(%u[%u%d_]*)}", "<(%l[%l%d_ -]*)>", "%${?(%u[%u%d_]+)}?" }
 
+local VOID = { br = true, hr = true, img = true }
+
+--- Whether a name in angle brackets is HTML: it is closed somewhere, or needs no end.
+local function is_html(shown, text)
+  local name = shown:match "^<(%l%w*)"
+  return name ~= nil and (VOID[name] or text:find("</" .. name .. ">", 1, true) ~= nil)
+end
+
 --- What the guide leaves to be filled in: names for parameters, the text that stands there, and the first line that has it.
 --- @param lines string[]
 --- @return { name: string, shown: string, line: integer }[]
 function recognise.placeholders(lines)
-  local list, seen = {}, {}
+  local list, seen, text = {}, {}, table.concat(lines, "\n")
   for number, line in ipairs(lines) do
     for _, pattern in ipairs(PLACEHOLDERS) do
       for whole, name in line:gmatch("(" .. pattern .. ")") do
         local key = name:lower():gsub("[^%w]+", "_"):gsub("^_+", ""):gsub("_+$", "")
-        if key:find "^%a" and not seen[key] then
+        if key:find "^%a" and not seen[key] and not is_html(whole, text) then
           seen[key] = true
           list[#list + 1] = { name = key, shown = whole, line = number }
         end
