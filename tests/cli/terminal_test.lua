@@ -21,6 +21,14 @@ step "Take a while" { run = function() env.hosts["local"]:run({ "sleep", "1" }, 
 manual "Look at it" {}
 ]]
 
+local LOUD = [[
+step "Say much" { run = function()
+  file.write("local", env.folder .. "/conf", ("# a line that fills the file\n"):rep(200) .. "listen 80\n")
+  env.hosts["local"]:run({ "sh", "-c", "head -c 6000 /dev/zero | tr '\\0' z >&2; printf ' gr\\366\\337er\\n' >&2; exit 3" },
+    { undo = { "true" } })
+end }
+]]
+
 --- neap on a terminal of its own: what it prints is waited for, what a person types is written.
 local terminal = {}
 terminal.__index = terminal
@@ -62,6 +70,7 @@ describe("at a terminal", function()
     fs.mkdir(root .. "/procedures/demo/environments", "0755")
     fs.mkdir(root .. "/data", "0755")
     fs.write(root .. "/procedures/demo/it.lua", PROCEDURE, { mode = "0644" })
+    fs.write(root .. "/procedures/demo/loud.lua", LOUD, { mode = "0644" })
     fs.write(root .. "/procedures/demo/slow.lua", SLOW, { mode = "0644" })
     local values = ("values: { folder: %s/data }\n"):format(root)
     fs.write(root .. "/procedures/demo/environments/lab.yml", values, { mode = "0644" })
@@ -120,6 +129,22 @@ describe("at a terminal", function()
     first:expect "Look at it"
     look_at_it(first)
     equal({ first:close(), second:close() }, { 0, 0 })
+  end)
+
+  it("a failure and a conflict are shown by what a target holds and says, however long and in whatever letters", function()
+    local on = new_terminal(root, "run demo/loud --env lab")
+    on:expect "zzz gr\\xf6\\xdfer"
+    on:expect "1 lab 1.1> "
+    fs.write(root .. "/data/conf", (fs.read(root .. "/data/conf"):gsub("listen 80", "listen 443")))
+    on:type "b"
+    on:expect "Back to which step"
+    on:type "all"
+    on:expect "what is there now:"
+    on:expect "-listen 80"
+    on:expect "+listen 443"
+    on:expect "keep / overwrite / stop? "
+    on:type "keep"
+    equal(on:close(), 6)
   end)
 
   it("what was typed before a question could be seen is no answer to it", function()

@@ -71,9 +71,14 @@ local function pack_secret(value, keep, keyring)
   return { [SEALED] = keep(secret.seal(value, keyring)), fingerprint = fingerprint }
 end
 
+--- What stands for a text that is kept elsewhere.
+--- @param digest string
+--- @return table
+function data.reference(digest) return { [REFERENCE] = digest } end
+
 local function pack_text(text, keep, sealing)
   if sealing and secret.holds(text) then return { [SEALED_TEXT] = keep(secret.seal(text, sealing)) } end
-  return fits_inline(text) and text or { [REFERENCE] = keep(text) }
+  return fits_inline(text) and text or data.reference(keep(text))
 end
 
 local function check_keys(value)
