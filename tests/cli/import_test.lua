@@ -118,8 +118,8 @@ describe("neap import", function()
   end)
 
   it("takes front matter for a remark that names the guide", function()
-    fs.write(on.root .. "/front.md", "---\ntitle: \"The shop's release\"\nowner: ops\n---\nAsk them.\n\n# Go\n\nStart it.\n",
-      { mode = "0644" })
+    local text = "---\ntitle: \"The shop's release\"\nowner: ops\n---\nAsk them.\n\n# Go\n\nStart it.\n"
+    fs.write(on.root .. "/front.md", text, { mode = "0644" })
     import(on.root .. "/front.md shop/front")
     local loaded = load "shop/front"
     equal(loaded.guides[1].title, "The shop's release")
@@ -128,12 +128,12 @@ describe("neap import", function()
   end)
 
   it("makes a step of a command below a remark, and no parameters of HTML", function()
-    fs.write(on.root .. "/odd.md", "# Go\n\n> Never on <b>Fridays</b>.\n\n```sh\nmake -C <dir> all\n```\nthen<br>rest\n",
-      { mode = "0644" })
+    local text = "# Go\n\n> Never on <b>Fridays</b>.\n\n```sh\nmake -C <dir> all\n```\nthen<br>rest\n"
+    fs.write(on.root .. "/odd.md", text, { mode = "0644" })
     import(on.root .. "/odd.md shop/odd")
     truthy(load "shop/odd".titled["make -C <dir> all"])
-    local text = fs.read(path "shop/odd")
-    equal({ text:find("dir = ", 1, true) ~= nil, text:find "%-%-   br? = " }, { true })
+    local code = fs.read(path "shop/odd")
+    equal({ code:find("dir = ", 1, true) ~= nil, code:find "%-%-   br? = " }, { true })
     walk_through("shop/odd", on.root .. "/odd.md")
   end)
 

@@ -24,8 +24,8 @@ manual "Look at it" {}
 local LOUD = [[
 step "Say much" { run = function()
   file.write("local", env.folder .. "/conf", ("# a line that fills the file\n"):rep(200) .. "listen 80\n")
-  env.hosts["local"]:run({ "sh", "-c", "head -c 6000 /dev/zero | tr '\\0' z >&2; printf ' gr\\366\\337er\\n' >&2; exit 3" },
-    { undo = { "true" } })
+  local text = "{ head -c 6000 /dev/zero | tr '\\0' z; printf ' gr\\366\\337er\\n'; } >&2; exit 3"
+  env.hosts["local"]:run({ "sh", "-c", text }, { undo = { "true" } })
 end }
 ]]
 
@@ -131,7 +131,7 @@ describe("at a terminal", function()
     equal({ first:close(), second:close() }, { 0, 0 })
   end)
 
-  it("a failure and a conflict are shown by what a target holds and says, however long and in whatever letters", function()
+  it("a failure and a conflict show what a target says and holds, of any length, in any letters", function()
     local on = new_terminal(root, "run demo/loud --env lab")
     on:expect "zzz gr\\xf6\\xdfer"
     on:expect "1 lab 1.1> "

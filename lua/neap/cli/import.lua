@@ -32,7 +32,8 @@ local function name_of(options)
   if options.procedure then
     local group, name = options.procedure:match "^([%w_-]+)/([%w_-]+)$"
     if group and repository.is_procedure(group, name .. ".lua") then return group, name end
-    failure.wrong_use(("'%s' is no <group>/<name> of a procedure"):format(options.procedure), "neap import GUIDE GROUP/NAME")
+    failure.wrong_use(("'%s' is no <group>/<name> of a procedure"):format(options.procedure),
+      "neap import GUIDE GROUP/NAME")
   end
   local group, name = options.guide:match "([%w_]+)%-([%w_.-]+)%.%w+$"
   if not group then
