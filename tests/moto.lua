@@ -15,7 +15,7 @@ logging.getLogger("werkzeug").disabled = True
 from moto.route53.models import ChangeList
 ChangeList.__contains__ = lambda self, item: False
 sys.path.insert(0, "tests/targets/aws")
-import moto_cloudformation, moto_redshift, moto_s3
+import moto_cloudformation, moto_dynamodb, moto_redshift, moto_s3
 app = DomainDispatcherApplication(create_backend_app)
 server = make_server("127.0.0.1", 0, app, threaded=True)
 print(server.server_port, flush=True)

@@ -63,6 +63,18 @@ describe("what stands round AWS's servers", function()
     end)
   end)
 
+  it("SNS: refuses a protocol that there is not, and a filter that is no JSON", function()
+    for step, why in pairs {
+      ['"emial", "a@example.org"'] = "no protocol \"emial\"%. Did you mean 'email'",
+      ['"email", "a@example.org", { filter = "{" }'] = "filter is a text of JSON",
+    } do
+      local trial = world:trial { ('sns.subscribe("arn:aws:sns:us-west-2:1:t", %s)'):format(step) }
+      local ok, message = pcall(trial.plan, trial)
+      equal(ok, false)
+      matches(tostring(message), "^procedures/test/it.lua:%d+: .*" .. why)
+    end
+  end)
+
   it("EventBridge: disables and enables a rule", function()
     world:there_and_back(PICTURE, { 'events.disable "nightly"' }, function(now) equal(now[2], "DISABLED") end)
     equal(world:refused(PICTURE, 'events.disable "none"').kind, "missing")

@@ -121,7 +121,7 @@ r.create_db_snapshot(DBInstanceIdentifier='one', DBSnapshotIdentifier='mine')]==
     equal(world:boto(PICTURE).snapshots, there)
   end)
 
-  it("refuses what an instance or an image does not have, where the procedure says it", function()
+  it("refuses what an instance, an image or an index does not have, where the procedure says it", function()
     local function mistake(step)
       local ok, message = pcall(function() world:trial({ step }):plan() end)
       equal(ok, false)
@@ -131,6 +131,9 @@ r.create_db_snapshot(DBInstanceIdentifier='one', DBSnapshotIdentifier='mine')]==
       "RunInstances: it has no \"ImageID\"%. Did you mean")
     matches(mistake 'ec2.run("web", { ImageId = "ami-12c6146b" }, { tag = {} })',
       "^procedures/test/it.lua:%d+: no option is named \"tag\"")
+    matches(mistake 'dynamodb.index("users", "i", { kyes = {} })', "no option is named \"kyes\"%. Did you mean 'keys'")
+    matches(mistake 'dynamodb.index("users", "i", { keys = { { name = "x", key = "HASH", type = "String" } } })',
+      "a key is ")
     matches(mistake 'ec2.image("x", { instanse = "i-1" })', "no option is named \"instanse\"%. Did you mean 'instance'")
   end)
 
@@ -146,6 +149,18 @@ r.create_db_snapshot(DBInstanceIdentifier='one', DBSnapshotIdentifier='mine')]==
         projection = "ALL" })]] },
       function(now) equal(now.indexes[1][1], "by-age") end)
     equal(world:refused(PICTURE, 'dynamodb.index("none", "i", nil)').kind, "missing")
+  end)
+
+  it("DynamoDB: an index that somebody has begun is waited for until it is filled", function()
+    world:boto [==[
+client('dynamodb').update_table(TableName='users', AttributeDefinitions=[{'AttributeName': 'age',
+    'AttributeType': 'N'}], GlobalSecondaryIndexUpdates=[{'Create': {'IndexName': 'slow-by-age',
+    'KeySchema': [{'AttributeName': 'age', 'KeyType': 'HASH'}], 'Projection': {'ProjectionType': 'ALL'}}}])]==]
+    world:trial({ [[dynamodb.index("users", "slow-by-age",
+      { keys = { { name = "age", key = "HASH", type = "N" } } })]] }):run "done"
+    equal(world:boto [==[
+show([i['IndexStatus'] for i in client('dynamodb').describe_table(TableName='users')['Table']['GlobalSecondaryIndexes']
+    if i['IndexName'] == 'slow-by-age'])]==], { "ACTIVE" })
   end)
 
   it("is as it should be after a crash at some commits", function()

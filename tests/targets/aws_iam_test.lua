@@ -70,6 +70,30 @@ describe("iam", function()
     end)
   end)
 
+  it("says of a user who has two keys already which they are", function()
+    local ids = world:boto [==[
+i = client('iam')
+i.create_user(UserName='full')
+show([i.create_access_key(UserName='full')['AccessKey']['AccessKeyId'] for n in range(2)])]==]
+    local failure = world:refused(PICTURE, 'iam.create_key "full"')
+    equal(failure.code, "LimitExceeded")
+    for _, one in ipairs(ids) do matches(failure.output, one .. " Active, made at 20") end
+    matches(failure.hint, "iam.delete_key")
+  end)
+
+  it("refuses a role whose policy is none, and parts that a role does not have, where the procedure says it", function()
+    local function mistake(step)
+      local trial = world:trial { step }
+      local ok, message = pcall(trial.plan, trial)
+      equal(ok, false)
+      return tostring(message)
+    end
+    matches(mistake 'iam.role("r", { trus = {} })', "^procedures/test/it.lua:%d+: no option is named \"trus\"")
+    matches(mistake 'iam.role("r", {})', "^procedures/test/it.lua:%d+: trust is a policy, .*it is missing")
+    matches(mistake 'iam.inline_policy({ role = "r" }, "p", "{bad")',
+      "^procedures/test/it.lua:%d+: the document is a policy")
+  end)
+
   it("is as it should be after a crash at any commit", function()
     local KEYS = [==[
 iam = client('iam')

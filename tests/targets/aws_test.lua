@@ -215,7 +215,7 @@ describe("aws", function()
 
     it("nothing while it is planned, and pins the account", function()
       local plan = trial(CREATE .. "})"):plan()
-      equal(plan.phases[1].steps[1].effects[1].show, "AWS iam us-west-2")
+      equal(plan.phases[1].steps[1].effects[1].show, "CreateUser of iam in us-west-2")
       equal(plan.pins, { ["AWS profile default"] = "account 123456789012" })
       equal(log(), "POST / GetCallerIdentity\n")
       equal(user_names(), {})

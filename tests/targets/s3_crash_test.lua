@@ -75,6 +75,29 @@ describe("s3", function()
     end)
   end
 
+  it("goes on with the credentials that have come into the file meanwhile, once the first have run out", function()
+    through_proxy()
+    sshd.write(folder .. "/renew", ([[sed -i s/AKIATEST/AKIANEXT/ %s/home/.aws/credentials
+      curl -sd '{"stale": "AKIATEST"}' %s/proxy]]):format(folder, proxy.url))
+    one:trial({ 's3.put("pail", "new", { text = "new" })',
+      'env.hosts["local"]:run({ "sh", "-e", "PATH/renew" }, { keep = "a test" })',
+      's3.put("pail", "large", { file = "PATH/large" }) s3.put("pail", "old", { text = "after" })',
+      's3.sync("PATH/tree", "s3://pail/tree") s3.delete("pail", "new")' }):run "done"
+    equal(one:boto "show([o['Key'] for o in client('s3').list_objects_v2(Bucket='pail')['Contents']])",
+      { "large", "old", "tree/a", "tree/b" })
+  end)
+
+  it("says that credentials have run out where no others are to be had", function()
+    through_proxy()
+    one:trial({ 's3.put("pail", "new", { text = "new" })' }):run "done"
+    world.ask(proxy.url .. "/proxy", { stale = "AKIATEST" })
+    one.section.endpoint, one.section.endpoints = nil, { s3 = proxy.url } -- so that nobody asks STS before
+    for _, step in ipairs { 's3.put("pail", "n", { text = "n" })', 's3.put("pail", "n", { file = "PATH/tree/a" })' } do
+      local outcome = one:trial({ step }):run "failed"
+      equal({ outcome.failure.kind, outcome.failure.code }, { "auth", "ExpiredToken" })
+    end
+  end)
+
   it("goes on with the parts that are there", function()
     through_proxy()
     sshd.run { "sh", "-c", 'head -c 40000000 /dev/urandom >"$1/large"', "sh", folder }

@@ -150,5 +150,13 @@ except Exception as e: show(str(e))
     end)
   end)
 
+  it("says of an object that is too large to be read as a text what to do instead", function()
+    world:boto "client('s3').put_object(Bucket='pail', Key='huge', Body=b'x' * (17 << 20))"
+    local failure = world:refused(PICTURE, 's3.get("pail", "huge")')
+    equal(failure.kind, "protocol")
+    matches(failure.message, "^s3://pail/huge has more than the 16 MiB")
+    matches(failure.hint, "s3.download")
+  end)
+
   it("ends its servers", stage.finish)
 end)

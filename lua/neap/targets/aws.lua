@@ -121,9 +121,10 @@ effect.action "aws.call" {
   take = take,
   prepare = function(target) known.meet(target) end, -- before the intent: who is not let in has changed nothing
   show = function(target)
-    return ("AWS %s%s"):format(target.service, target.region and " " .. target.region or "")
+    return ("%s of %s%s"):format(target.operation or "AWS", target.service, -- older runs have no operation here
+      target.region and " in " .. target.region or "")
   end,
-  says = function(data) return data.operation end,
+  says = function() return "is called" end,
 }
 
 -- ---- what authors call ----
@@ -175,7 +176,9 @@ function Client:call(name, parameters, options)
   check_call(self, name, parameters, 2)
   if options.reads or model.reads(name) then return read_call(target_of(self), name, parameters, options.timeout) end
   if effect.planning() then known.meet(target_of(self)) end -- whose account it is, the run is held to
-  return effect.perform("aws.call", target_of(self),
+  local target = target_of(self)
+  target.operation = name
+  return effect.perform("aws.call", target,
     { operation = name, parameters = parameters, done = described(self, options.done, "done", 2) },
     { undo = described(self, options.undo, "undo", 2), keep = options.keep, irreversible = options.irreversible,
       timeout = options.timeout })

@@ -8,6 +8,7 @@ local hosts    = require "neap.targets.connection"
 local names    = require "neap.targets.s3.names"
 local objects  = require "neap.targets.s3.objects"
 local request  = require "neap.targets.s3.request"
+local rights   = require "neap.targets.file.rights"
 local secret   = require "native.secret"
 local state    = require "neap.targets.s3.state"
 local tree     = require "neap.targets.s3.tree"
@@ -182,7 +183,11 @@ end
 --- @param options? neap.s3.change_options  and delete, in direction of S3 content types by the names' endings
 function s3.sync(from, to, options)
   options = account.check_options(options, { keep = true, irreversible = true, timeout = true, delete = true }, 2)
-  if from:find "^s3://" then return tree.down(bucket_of((names.split(from, 2)), options), from, to, options) end
+  if tostring(from):find "^s3://" then
+    rights.check_path(to, 2)
+    return tree.down(bucket_of((names.split(from, 2)), options), from, to, options)
+  end
+  rights.check_path(from, 2)
   return tree.up(bucket_of((names.split(to, 2)), options), from, to, options, function(key) return made(key, {}, 1) end)
 end
 

@@ -10,6 +10,7 @@ POST /proxy {"match": TEXT, "do": [FAULT…]}: the next requests that hold TEXT 
     500, 503, 429 (with a code that says so); 503-later, 429-later: with Retry-After: 1
 Without halves: land (silent for `land` seconds, then it is carried out, and nobody is told), throttle (400 with a code
 that says so), late (its clock is an hour ahead), pass.
+POST /proxy {"stale": KEY}: what is signed with that key is refused from now on, for it has run out.
 GET /proxy/log: a line for each request, "METHOD PATH WHAT". POST /proxy/carried {"has": [TEXT…]}: how many requests that
 hold these the server has carried out, with a status below 300. POST /proxy/reset: all of that is forgotten.
 """
@@ -26,7 +27,7 @@ upstream = sys.argv[1].replace("http://", "")
 
 def new():
     return {"match": "", "do": [], "rules": [], "log": [], "carried": [], "tokens": {}, "hold": 3, "delay": 0.3,
-            "land": 2}
+            "land": 2, "stale": ""}
 
 
 state = new()
@@ -154,6 +155,8 @@ class Handler(BaseHTTPRequestHandler):
         if self.path.startswith("/proxy"):
             return self.control(body)
         what = self.note(body)
+        if state["stale"] and state["stale"] in self.headers.get("Authorization", ""):
+            return self.reply(400, [], XML.format("ExpiredToken", "The provided token has expired.").encode())
         fault = self.fault(self.text(what, body))
         if fault == "pass":
             return self.reply(*self.carried_out(what, body))

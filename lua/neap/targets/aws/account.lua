@@ -51,20 +51,15 @@ function account.check_options(options, names, level)
   return options or {}
 end
 
---- What of a target names its client.
-local function who(target)
-  return { service = target.service, profile = target.profile, region = target.region, endpoint = target.endpoint }
-end
-
 --- The client of a target, made once in a run.
 --- @param target table  of account.target
 --- @return aws.client
-function account.client(target) return known.client(who(target)) end
+function account.client(target) return known.client(target) end
 
 --- Raises kind `denied` where the credentials are of another account than the environment's, or the plan's.
 --- @param target table
 --- @return aws.client  of the target
-function account.meet(target) return known.meet(who(target)) end
+function account.meet(target) return known.meet(target) end
 
 --- Calls an operation that reads, again where it got no answer.
 --- @param target table

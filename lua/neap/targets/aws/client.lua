@@ -152,8 +152,11 @@ local function correct_clock(self, failure, state)
   return true
 end
 
---- Credentials may end before their time.
-local function renew(self, failure, state)
+--- Whether new credentials are worth an attempt: they may end before their time. Has them looked for anew, once.
+--- @param failure table
+--- @param state table  of the attempts of one call
+--- @return boolean
+function Client:renew(failure, state)
   if not EXPIRED[failure.code] or state.renewed or self.settings.credentials then return false end
   state.renewed = true
   credentials.forget(self.settings)
@@ -175,7 +178,7 @@ end
 local function may_repeat(self, failure, parameters, repeatable, state)
   if not fault.is(failure) then return false end
   if THROTTLED[failure.code] or failure.kind == "connect" then return true end
-  if correct_clock(self, failure, state) or renew(self, failure, state)
+  if correct_clock(self, failure, state) or self:renew(failure, state)
     or follow_region(self, failure, parameters, state) then return true end
   local unclear = failure.kind == "lost" or failure.status ~= nil and is_unclear(failure.status)
   state.unclear = state.unclear or unclear

@@ -3,11 +3,13 @@ local account  = require "neap.targets.aws.account"
 local effect   = require "neap.engine.effect"
 local fault    = require "native.error"
 local resource = require "neap.targets.aws.resource"
+local shell    = require "neap.targets.shell"
 local task     = require "native.task"
 
 local dynamodb = {}
 
-local EVERY = 5 -- seconds between two looks
+local EVERY = 5          -- seconds between two looks
+local TIMEOUT = 3600 * 6 -- seconds, for a table of any size
 
 local function describe(target)
   local found = account.find(target, "DescribeTable", { TableName = target.table })
@@ -52,7 +54,11 @@ local function wait_until_still(target)
     end
     return true
   end
-  while not is_still() do task.sleep(EVERY) end
+  local count = 0
+  while not is_still() do
+    count = count + 1
+    resource.pause(count, EVERY)
+  end
 end
 
 local function creation(target, state)
@@ -77,7 +83,7 @@ local function update(target, change, definitions)
 end
 
 resource.declare("dynamodb.index", {
-  timeout = 3600 * 6, get = get,
+  timeout = TIMEOUT, get = get,
   put = function(target, state)
     if get(target) then update(target, { Delete = { IndexName = target.index } }) end
     if state then update(target, creation(target, state)) end
@@ -90,6 +96,34 @@ resource.declare("dynamodb.index", {
   end,
   show = function(target) return ("index %s of %s"):format(target.index, target.table) end,
 })
+
+local DEFINITION = { keys = true, projection = true, fields = true, read = true, write = true }
+local KEY = { name = true, key = true, type = true }
+local ROLES, TYPES = { HASH = true, RANGE = true }, { S = true, N = true, B = true }
+
+local function check_key(one, level)
+  if type(one) ~= "table" then error('a key is { name = "…", key = "HASH", type = "S" }', level + 1) end
+  shell.check_options(one, KEY, level + 1)
+  if type(one.name) ~= "string" or not ROLES[one.key or ""] or not TYPES[one.type or ""] then
+    error('a key is { name = "…", key = "HASH" or "RANGE", type = "S", "N" or "B" }', level + 1)
+  end
+end
+
+local function check(definition, level)
+  shell.check_options(definition, DEFINITION, level + 1)
+  if type(definition.keys) ~= "table" or not definition.keys[1] then
+    error('an index is { keys = { { name = "…", key = "HASH", type = "S" } }, projection = "ALL" }', level + 1)
+  end
+  for _, one in ipairs(definition.keys) do check_key(one, level + 1) end
+end
+
+--- An index may be there and not be filled yet, or be on its way out: what it is, is to be seen once the table is still.
+local await_still = effect.read("dynamodb.still", function(target)
+  if not describe(target) then
+    fault.raise { kind = "missing", message = ("there is no table %s"):format(target.table) }
+  end
+  wait_until_still(target)
+end)
 
 local function target_of(name, index, options)
   return resource.target("dynamodb", options, { table = name, index = index })
@@ -104,10 +138,9 @@ end
 --- @param options? table  keep, irreversible, timeout; profile, region
 function dynamodb.index(name, index, definition, options)
   options = resource.options(options, {}, 2)
+  if definition ~= nil then check(definition, 2) end
   local target = target_of(name, index, options)
-  if not effect.planning() and not describe(target) then
-    fault.raise { kind = "missing", message = ("there is no table %s"):format(name) }
-  end
+  if not effect.planning() then task.deadline(options.timeout or TIMEOUT, await_still, resource.apart(target)) end
   effect.change("dynamodb.index", target, function()
     return definition and { keys = definition.keys, projection = definition.projection or "ALL",
       fields = definition.fields, read = definition.read, write = definition.write }

@@ -3,6 +3,7 @@ local account  = require "neap.targets.aws.account"
 local effect   = require "neap.engine.effect"
 local fault    = require "native.error"
 local resource = require "neap.targets.aws.resource"
+local shell    = require "neap.targets.shell"
 local task     = require "native.task"
 
 local iam = {}
@@ -49,11 +50,25 @@ local function delete_key(target, id)
   if not ok and not fault.is(failure, "missing") then error(failure, 0) end
 end
 
+--- A user has two keys at most: which there are is what the operator wants to know then.
+local function refuse_key(target, failure)
+  if fault.is(failure) and failure.code == "LimitExceeded" then
+    local lines = {}
+    for i, key in ipairs(list_keys(target)) do
+      lines[i] = ("%s %s, made at %s"):format(key.id, key.status, key.created)
+    end
+    failure.output = table.concat(lines, "\n")
+    failure.hint = "delete one that nobody uses: iam.deactivate_key, then iam.delete_key"
+  end
+  error(failure, 0)
+end
+
 effect.action "iam.create_key" {
   timeout = 120,
   run = function(target, data)
-    local found = account.change(target, "CreateAccessKey", { UserName = target.user },
+    local ok, found = pcall(account.change, target, "CreateAccessKey", { UserName = target.user },
       { repeatable = false, happened = function() return unknown_key(target, data.known) ~= nil end })
+    if not ok then refuse_key(target, found) end
     if not found then
       fault.raise { kind = "lost",
         message = ("a key of %s was made, and its secret did not arrive"):format(target.user) }
@@ -189,6 +204,18 @@ resource.declare("iam.role", {
   show = function(target) return "role " .. target.name end,
 })
 
+local ROLE = { trust = true, description = true, longest_session = true, path = true }
+
+--- A policy's text in one form. Raises a mistake where it is none.
+local function policy_of(document, what, level)
+  local ok, text = pcall(resource.document, document)
+  if ok and text:find "^{" then return text end
+  if not ok and fault.is(text) and text.kind ~= "protocol" then error(text, 0) end -- what a plan does not know yet, say
+  local why = document == nil and "it is missing" or ok and "it is no map"
+    or fault.is(text) and text.message or tostring(text)
+  error(("%s is a policy, as JSON or as a table: %s"):format(what, why), level + 1)
+end
+
 --- Makes a role be as given: { trust = the policy of who may take it, description =, longest_session = seconds, path =
 --- }; nil: not there. A role that has policies is not deleted by AWS.
 --- @param name string
@@ -197,7 +224,8 @@ resource.declare("iam.role", {
 function iam.role(name, role, options)
   check_name(name, "role", 2)
   options = resource.options(options, {}, 2)
-  local wanted = role and { trust = resource.document(role.trust), description = role.description,
+  if role ~= nil then shell.check_options(role, ROLE, 2) end
+  local wanted = role and { trust = policy_of(role.trust, "trust", 2), description = role.description,
     longest_session = role.longest_session or 3600 }
   effect.change("iam.role", resource.target("iam", options, { name = name }), function(before)
     if wanted then wanted.path = before and before.path or role.path or "/" end
@@ -250,7 +278,7 @@ function iam.inline_policy(owner, policy, document, options)
   local kind, name = owner_of(owner, 2)
   check_name(policy, "policy", 2)
   options = resource.options(options, {}, 2)
-  local wanted = document and resource.document(document)
+  local wanted = document and policy_of(document, "the document", 2)
   effect.change("iam.inline", resource.target("iam", options, { owner = kind, name = name, policy = policy }),
     function() return wanted end, resource.of_change(options))
 end
@@ -363,7 +391,7 @@ resource.declare("iam.policy", {
 --- @param options? table  as of iam.create_key
 function iam.policy(policy, document, options)
   options = resource.options(options, {}, 2)
-  local wanted = resource.document(document)
+  local wanted = policy_of(document, "the document", 2)
   effect.change("iam.policy", resource.target("iam", options, { policy = policy }), function(before)
     if before then return wanted end
     return fault.raise { kind = "missing", message = ("there is no policy %s"):format(policy) }

@@ -31,12 +31,13 @@ function known.account(profile)
   return account and tostring(account)
 end
 
---- The client of a target.
+--- The client of a target, which may name more than this.
 --- @param target { service: string, profile?: string, region?: string, endpoint?: string, plain?: boolean }
 --- @return aws.client
 function known.client(target)
   local made, section = kept().clients, known.section()
-  local key = json.encode(target)
+  local key = json.encode { target.service, target.profile or false, target.region or false, target.endpoint or false,
+    target.plain or false }
   made[key] = made[key] or clients.of(target.service, { profile = target.profile, region = target.region,
     endpoint = target.endpoint, endpoints = section.endpoints, endpoint_url = section.endpoint, ca = section.ca,
     plain = target.plain })

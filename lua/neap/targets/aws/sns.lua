@@ -2,6 +2,7 @@
 local account  = require "neap.targets.aws.account"
 local effect   = require "neap.engine.effect"
 local fault    = require "native.error"
+local near     = require "neap.near"
 local resource = require "neap.targets.aws.resource"
 
 local sns = {}
@@ -79,6 +80,20 @@ local function target_of(topic, protocol, endpoint, options)
   return resource.target("sns", options, { topic = topic, protocol = protocol, endpoint_of = endpoint })
 end
 
+local PROTOCOLS = { http = true, https = true, email = true, ["email-json"] = true, sms = true, sqs = true,
+  application = true, lambda = true, firehose = true }
+
+local function check(protocol, options, level)
+  if not PROTOCOLS[protocol or ""] then
+    error(("SNS has no protocol %q%s"):format(tostring(protocol), near.hint(protocol, PROTOCOLS)), level + 1)
+  end
+  for _, name in ipairs { "filter", "redrive" } do
+    if options[name] ~= nil and not pcall(resource.document, options[name]) then
+      error(("%s is a text of JSON"):format(name), level + 1)
+    end
+  end
+end
+
 --- Lets a topic tell somebody. Who is told by e-mail has to confirm it.
 --- @param topic string     ARN
 --- @param protocol string  "email", "sqs", "https", …
@@ -87,6 +102,7 @@ end
 ---   region
 function sns.subscribe(topic, protocol, endpoint, options)
   options = resource.options(options, { filter = true, filter_scope = true, redrive = true, raw = true }, 2)
+  check(protocol, options, 2)
   effect.change("sns.subscription", target_of(topic, protocol, endpoint, options), function()
     return { raw = options.raw or false, filter = options.filter, redrive = options.redrive,
       filter_scope = options.filter and (options.filter_scope or "MessageAttributes") or nil }

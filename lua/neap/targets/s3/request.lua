@@ -22,6 +22,7 @@ local LARGEST     = 16 << 20 -- bytes of a reply that is not written to a file
 
 local KINDS = { [401] = "auth", [403] = "denied", [404] = "missing", [409] = "conflict", [410] = "missing",
                 [412] = "conflict" }
+local EXPIRED_KIND = { ExpiredToken = "auth", TokenRefreshRequired = "auth" }
 local NOT_NOW = { SlowDown = true, ServiceUnavailable = true, RequestTimeout = true, Throttling = true,
                   RequestLimitExceeded = true }
 
@@ -84,11 +85,15 @@ local function headers_of(list)
   return map
 end
 
-local function body_of(exchange)
+local function body_of(exchange, given)
   local parts, size = {}, 0
   for bytes in exchange.read, exchange do
     size = size + #bytes
-    if size > LARGEST then fault.raise { kind = "protocol", message = "S3 answers with more than was asked for" } end
+    if size > LARGEST then
+      fault.raise { kind = "protocol", hint = "bring it into a file: s3.download",
+        message = ("s3://%s/%s has more than the %d MiB that are read at once"):format(given.bucket, given.key or "",
+          LARGEST >> 20) }
+    end
     parts[#parts + 1] = bytes
   end
   return table.concat(parts)
@@ -96,7 +101,10 @@ end
 
 local function refuse(client, given, reply)
   local problem = parse.problem(client.service, reply)
-  local kind = KINDS[reply.status] or (given.reads and "remote" or reply.status >= 500 and "lost" or "denied")
+  -- a refusal of HEAD has no body that would say why; such a request is a bad one only where its credentials have run out
+  if given.method == "HEAD" and reply.status == 400 then problem.code = "ExpiredToken" end
+  local kind = KINDS[reply.status] or EXPIRED_KIND[problem.code]
+    or (given.reads and "remote" or reply.status >= 500 and "lost" or "denied")
   fault.raise { kind = kind, code = problem.code, status = reply.status, retry_after = reply.headers["retry-after"],
     region = reply.headers["x-amz-bucket-region"], date = parse.date(reply),
     message = ("%s of s3://%s/%s: %s (%s)"):format(given.method, given.bucket, given.key or "",
@@ -111,7 +119,7 @@ local function exchange_once(client, given)
     body_file = given.body_file, to_file = given.to_file, only_good = true,
     ca = client.settings.ca or process.environ "AWS_CA_BUNDLE", proxy = is_local(url) and "" or nil }
   local head = exchange:response { timeout = 86400 } -- the deadline is that of the whole
-  local reply = { status = head.status, headers = headers_of(head.headers), body = body_of(exchange) }
+  local reply = { status = head.status, headers = headers_of(head.headers), body = body_of(exchange, given) }
   if reply.status >= 300 then refuse(client, given, reply) end
   return reply
 end
@@ -123,8 +131,9 @@ local function pause(failure, count)
   task.sleep(math.min(LONGEST, asked and asked >= 0 and asked or FIRST_PAUSE * 2 ^ (count - 1)))
 end
 
---- What a refusal teaches: the bucket's region, the server's clock.
-local function learns(client, given, failure)
+--- What a refusal teaches: that credentials have run out, the bucket's region, the server's clock.
+local function learns(client, given, failure, state)
+  if client:renew(failure, state) then return true end
   client.bucket_regions = client.bucket_regions or {}
   if failure.region and failure.region ~= (client.bucket_regions[given.bucket] or client.settings.region) then
     client.bucket_regions[given.bucket] = failure.region
@@ -137,9 +146,9 @@ local function learns(client, given, failure)
   return is_news
 end
 
-local function is_worth_repeating(client, given, failure)
+local function is_worth_repeating(client, given, failure, state)
   if not fault.is(failure) then return false end
-  if failure.status and learns(client, given, failure) then return true end
+  if failure.status and learns(client, given, failure, state) then return true end
   local status = failure.status or 0
   return NOT_NOW[failure.code] or failure.kind == "connect" or failure.kind == "lost" or status == 429 or status >= 500
 end
@@ -165,12 +174,12 @@ end
 --- @param timeout number  seconds
 --- @return { status: integer, headers: table<string, string>, body: string }?  nil: it was, as `happened` says
 function request.send(target, given, timeout)
-  local client = account.meet(target)
+  local client, state = account.meet(target), {}
   return task.deadline(timeout, function()
     for count = 1, ATTEMPTS do
       local ok, reply = pcall(exchange_once, client, given)
       if ok then return reply end
-      if count == ATTEMPTS or not is_worth_repeating(client, given, reply) then error(reply, 0) end
+      if count == ATTEMPTS or not is_worth_repeating(client, given, reply, state) then error(reply, 0) end
       pause(reply, count)
       if given.before_again then given.before_again() end
       if given.happened and given.happened() then return nil end

@@ -11,7 +11,6 @@ local names     = require "neap.targets.s3.names"
 local objects   = require "neap.targets.s3.objects"
 local parallel  = require "neap.targets.aws.parallel"
 local request   = require "neap.targets.s3.request"
-local rights    = require "neap.targets.file.rights"
 local state     = require "neap.targets.s3.state"
 
 local tree = {}
@@ -125,7 +124,6 @@ end
 --- @param options table
 --- @param made fun(key: string): table  the state of an object, but for size and digest
 function tree.up(target, folder, to, options, made)
-  rights.check_path(folder, 3)
   local bucket, prefix = names.split(to, 3)
   prefix = as_prefix(prefix)
   local files = files_below(folder)
@@ -195,7 +193,6 @@ end
 --- @param folder string
 --- @param options table
 function tree.down(target, from, folder, options)
-  rights.check_path(folder, 3)
   local bucket, prefix = names.split(from, 3)
   prefix = as_prefix(prefix)
   local wanted, made, known, new = names_of(listed(target, bucket, prefix), prefix), {}, {}, {}
