@@ -1,5 +1,6 @@
-local fs    = require "native.fs"
-local state = require "neap.state"
+local fs      = require "native.fs"
+local process = require "native.process"
+local state   = require "neap.state"
 
 describe("state", function()
   local home
@@ -16,6 +17,19 @@ describe("state", function()
     local folder, shared = state.folder "encode/lab"
     equal({ folder, shared }, { home .. "/neap/encode/lab", false })
     equal(fs.stat(folder).mode, "0700")
+  end)
+
+  it("is in the login's home where no variable names one, as in a timer's job", function()
+    rawset(os, "getenv", function() return nil end)
+    equal((state.path "encode/nowhere"), process.user().home .. "/.local/state/neap/encode/nowhere")
+  end)
+
+  it("says what cannot be made, that nothing was changed, and how to name another folder", function()
+    fs.write(home .. "/neap", "a file where the folder would be", { mode = "0600" })
+    local failure = raises(state.folder, "encode/lab")
+    truthy(failure.message:find(home .. "/neap", 1, true))
+    equal(failure.state, "Nothing was changed.")
+    matches(failure.hint, "XDG_STATE_HOME")
   end)
 
   it("refuses a folder or key that everybody may write to", function()

@@ -1,6 +1,7 @@
 --- The folder of an environment's journal, lock and key: shared by its Unix group, or one person's own.
-local fault = require "native.error"
-local fs    = require "native.fs"
+local fault   = require "native.error"
+local fs      = require "native.fs"
+local process = require "native.process"
 
 local state = {}
 
@@ -11,7 +12,7 @@ local REMOTE = { nfs = true, cifs = true, smb = true, fuse = true, afs = true, [
 
 local function private_root()
   local home = os.getenv "XDG_STATE_HOME"
-  if not home or home == "" then home = os.getenv "HOME" .. "/.local/state" end
+  if not home or home == "" then home = (os.getenv "HOME" or process.user().home) .. "/.local/state" end
   return home .. "/neap"
 end
 
@@ -55,13 +56,23 @@ function state.path(environment)
   return private_root() .. "/" .. environment, false
 end
 
+local function make(folder)
+  local ok, failure = pcall(fs.mkdir, folder, "0700")
+  if ok then return end
+  if fault.is(failure) then
+    failure.state = "Nothing was changed."
+    failure.hint = "the journal lies there; XDG_STATE_HOME names another folder, on a local disk"
+  end
+  error(failure, 0)
+end
+
 --- The same, checked, and made where it was not there.
 --- @param environment string
 --- @return string folder
 --- @return boolean shared
 function state.folder(environment)
   local folder, shared = state.path(environment)
-  if not fs.exists(folder) then fs.mkdir(folder, "0700") end
+  if not fs.exists(folder) then make(folder) end
   state.check(folder)
   return folder, shared
 end

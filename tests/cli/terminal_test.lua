@@ -133,9 +133,16 @@ describe("at a terminal", function()
 
   it("a failure and a conflict show what a target says and holds, of any length, in any letters", function()
     local on = new_terminal(root, "run demo/loud --env lab")
-    on:expect "zzz gr\\xf6\\xdfer"
+    on:expect "zzz…"
     on:expect "1 lab 1.1> "
+    on:type "l"
+    on:expect "zzz gr\\xf6\\xdfer"
     fs.write(root .. "/data/conf", (fs.read(root .. "/data/conf"):gsub("listen 80", "listen 443")))
+    on:type "b"
+    on:expect "Back to which step"
+    on:type "Say muhc"
+    on:expect "no step is called \"Say muhc\". Did you mean 'Say much'?"
+    on:expect "1 lab 1.1> "
     on:type "b"
     on:expect "Back to which step"
     on:type "all"

@@ -3,6 +3,7 @@ local attempt   = require "neap.engine.attempt"
 local branches  = require "neap.engine.branch"
 local data      = require "neap.engine.data"
 local fault     = require "native.error"
+local near      = require "neap.near"
 local outcome   = require "neap.engine.outcome"
 local recover   = require "neap.engine.recover"
 local repl      = require "neap.engine.repl"
@@ -165,14 +166,16 @@ end
 --- The seq from which on things are undone, of the step that a person names by title or number.
 local function seq_of(self, name)
   if not name then return nil end
+  local titles = {}
   for _, step in ipairs(self.procedure.steps) do
+    titles[#titles + 1] = step.title
     if step.title == name or step.number == name then
       local state = self.state:step(step.title)
       if state and state.first_seq then return state.first_seq end
       fault.raise { kind = "missing", message = ("%s has not been begun"):format(step.title) }
     end
   end
-  fault.raise { kind = "missing", message = ("no step is called %q"):format(name) }
+  fault.raise { kind = "missing", message = ("no step is called %q.%s"):format(name, near.question(name, titles)) }
 end
 
 --- Where a way back to the step that a person names by title or number ends; nil: it takes everything back. Raises where

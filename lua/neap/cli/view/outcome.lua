@@ -16,12 +16,23 @@ local function message_of(failure)
   return fault.is(failure) and failure.message or tostring(failure)
 end
 
+local MOST_ROWS = 3 -- of a terminal, for one line of a target: the question below is to stay in sight
+
+local function said_by_target(failure, page)
+  local lines = failure.output and page:lines(failure.output) or {}
+  for i, line in ipairs(lines) do
+    if page.wraps then line = page:cut(line, MOST_ROWS * page.width - #"    | ") end
+    lines[i] = "    | " .. line
+  end
+  return lines
+end
+
 --- What happened, in the target's own words where it had any.
 local function add_failure(lines, outcome, page)
   local failure = outcome.failure
   for _, line in ipairs(page:lines(message_of(failure))) do lines[#lines + 1] = page:fit("  " .. line, 4) end
   if not fault.is(failure) then return end
-  for _, line in ipairs(failure.output and page:lines(failure.output) or {}) do lines[#lines + 1] = "    | " .. line end
+  for _, line in ipairs(said_by_target(failure, page)) do lines[#lines + 1] = line end
 end
 
 local function label(page, name, text) return ("  %s %s"):format(page:paint("dim", page:left(name, 7)), text) end
