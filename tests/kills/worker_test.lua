@@ -129,6 +129,19 @@ describe("a run in a worker", function()
     equal(lines_of(world), 40)
   end)
 
+  it("is told why a rollback is refused, as without a worker", function()
+    local world = repository.new(scratch())
+    fs.write(world.folder .. "/procedures/demo/it.lua", [[
+-- Behind the point of no return something fails.
+step "Open the books" { run = function() env.hosts["local"]:run { "true" } end }
+step "Sell" { run = function() env.hosts["local"]:read { "false" } end }
+]], { mode = "0644" })
+    world:neap(nil, "run", "demo/it", "--env", "lab", "--yes")
+    local refused = world:neap(nil, "rollback", "1", "--env", "lab", "--yes")
+    equal(refused.status, 5)
+    matches(refused.err, "Open the books is done and cannot be taken back: it has no undo")
+  end)
+
   it("does not listen to other logins", function()
     local world = slow_world()
     local first <close> = world:start("run", "demo/it", "--env", "lab", "--yes")

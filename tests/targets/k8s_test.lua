@@ -172,7 +172,7 @@ describe("the state of an object", function()
     local now = state.of(live)
     local wanted = plans.with_field(now, { "f:spec", "f:replicas" }, 0)
     wanted = plans.with_images(wanted, { b = "j" }, "x")
-    wanted = plans.patched(wanted, { metadata = { annotations = { note = false, fresh = "f" } } }, {})
+    wanted = plans.patched(wanted, { metadata = { annotations = { note = json.null, fresh = "f" } } }, {})
     for _, name in ipairs(state.paths(wanted)) do
       if name:find([[\"name\":\"a\"]], 1, true) then wanted.fields[name] = nil end
     end

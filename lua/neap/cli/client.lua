@@ -116,6 +116,12 @@ local function follow(view)
   end
 end
 
+--- What the engine raised in the worker is raised here, as if it had been called here.
+local function raise_again(failure)
+  if failure.kind == "mistake" then error(failure.message, 0) end
+  error(fault.new(failure), 0)
+end
+
 --- Attends a living worker until the run ends or the operator leaves.
 --- @param request { on_event: function, ask: function, prompt: function }
 --- @param folder string  of the environment
@@ -134,6 +140,7 @@ function client.attend(request, folder, run, after, answers)
   if view.left then return { status = "left", exit = LEFT, run = run, changed = {}, in_doubt = {} } end
   if not ok and not fault.is(outcome, "lost") then error(outcome, 0) end
   if ok and outcome then
+    if outcome.raised then raise_again(outcome.failure) end
     if outcome.failure then outcome.failure = fault.new(outcome.failure) end
     return outcome
   end

@@ -207,7 +207,7 @@ function worker.serve(start, given, announce)
     return 1
   end
   if not ok then
-    outcome = { status = "stopped", exit = 70, failure = data.failure(outcome), changed = {}, in_doubt = {} }
+    outcome = { status = "stopped", exit = 70, raised = true, failure = outcome, changed = {}, in_doubt = {} }
   end
   if outcome.failure then outcome.failure = data.failure(outcome.failure) end
   close_hub(hub, outcome)

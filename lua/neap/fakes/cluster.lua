@@ -193,6 +193,7 @@ clusters.reads = {
   ["k8s.rollout"] = function() end,
   ["k8s.wait_for"] = one,
   ["k8s.wait_gone"] = gone,
+  ["k8s.deleted"] = function() end,
   ["k8s.events"] = function() return {} end,
   ["k8s.dry_run"] = function(targets, target, body)
     return plans.guessed(json.decode(secret.is(body) and secret.reveal(body) or body), targets:get(KIND, target))

@@ -9,6 +9,7 @@ local jobs      = require "neap.targets.k8s.job"
 local json      = require "native.json"
 local kinds     = require "neap.targets.k8s.kinds"
 local logs      = require "neap.targets.k8s.logs"
+local losses    = require "neap.targets.k8s.loss"
 local manifests = require "neap.targets.k8s.manifest"
 local ordered   = require "neap.ordered"
 local plans     = require "neap.targets.k8s.plan"
@@ -50,10 +51,29 @@ local function parts_of(ref, level)
   return kind, name
 end
 
+--- Asks until there is an answer: a server serves soon after its definition what that describes.
+local function until_served(cluster, is_defined, ask)
+  local until_then = task.now() + KIND_TIMEOUT
+  local kind = ask()
+  while not kind and is_defined and not effect.planning() and task.now() < until_then do
+    task.sleep(0.25)
+    client.forget_kinds(cluster)
+    kind = ask()
+  end
+  return kind
+end
+
+--- The kind that a word means, also one that this run defines.
+local function kind_of_word(cluster, word)
+  local defined = plans.defined_as(cluster, word)
+  if not defined then return client.kind_called(cluster, word) end
+  return until_served(cluster, true, function() return client.kind(cluster, defined.api, defined.kind) end) or defined
+end
+
 --- Where an object is: its kind as the server has it, its namespace and name.
 local function place_of(cluster, ref, options, level)
   local word, name, namespace = parts_of(ref, level + 1)
-  local kind = client.kind_called(cluster, word)
+  local kind = kind_of_word(cluster, word)
   return { cluster = cluster, kind = kind, object = name,
     namespace = kind.namespaced and (namespace or options.namespace or client.namespace(cluster)) or nil }
 end
@@ -137,13 +157,9 @@ local APPLY = { "namespace", "force_conflicts" }
 
 --- Where an object of a manifest is to be. A kind that the server does not know yet is served soon after its definition.
 local function place_of_object(cluster, object, namespace)
-  local kind = client.kind(cluster, object.apiVersion, object.kind)
-  local until_then = task.now() + KIND_TIMEOUT
-  while not kind and plans.is_defined(cluster, object) and not effect.planning() and task.now() < until_then do
-    task.sleep(0.25)
-    client.forget_kinds(cluster)
-    kind = client.kind(cluster, object.apiVersion, object.kind)
-  end
+  local kind = until_served(cluster, plans.defined_kind(cluster, object) ~= nil, function()
+    return client.kind(cluster, object.apiVersion, object.kind)
+  end)
   if not kind then kind = effect.planning() and plans.defined_kind(cluster, object) end
   if not kind then
     fault.raise { kind = "missing", host = cluster,
@@ -206,15 +222,21 @@ local function places_of(cluster, given, options, level)
   return places
 end
 
+local wait_deleted = read("k8s.deleted", function(_, place, timeout) waits.deleted(place, timeout) end)
+
 --- Deletes objects and waits until they are gone: those of manifests in the reverse of the order in which they are made.
---- What is not there is passed over. A rollback makes them again as people had described them.
+--- What is not there is passed over. A rollback makes them again as people had described them, but for what their owner
+--- makes again, and jobs, which would run again; with namespaces, definitions of kinds and claims of volumes goes what it
+--- cannot make again: they are a point of no return, unless `keep` says otherwise. Raises `timeout` with the finalizers
+--- that hold an object.
 --- @param cluster string
 --- @param given string|table  "deployment/x", a list of such names, or manifests
---- @param options? { namespace?: string, keep?: string, irreversible?: string, timeout?: number }
+--- @param options? { namespace?: string, keep?: string, irreversible?: string, timeout?: number }  600 seconds to be gone
 function k8s.delete(cluster, given, options)
   options = check_options(options, { "namespace" }, CHANGE, 2)
   for _, place in ipairs(places_of(cluster, given, options, 2)) do
-    effect.change("k8s.object", target_of(place), function() return nil end, effect_options(options))
+    effect.change("k8s.object", target_of(place), function() return nil end, losses.options(place, effect_options(options)))
+    if not effect.planning() then wait_deleted(cluster, place, options.timeout or WAIT_TIMEOUT) end
   end
 end
 
@@ -222,7 +244,7 @@ local function change_fields(cluster, ref, options, level, alter)
   local place = place_of(cluster, ref, options, level + 1)
   local target = target_of(place)
   return effect.change("k8s.object", target, function(before)
-    if before then return alter(before, target) end
+    if before then return plans.altered(target, before, alter(before, target)) end
     return fault.raise { kind = "missing", host = cluster, message = kinds.show(target) .. " is not there" }
   end, effect_options(options))
 end
@@ -281,7 +303,8 @@ function k8s.label(cluster, ref, labels, options)
   set_entries(cluster, ref, "labels", labels, check_options(options, { "namespace" }, CHANGE, 2), 2)
 end
 
---- Sets fields of maps within an object, as a merge patch does, but for lists: those are applied. false takes one away.
+--- Sets fields of maps within an object, as a merge patch does, but for lists: those are applied. json.null takes a field
+--- away.
 --- @param cluster string
 --- @param ref string
 --- @param patch table  { spec = { paused = true } }

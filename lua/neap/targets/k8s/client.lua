@@ -36,6 +36,11 @@ end
 --- @return string
 function client.namespace(name) return cluster_of(name).settings.namespace end
 
+--- Whether a cluster is a trial's, in memory.
+--- @param name string
+--- @return boolean
+function client.is_in_memory(name) return cluster_of(name).settings.ask ~= nil end
+
 --- Host and port of an address, and what comes behind them.
 local function parts_of(server)
   local authority, path = server:match "^https://([^/]+)(.*)$"

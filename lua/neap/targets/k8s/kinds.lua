@@ -7,12 +7,14 @@ local hosts  = require "neap.targets.connection"
 local json   = require "native.json"
 local state  = require "neap.targets.k8s.state"
 local task   = require "native.task"
+local waits  = require "neap.targets.k8s.wait"
 
 local kinds = {}
 
 local AGAIN       = 5     -- attempts where the object was altered in between in what does not count
 local CLOSE_AGAIN = 20
 local POLL        = 0.25  -- seconds between two looks at what is being deleted
+local SHARE       = 0.75  -- of a call's time that it waits for that
 local TIMEOUT     = 60    -- seconds; the server's own for a request
 local APPLY       = "application/apply-patch+yaml"
 local MERGE       = "application/merge-patch+json"
@@ -170,20 +172,33 @@ end
 
 -- ---- taking away ----
 
-local function wait_gone(target, uid)
+--- Waits until an object that is being deleted is not there, for most of the call's time; the object where it still is.
+local function still_there(target, uid, call)
+  local until_then = task.now() + SHARE * (call.timeout or TIMEOUT)
   while true do
     local live = kinds.read(target)
-    if not live or live.metadata.uid ~= uid then return end
+    if not live or live.metadata.uid ~= uid then return nil end
+    if task.now() >= until_then then return live end
     task.sleep(POLL)
   end
 end
 
+--- What is accepted is not taken back: an object that its finalizers hold will go, and its state is that it is not there.
 local function delete(sender_, live)
   local target = sender_.target
   sender_.request("DELETE", path_of(target), { body = json.encode { kind = "DeleteOptions", apiVersion = "v1",
     propagationPolicy = "Background",
     preconditions = { uid = live.metadata.uid, resourceVersion = live.metadata.resourceVersion } } })
-  wait_gone(target, live.metadata.uid)
+  if sender_.call.undoes then still_there(target, live.metadata.uid, sender_.call) end
+end
+
+--- Another of its name can only be made once it is not there.
+local function wait_for_room(target, live, call)
+  live = still_there(target, live.metadata.uid, call)
+  if not live then return end
+  fault.raise { kind = "conflict", code = "being deleted", host = target.cluster,
+    message = ("%s cannot be made: the one of that name %s"):format(kinds.show(target), waits.held(live)),
+    hint = waits.HELD_HINT }
 end
 
 -- ---- altering ----
@@ -208,11 +223,15 @@ end
 
 local SCALED = { Deployment = true, StatefulSet = true, ReplicaSet = true, ReplicationController = true }
 
+local function is_scaling(target, wanted, changed)
+  return #changed == 1 and changed[1] == REPLICAS and wanted.fields[REPLICAS] ~= nil and SCALED[target.kind] == true
+end
+
 local function alter(sender_, live, wanted)
   local target, call = sender_.target, sender_.call
   local now, manager = state.of(live), call.undoes and wanted.maker or state.MANAGER
   local changed = state.alter(live, now, wanted)
-  if #changed == 1 and changed[1] == REPLICAS and wanted.fields[REPLICAS] and SCALED[target.kind] then
+  if is_scaling(target, wanted, changed) then
     scale(sender_, live, wanted, manager)
   elseif #changed > 0 then
     sender_.request("PUT", path_of(target), { body = state.encode(live),
@@ -231,7 +250,7 @@ end
 
 local function carry_out(target, wanted, sender_, live)
   if live and live.metadata.deletionTimestamp then
-    wait_gone(target, live.metadata.uid)
+    if wanted then wait_for_room(target, live, sender_.call) end
     live = nil
   end
   if not live then return wanted and make(sender_, wanted) end
@@ -273,7 +292,8 @@ local function take(target, witness, intent)
   if refusals()[witness] then return "void" end
   local live = kinds.read(target)
   if live and live.metadata.deletionTimestamp then
-    return "running", "it is being deleted"
+    if intent.after == nil then return nil end
+    live = nil
   end
   if live then
     if not is_closed(live, witness) then close(target, live, witness) end
@@ -327,6 +347,11 @@ local function ask(target, body, force)
     query = { fieldManager = state.MANAGER, dryRun = "All", fieldValidation = "Strict", force = force or nil } })
 end
 
+local function raise_of(target, failure)
+  if fault.is(failure) then failure.message = ("%s: %s"):format(kinds.show(target), failure.message) end
+  error(failure, 0)
+end
+
 --- The state that applying would lead to, by the server's own dry run. Raises `conflict` where other managers would lose
 --- fields and `force` is not given.
 --- @param target neap.k8s.target
@@ -339,11 +364,37 @@ function kinds.dry_run(target, body, force)
     if not only_own(conflict_with(result)) then raise_conflict(target, result) end
     ok, result = pcall(ask, target, body, true)
   end
-  if not ok then
-    if fault.is(result) then result.message = ("%s: %s"):format(kinds.show(target), result.message) end
-    error(result, 0)
-  end
+  if not ok then raise_of(target, result) end
   return state.of(result)
+end
+
+--- Whether neap has applied something that is to be said no more.
+local function gives_up(now, wanted)
+  for _, name in ipairs(now.own) do
+    if wanted.fields[name] == nil then return true end
+  end
+  return false
+end
+
+--- The state that altering an object would lead to, by the server's own dry run: with what it takes for the same, and its
+--- refusal of what it does not know. What neap itself has applied and now gives up is left to applying.
+--- @param target neap.k8s.target
+--- @param live table  the object as it was read
+--- @param wanted neap.k8s.state
+--- @return neap.k8s.state
+function kinds.alteration(target, live, wanted)
+  for count = 1, AGAIN do
+    local now = state.of(live)
+    local changed = state.alter(live, now, wanted)
+    if is_scaling(target, wanted, changed) or gives_up(now, wanted) then return wanted end
+    local ok, result = pcall(client.request, target.cluster, "PUT", path_of(target), { reads = true,
+      body = state.encode(live),
+      query = { fieldManager = state.MANAGER, dryRun = "All", fieldValidation = "Strict" } })
+    if ok then return state.of(result) end
+    if count == AGAIN or not came_between(result) then raise_of(target, result) end
+    live = kinds.read(target)
+    refuse_altered(target, state.of(live), now)
+  end
 end
 
 kinds.recorded_dry_run = effect.read("k8s.dry_run", kinds.dry_run)

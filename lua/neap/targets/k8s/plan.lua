@@ -1,5 +1,6 @@
 --- States of objects as they will be: by the server's dry run where the object is as a plan has it by now, and put together
 --- here where the server cannot know what the plan has changed before.
+local client  = require "neap.targets.k8s.client"
 local fault   = require "native.error"
 local hosts   = require "neap.targets.connection"
 local json    = require "native.json"
@@ -26,11 +27,13 @@ end
 --- @param object table
 function plans.note_definition(cluster, object)
   local spec = object.spec
+  if object.kind == "Namespace" then definitions(cluster)["Namespace " .. object.metadata.name] = {} end
   if object.kind ~= "CustomResourceDefinition" or type(spec) ~= "table" then return end
   for _, version in ipairs(spec.versions or {}) do
     definitions(cluster)[("%s/%s %s"):format(spec.group, version.name, spec.names.kind)] = {
       api = ("%s/%s"):format(spec.group, version.name), kind = spec.names.kind, resource = spec.names.plural,
-      namespaced = spec.scope == "Namespaced" }
+      namespaced = spec.scope == "Namespaced", group = spec.group, name = spec.names.plural,
+      singularName = spec.names.singular, shortNames = spec.names.shortNames }
   end
 end
 
@@ -40,10 +43,16 @@ end
 --- @return table?
 function plans.defined_kind(cluster, object) return definitions(cluster)[object.apiVersion .. " " .. object.kind] end
 
+--- The kind that a word means, where a definition of this run has it: "coupon", "coupons.shop.test".
 --- @param cluster string
---- @param object table
---- @return boolean
-function plans.is_defined(cluster, object) return plans.defined_kind(cluster, object) ~= nil end
+--- @param word string
+--- @return table?
+function plans.defined_as(cluster, word)
+  local first, group = word:lower():match "^([^.]+)%.?(.*)$"
+  for _, one in pairs(definitions(cluster)) do
+    if one.kind and (group == "" or one.group == group) and client.is_called(one, first) then return one end
+  end
+end
 
 -- ---- what is put together here ----
 
@@ -100,11 +109,18 @@ function plans.guessed(object, before)
   return joined(before, fields, ordered.keys(fields))
 end
 
---- Where it cannot be asked: an object that the plan makes before its namespace or its kind is there.
+--- Whether the plan itself makes the namespace or the kind of an object before it.
+local function is_made_before(target)
+  local known = definitions(target.cluster)
+  return known["Namespace " .. tostring(target.namespace)] ~= nil or known[target.api .. " " .. target.kind] ~= nil
+end
+
+--- nil where nobody can be asked: in a trial, and of an object whose namespace or kind the plan makes before it.
 local function dry_run(target, body, force)
+  if client.is_in_memory(target.cluster) then return nil end
   local ok, found = pcall(kinds.dry_run, target, body, force)
   if ok then return found end
-  if fault.is(found, "missing") then return nil end
+  if fault.is(found, "missing") and is_made_before(target) then return nil end
   error(found, 0)
 end
 
@@ -127,18 +143,55 @@ end
 
 -- ---- other changes ----
 
---- A state with one field as it shall be; nil takes it away. Whoever sets a field takes it from who has applied it.
+--- The field that says what lies below it as a whole, such as a selector: its name, and the path from there on.
+local function whole_above(before, path)
+  for depth = #path - 1, 1, -1 do
+    local name = json.encode(json.array(table.move(path, 1, depth, 1, {})))
+    local text = before.fields[name]
+    if text and not secret.is(text) then return name, table.move(path, depth + 1, #path, 1, {}) end
+  end
+end
+
+--- The JSON of a map with another value at a path; nil takes it away.
+local function with_value(text, path, value)
+  local map = json.decode(text)
+  local parent = map
+  for i = 1, #path - 1 do
+    local key = path[i]:sub(3)
+    if type(parent[key]) ~= "table" then parent[key] = {} end
+    parent = parent[key]
+  end
+  parent[path[#path]:sub(3)] = value
+  return next(map) ~= nil and json.encode(map) or nil
+end
+
+--- Takes away whatever is said at a path and below it.
+local function silence(state_, path)
+  local beginning = json.encode(json.array(path)):sub(1, -2)
+  for _, name in ipairs(ordered.keys(state_.fields)) do
+    local next_sign = name:sub(#beginning + 1, #beginning + 1)
+    if name:sub(1, #beginning) == beginning and (next_sign == "," or next_sign == "]") then
+      state_.fields[name] = nil
+    end
+  end
+end
+
+--- A state with one field as it shall be; nil takes it away, and what lies below. Whoever sets a field takes it from who
+--- has applied it.
 --- @param before neap.k8s.state
 --- @param path string[]
 --- @param value any
 --- @return neap.k8s.state
 function plans.with_field(before, path, value)
-  local name, text = json.encode(json.array(path)), value ~= nil and json.encode(value) or nil
-  if before.fields[name] == text then return before end
+  local name, text = json.encode(json.array(path)), value ~= nil and state.encode(value) or nil
+  local whole, rest = whole_above(before, path)
+  if whole then name, text = whole, with_value(before.fields[whole], rest, value) end
   local after = state.copy(before)
-  after.fields[name], after.own = text, {}
+  if text == nil and not whole then silence(after, path) end
+  after.fields[name] = text
+  after.own = {}
   for _, one in ipairs(before.own) do
-    if one ~= name then table.insert(after.own, one) end
+    if state.same_value(after.fields[one], before.fields[one]) then table.insert(after.own, one) end
   end
   return after
 end
@@ -182,14 +235,27 @@ function plans.patched(before, patch, path)
     if math.type(key) then error("a patch sets fields of maps; lists are for apply", 0) end
     local longer = table.move(path, 1, #path, 1, {})
     longer[#longer + 1] = "f:" .. key
-    if type(value) == "table" then
+    if type(value) == "table" and not secret.is(value) then
       before = plans.patched(before, value, longer)
     else
-      before = plans.with_field(before, longer, value ~= false and value or nil)
+      if value == json.null then value = nil end
+      before = plans.with_field(before, longer, value)
     end
   end
   return before
 end
 
+--- The state that a change comes to: by the server's own dry run where the object is as a plan has it by now, for the
+--- server adds defaults, takes some maps as a whole, and refuses what it does not know.
+--- @param target neap.k8s.target
+--- @param before neap.k8s.state
+--- @param wanted neap.k8s.state
+--- @return neap.k8s.state
+function plans.altered(target, before, wanted)
+  if state.same(before, wanted) then return before end
+  local live = kinds.read(target)
+  if not state.same(before, state.of(live)) then return wanted end
+  return kinds.alteration(target, live, wanted)
+end
 
 return plans

@@ -157,10 +157,15 @@ local function pause(place, object, until_then)
     object and object.metadata.resourceVersion, left)
 end
 
+--- "deployment/web in rdw of opus"
+local function shown(place)
+  return ("%s/%s%s of %s"):format(place.kind.kind:lower(), place.object,
+    place.namespace and " in " .. place.namespace or "", place.cluster)
+end
+
 local function give_up(place, object, message, more)
   fault.raise { kind = more and more.kind or "timeout", host = place.cluster,
-    message = ("%s/%s in %s of %s %s"):format(place.kind.kind:lower(), place.object, tostring(place.namespace),
-      place.cluster, message),
+    message = ("%s %s"):format(shown(place), message),
     output = object and table.concat(waits.troubles(place.cluster, object), "\n") or nil }
 end
 
@@ -219,6 +224,39 @@ function waits.gone(place, timeout)
     uid = uid or object and object.metadata.uid
     return object == nil or object.metadata.uid ~= uid, "it is still there"
   end)
+end
+
+-- ---- what is being deleted ----
+
+waits.HELD_HINT = "what has put finalizers on it takes them off once it has cleaned up: see whether that runs"
+
+--- Why an object that is being deleted is still there.
+--- @param object table
+--- @return string
+function waits.held(object)
+  local finalizers = object.metadata.finalizers or {}
+  local parts = { "is being deleted" }
+  if #finalizers > 0 then parts[2] = "it waits for its finalizers " .. table.concat(finalizers, ", ") end
+  for _, one in ipairs(object.kind == "Namespace" and object.status and object.status.conditions or {}) do
+    if one.status == "True" and one.message then parts[#parts + 1] = one.message end
+  end
+  return table.concat(parts, "; ")
+end
+
+--- Waits until what is being deleted is gone. What is not being deleted, as another of its name, is not waited for.
+--- @param place table
+--- @param timeout number
+function waits.deleted(place, timeout)
+  local until_then = task.now() + timeout
+  while true do
+    local object = read(place)
+    if not object or not object.metadata.deletionTimestamp then return end
+    if task.now() >= until_then then
+      fault.raise { kind = "timeout", host = place.cluster, hint = waits.HELD_HINT,
+        message = ("%s is not gone after %g s: it %s"):format(shown(place), timeout, waits.held(object)) }
+    end
+    pause(place, object, until_then)
+  end
 end
 
 -- ---- logs ----
