@@ -40,6 +40,18 @@ describe("secrets of a cluster", function()
     end
   end)
 
+  it("are applied from a file that has them in the clear, and stand in no record of the journal either", function()
+    local path = scratch() .. "/made.yml"
+    require "native.fs".write(path, ("apiVersion: v1\nkind: Secret\nmetadata: {name: made}\nstringData: {word: %s}\n")
+      :format(WORD))
+    local self = trial { ("k8s.apply('lab', %q)"):format(path), "fail('enough')" }
+    self:run "stopped"
+    equal(kube.object(namespace, "secret/made").data.word, "Y29ycmVjdCBob3JzZSBiYXR0ZXJ5")
+    self:roll_back "rolled back"
+    equal(records(self):find(WORD, 1, true), nil)
+    for _, bytes in pairs(self.store.blobs) do equal(tostring(bytes):find(WORD, 1, true), nil) end
+  end)
+
   it("are read as secrets, decoded", function()
     local self = trial { [[
       local one = k8s.get('lab', 'secret/kept')

@@ -71,13 +71,19 @@ local function files_of(path)
   return files
 end
 
+local function has_secret(text) return text:find "kind[\"']?%s*:%s*[\"']?Secret" ~= nil end
+
+--- Files, as the journal keeps them for a resume: one with a Secret is sealed.
 local read_files = effect.read("k8s.manifests", function(path)
   local texts = {}
   for _, file in ipairs(files_of(path)) do
-    texts[#texts + 1] = { name = file, text = fs.read(file, { max = MAX_FILE }) }
+    local text = fs.read(file, { max = MAX_FILE })
+    texts[#texts + 1] = { name = file, text = has_secret(text) and secret.literal(text, hosts.run().keys) or text }
   end
   return texts
 end)
+
+local function opened(text) return secret.is(text) and secret.reveal(text) or text end
 
 -- ---- objects ----
 
@@ -154,7 +160,7 @@ local function add_all(objects, given)
     for _, object in ipairs(parse(given, "manifest")) do add(objects, object, "a manifest") end
   else
     for _, file in ipairs(read_files(full_path(given))) do
-      for _, object in ipairs(parse(file.text, file.name)) do add(objects, object, file.name) end
+      for _, object in ipairs(parse(opened(file.text), file.name)) do add(objects, object, file.name) end
     end
   end
 end
