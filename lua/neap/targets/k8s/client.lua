@@ -158,14 +158,29 @@ local function exchange_once(cluster, request, anew)
   return raise_status(cluster, request, head.status, body, header_of(head, "retry-after"))
 end
 
+local NOT_LET_IN = "the token or certificate of its context is not accepted any more, or never was: log in again there"
+
+--- A failure on the way to a server says which one that is.
+local function said_whose(cluster, failure)
+  if not fault.is(failure) or failure.kind == "cancelled" then return failure end
+  if not failure.host then
+    local settings = cluster.settings
+    failure.host = cluster.name
+    failure.message = ("cluster %s at %s%s: %s"):format(cluster.name, settings.server,
+      settings.proxy and " by the proxy of its kubeconfig" or "", failure.message)
+  end
+  if failure.code == 401 then failure.hint = failure.hint or NOT_LET_IN end
+  return failure
+end
+
 --- Where a token has expired a new one is asked for, once: a request that was not let in has changed nothing.
 local function let_in(fn, cluster, request)
   local ok, result = pcall(fn, cluster, request)
-  if ok then return result end
-  if fault.is(result, "auth") and result.code == 401 and cluster.settings.again then
-    return fn(cluster, request, true)
+  if not ok and fault.is(result, "auth") and result.code == 401 and cluster.settings.again then
+    ok, result = pcall(fn, cluster, request, true)
   end
-  error(result, 0)
+  if ok then return result end
+  error(said_whose(cluster, result), 0)
 end
 
 --- Whether the server certainly did nothing and is to be asked again later (429), or a read got no answer.
@@ -215,7 +230,8 @@ function client.request(name, method, path, options)
   meet_first(cluster)
   local request = { method = method, path = path .. query_of(options.query), body = options.body, reads = options.reads,
     type = options.body and (options.type or "application/json") or nil }
-  local text = task.deadline(options.timeout or READ_TIMEOUT, repeated, cluster, request)
+  local ok, text = pcall(task.deadline, options.timeout or READ_TIMEOUT, repeated, cluster, request)
+  if not ok then error(said_whose(cluster, text), 0) end
   if options.raw then return text end
   local value = decoded(text)
   if value then return value end

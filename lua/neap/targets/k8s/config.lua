@@ -156,9 +156,14 @@ local function of_program(one, settings, keys, policy)
       fault.raise { kind = "auth", code = status > 0 and status or nil, output = said ~= "" and said or nil,
         message = ("%s gives no credentials"):format(exec.command) }
     end
-    return { token = pick_or_nil(document, "status.token"),
+    local given = { token = pick_or_nil(document, "status.token"),
       certificate_data = pick_or_nil(document, "status.clientCertificateData"),
       key_data = pick_or_nil(document, "status.clientKeyData") }
+    if not given.token and not (given.certificate_data and given.key_data) then
+      fault.raise { kind = "auth", message = ("%s ends well, and prints no ExecCredential with a token or a certificate")
+        :format(exec.command) }
+    end
+    return given
   end
 end
 
