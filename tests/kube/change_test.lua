@@ -1,6 +1,7 @@
 --- Changes of objects on a real control plane: forward, again, back.
 local json = require "native.json"
 local kube = require "tests.kube"
+local state = require "neap.targets.k8s.state"
 
 describe("on a cluster", function()
   local namespace
@@ -96,6 +97,21 @@ describe("on a cluster", function()
       end
       equal(owners, { "kubectl" })
     end)
+
+  it("the number that an autoscaler has set is there again after a rollback, and is the autoscaler's still", function()
+    kube.kubectl(("-n %s apply --server-side -f -"):format(namespace),
+      kube.deployment("reporting"))
+    kube.kubectl(("-n %s patch deployment reporting --subresource=scale --type=merge "
+      .. "--field-manager=kube-controller-manager -p {\"spec\":{\"replicas\":4}}"):format(namespace))
+    local self = trial("k8s.scale('lab', 'deployment/reporting', 0)", "k8s.scale('lab', 'deployment/reporting', 2)",
+      "k8s.scale('lab', 'deployment/reporting', 0)", STOP)
+    self:run "stopped"
+    equal(kube.object(namespace, "deployment/reporting").spec.replicas, 0)
+    self:roll_back "rolled back"
+    local object = kube.object(namespace, "deployment/reporting")
+    equal({ object.spec.replicas, (object.metadata.annotations or {})["neap/replicas"] }, { 4 })
+    equal(state.of(object).fields['["f:spec","f:replicas"]'], nil)
+  end)
 
   it("what neap has scaled itself it may apply otherwise", function()
     trial(APPLY):run "done"

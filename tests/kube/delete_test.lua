@@ -60,7 +60,8 @@ spec: {template: {spec: {restartPolicy: Never, containers: [{name: m, image: reg
     matches(self:failure().message, "^configmap/held in .* is not gone after 4 s: it is being deleted; "
       .. "it waits for its finalizers shop.test/cleanup$")
     equal(self:failure().kind, "timeout")
-    matches(self:roll_back("rollback incomplete").failure.message, "cannot be made: the one of that name is being deleted.*shop.test/cleanup")
+    matches(self:roll_back("rollback incomplete").failure.message,
+      "cannot be made: the one of that name is being deleted.*shop.test/cleanup")
     kube.kubectl(("-n %s patch configmap held --type=merge -p {\"metadata\":{\"finalizers\":null}}"):format(namespace))
     self:roll_back "rolled back"
     equal(kube.object(namespace, "configmap/held").data, { a = "b" })

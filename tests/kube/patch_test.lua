@@ -44,7 +44,8 @@ describe("a patch of an object", function()
   end)
 
   it("that says what the server says by default already changes nothing", function()
-    local self = trial(patch "{ spec = { progressDeadlineSeconds = 600, template = { spec = { dnsPolicy = 'ClusterFirst' } } } }")
+    local self = trial(patch [[{ spec = { progressDeadlineSeconds = 600,
+      template = { spec = { dnsPolicy = 'ClusterFirst' } } } }]])
     self:run "done"
     equal(#self:all "intent", 0)
   end)

@@ -24,7 +24,8 @@ describe("on the way to a cluster", function()
   it("who cannot connect is told to which cluster, and that a proxy was meant", function()
     local failure = failure_of('server: "', 'proxy-url: "http://127.0.0.1:9", server: "')
     equal({ failure.kind, failure.host }, { "connect", "lab" })
-    matches(failure.message, "^cluster lab at https://127%.0%.0%.1:%d+ by the proxy of its kubeconfig: .*127%.0%.0%.1 port 9")
+    matches(failure.message,
+      "^cluster lab at https://127%.0%.0%.1:%d+ by the proxy of its kubeconfig: .*127%.0%.0%.1 port 9")
   end)
 
   it("who shows another name's certificate is named", function()
@@ -41,8 +42,9 @@ describe("on the way to a cluster", function()
   it("a plugin that prints nothing of use is no leave to ask as nobody", function()
     local plugin = scratch() .. "/junk"
     fs.write(plugin, "#!/bin/sh\necho hello\n", { mode = "0700" })
-    local failure = failure_of("{token: bob%-token%-0123456789}", "{exec: {apiVersion: client.authentication.k8s.io/v1, "
-      .. "command: " .. plugin .. ", interactiveMode: Never}}", { plugin })
+    local exec = ("{exec: {apiVersion: client.authentication.k8s.io/v1, command: %s, interactiveMode: Never}}")
+      :format(plugin)
+    local failure = failure_of("{token: bob%-token%-0123456789}", exec, { plugin })
     equal(failure.kind, "auth")
     matches(failure.message, "/junk ends well, and prints no ExecCredential")
   end)

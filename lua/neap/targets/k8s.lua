@@ -165,9 +165,15 @@ local function place_of_object(cluster, object, namespace)
     fault.raise { kind = "missing", host = cluster,
       message = ("cluster %s knows no kind %s of %s"):format(cluster, object.kind, object.apiVersion) }
   end
-  if not kind.namespaced then namespace = nil end
-  return { cluster = cluster, kind = kind, object = object.metadata.name, namespace = kind.namespaced
-    and (object.metadata.namespace or namespace or client.namespace(cluster)) or nil }
+  if not kind.namespaced then return { cluster = cluster, kind = kind, object = object.metadata.name } end
+  local own = object.metadata.namespace
+  if own and namespace and own ~= namespace then
+    fault.raise { kind = "denied", host = cluster, hint = "leave one of them out",
+      message = ("the manifest of %s/%s says namespace %s, and the call says %s"):format(object.kind:lower(),
+        object.metadata.name, own, namespace) }
+  end
+  return { cluster = cluster, kind = kind, object = object.metadata.name,
+    namespace = own or namespace or client.namespace(cluster) }
 end
 
 local function check_name(object)
@@ -235,7 +241,8 @@ local wait_deleted = read("k8s.deleted", function(_, place, timeout) waits.delet
 function k8s.delete(cluster, given, options)
   options = check_options(options, { "namespace" }, CHANGE, 2)
   for _, place in ipairs(places_of(cluster, given, options, 2)) do
-    effect.change("k8s.object", target_of(place), function() return nil end, losses.options(place, effect_options(options)))
+    local meant = losses.options(place, effect_options(options))
+    effect.change("k8s.object", target_of(place), function() return nil end, meant)
     if not effect.planning() then wait_deleted(cluster, place, options.timeout or WAIT_TIMEOUT) end
   end
 end

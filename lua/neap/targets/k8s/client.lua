@@ -18,6 +18,7 @@ local MAX_BYTES     = 64 << 20
 local READ_TIMEOUT  = 60  -- seconds
 local REPEATS       = 6
 local LONGEST_PAUSE = 30
+local LONGEST_WORDS = 400 -- bytes of what a server says of one field
 local CHUNK         = 500 -- objects a list asks for at once
 
 -- ---- one exchange ----
@@ -121,18 +122,27 @@ local function decoded(body)
   return ok and type(value) == "table" and value or nil
 end
 
+--- A server repeats whole objects in what it says; what is wrong with them stands at the end.
+local function shortened(text)
+  if #text <= LONGEST_WORDS then return text end
+  local half = LONGEST_WORDS // 2
+  local first, last = utf8.offset(text, 0, half) - 1, utf8.offset(text, 0, #text - half)
+  return ("%s … %s"):format(text:sub(1, first), text:sub(last))
+end
+
 --- The server's own words: what is wrong with which field.
 local function causes_of(status)
   local causes = {}
   for _, cause in ipairs(type(status.details) == "table" and status.details.causes or {}) do
-    causes[#causes + 1] = { field = cause.field, message = tostring(cause.message), reason = cause.reason }
+    causes[#causes + 1] = { field = cause.field, message = shortened(tostring(cause.message)), reason = cause.reason }
   end
   return causes
 end
 
 local function raise_status(cluster, request, code, body, retry_after)
   local status = decoded(body) or {}
-  local said = type(status.message) == "string" and status.message or ("it answers with status %d"):format(code)
+  local said = type(status.message) == "string" and shortened(status.message)
+    or ("it answers with status %d"):format(code)
   local reads = request.method == "GET" or request.reads
   local lines = {}
   for _, cause in ipairs(causes_of(status)) do

@@ -160,8 +160,8 @@ local function of_program(one, settings, keys, policy)
       certificate_data = pick_or_nil(document, "status.clientCertificateData"),
       key_data = pick_or_nil(document, "status.clientKeyData") }
     if not given.token and not (given.certificate_data and given.key_data) then
-      fault.raise { kind = "auth", message = ("%s ends well, and prints no ExecCredential with a token or a certificate")
-        :format(exec.command) }
+      fault.raise { kind = "auth",
+        message = ("%s ends well, and prints no ExecCredential with a token or a certificate"):format(exec.command) }
     end
     return given
   end

@@ -33,9 +33,14 @@ local function create(target, data, call)
   local object = json.decode(data.manifest)
   object.metadata.annotations = object.metadata.annotations or {}
   object.metadata.annotations[state.MADE_BY] = call.witness
-  client.request(target.cluster, "POST", client.path(KIND, target.namespace), { timeout = ASK,
-    body = json.encode(object),
+  local ok, failure = pcall(client.request, target.cluster, "POST", client.path(KIND, target.namespace), {
+    timeout = ASK, body = json.encode(object),
     query = { fieldManager = state.MANAGER, fieldValidation = "Strict", timeout = ASK .. "s" } })
+  if ok then return end
+  if fault.is(failure, "conflict") then
+    failure.hint = "a job runs once: delete the one of that name before, or name it after what this run is for"
+  end
+  error(failure, 0)
 end
 
 local function remove(target, witness)

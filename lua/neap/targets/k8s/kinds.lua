@@ -16,6 +16,7 @@ local CLOSE_AGAIN = 20
 local POLL        = 0.25  -- seconds between two looks at what is being deleted
 local SHARE       = 0.75  -- of a call's time that it waits for that
 local TIMEOUT     = 60    -- seconds; the server's own for a request
+local SETTLER     = "neap-settle" -- whose words are no state
 local APPLY       = "application/apply-patch+yaml"
 local MERGE       = "application/merge-patch+json"
 
@@ -227,22 +228,44 @@ local function is_scaling(target, wanted, changed)
   return #changed == 1 and changed[1] == REPLICAS and wanted.fields[REPLICAS] ~= nil and SCALED[target.kind] == true
 end
 
-local function alter(sender_, live, wanted)
+--- Where an autoscaler has said the number it is nobody's state. It stands on the object while neap says another, and is
+--- put back in a name that counts for nobody's.
+local function remember_number(live, was, now, wanted)
+  local notes = live.metadata.annotations or {}
+  live.metadata.annotations = notes
+  if now.fields[REPLICAS] == nil and wanted.fields[REPLICAS] ~= nil then
+    notes[state.NUMBER] = notes[state.NUMBER] or tostring(was)
+  elseif wanted.fields[REPLICAS] == nil and notes[state.NUMBER] then
+    live.spec.replicas, notes[state.NUMBER] = math.tointeger(tonumber(notes[state.NUMBER])), nil
+    return true
+  end
+  return false
+end
+
+--- The requests of an alteration but for what is applied; how many fields changed.
+local function alter_fields(sender_, live, now, wanted)
   local target, call = sender_.target, sender_.call
-  local now, manager = state.of(live), call.undoes and wanted.maker or state.MANAGER
+  local manager, was = call.undoes and wanted.maker or state.MANAGER, live.spec and live.spec.replicas
   local changed = state.alter(live, now, wanted)
-  if is_scaling(target, wanted, changed) then
+  if is_scaling(target, wanted, changed) and now.fields[REPLICAS] then
     scale(sender_, live, wanted, manager)
   elseif #changed > 0 then
+    if SCALED[target.kind] and remember_number(live, was, now, wanted) then manager = SETTLER end
     sender_.request("PUT", path_of(target), { body = state.encode(live),
       query = { fieldManager = manager, timeout = server_time(call) } })
   end
-  if #changed > 0 then
+  return #changed
+end
+
+local function alter(sender_, live, wanted)
+  local target, now = sender_.target, state.of(live)
+  local changed = alter_fields(sender_, live, now, wanted)
+  if changed > 0 then
     live = kinds.read(target)
     now = live and state.of(live)
   end
   if not now or not says_differently(now, wanted) then return end
-  local send = #changed > 0 and apply_then or apply
+  local send = changed > 0 and apply_then or apply
   send(sender_, wanted, live)
 end
 
@@ -280,7 +303,7 @@ local function close(target, live, witness)
     local body = { metadata = { uid = live.metadata.uid, resourceVersion = live.metadata.resourceVersion,
       annotations = { [state.CLOSED] = closed and closed .. " " .. witness or witness } } }
     local ok, failure = pcall(client.request, target.cluster, "PATCH", path_of(target),
-      { body = json.encode(body), type = MERGE, query = { fieldManager = "neap-settle" } })
+      { body = json.encode(body), type = MERGE, query = { fieldManager = SETTLER } })
     if ok then return end
     if count == CLOSE_AGAIN or not fault.is(failure, "conflict") then error(failure, 0) end
     live = kinds.read(target)
@@ -348,7 +371,11 @@ local function ask(target, body, force)
 end
 
 local function raise_of(target, failure)
-  if fault.is(failure) then failure.message = ("%s: %s"):format(kinds.show(target), failure.message) end
+  if not fault.is(failure) then error(failure, 0) end
+  failure.message = ("%s: %s"):format(kinds.show(target), failure.message)
+  if failure.message:find "immutable" then
+    failure.hint = "what cannot be altered is made anew: delete the object before, or give it another name"
+  end
   error(failure, 0)
 end
 

@@ -11,8 +11,8 @@ local state = {}
 --- As whom neap applies.
 state.MANAGER = "neap"
 
---- Annotations of neap's own: whose effect made the object; effects that are shut out.
-state.MADE_BY, state.CLOSED = "neap/effect", "neap/closed"
+--- Annotations of neap's own: whose effect made the object; effects that are shut out; how many replicas an autoscaler had.
+state.MADE_BY, state.CLOSED, state.NUMBER = "neap/effect", "neap/closed", "neap/replicas"
 
 local ORDER = "#" -- last part of a path that says in which order a list has its items
 local AS_JSON = "\0json" -- of a secret that is JSON already

@@ -27,8 +27,8 @@ function ROLLED_OUT.Deployment(spec, status, object)
   if progress and progress.reason == "ProgressDeadlineExceeded" then return nil, progress.message end
   local updated, all, available = value(status.updatedReplicas), value(status.replicas), value(status.availableReplicas)
   return updated == wanted and all == updated and available == updated,
-    ("%d of %d updated, %d available, %d of the old ones left"):format(updated, wanted, available,
-      math.max(0, all - updated))
+    ("%s%d of %d updated, %d available, %d of the old ones left"):format(
+      spec.paused and "it is paused (spec.paused); " or "", updated, wanted, available, math.max(0, all - updated))
 end
 
 function ROLLED_OUT.StatefulSet(spec, status)
@@ -164,9 +164,10 @@ local function shown(place)
 end
 
 local function give_up(place, object, message, more)
+  local troubles = object and waits.troubles(place.cluster, object) or {}
   fault.raise { kind = more and more.kind or "timeout", host = place.cluster,
     message = ("%s %s"):format(shown(place), message),
-    output = object and table.concat(waits.troubles(place.cluster, object), "\n") or nil }
+    output = #troubles > 0 and table.concat(troubles, "\n") or nil }
 end
 
 --- Looks at an object until judge(object or nil) is true. judge returns false or nil, and how it stands; nil: never.
@@ -196,6 +197,14 @@ function waits.rollout(place, timeout)
   end)
 end
 
+--- "it says nothing of Readi, but of Ready, Scheduled"
+local function says_nothing(object, kind)
+  local said = {}
+  for _, one in ipairs(object.status and object.status.conditions or {}) do said[#said + 1] = tostring(one.type) end
+  table.sort(said)
+  return ("it says nothing of %s%s"):format(kind, #said > 0 and ", but of " .. table.concat(said, ", ") or "")
+end
+
 --- Waits until an object has a condition ("Ready"; "Ready=False"), or a function of it is true.
 --- @param place table
 --- @param wanted string|fun(object: table?): any
@@ -211,7 +220,7 @@ function waits.condition(place, wanted, timeout)
     local found = object and condition(object, kind)
     return found ~= nil and found.status == status, object == nil and "it is not there"
       or found and ("%s is %s%s"):format(kind, tostring(found.status), found.message and ": " .. found.message or "")
-      or ("it says nothing of %s"):format(kind)
+      or says_nothing(object, kind)
   end)
 end
 
