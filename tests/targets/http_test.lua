@@ -115,6 +115,18 @@ describe("http", function()
       equal({ ask "/log" }, { "", 200 })
     end)
 
+    it("nothing of what is misspelt, and says where in the procedure", function()
+      for _, call in ipairs { "get(URL, { jsn = 1 })", "head(URL, { jsn = 1 })", "json(URL, { jsn = 1 })",
+        'query("POST", URL, { jsn = 1 })', 'post(URL, { jsn = 1, keep = "a test" })', 'get "http://u:p@127.0.0.1/"',
+        'put(URL, { json = 1, undo = { method = "DELETE" } })', 'put(URL, { keep = "a test", repeatabel = true })',
+        'request("PUT", URL, { repeatable = true })', 'download(URL, "local", "/a", {})' } do
+        local self = trial("http." .. call:gsub("URL", '"PATH/thing/a"'))
+        local ok, message = pcall(self.plan, self)
+        equal({ call, ok, tostring(message):match "^procedures/test/it.lua:3: " }, { call, false,
+          "procedures/test/it.lua:3: " })
+      end
+    end)
+
     it("nothing where the server says no: the step can be attempted again", function()
       local self = trial('http.put("PATH/thing/a?fault=refuse", { body = "1", keep = "a test" })')
       local outcome = self:run "failed"

@@ -39,8 +39,11 @@ local READ_TIMEOUT, CHANGE_TIMEOUT = 60, 60 -- seconds
 local KNOWN = { "headers", "query", "json", "fields", "form", "body", "bearer", "basic", "via", "ca", "ok", "timeout",
                 "max_bytes", "redirects" }
 
+local OWN = 1 -- the level of a word that ends in a tail call, and so has no frame of its own
+
 local function options_of(options, more, level)
-  return requests.check_options(options, KNOWN, more, level + 1)
+  local checked = requests.check_options(options, KNOWN, more, level + 1) -- no tail call: the level counts this frame
+  return checked
 end
 
 local function target_of(method, url, options, level)
@@ -63,13 +66,13 @@ end
 --- @param url string
 --- @param options? neap.http.options
 --- @return neap.http.reply
-function http.get(url, options) return ask("GET", url, options, 2) end
+function http.get(url, options) return ask("GET", url, options, OWN) end
 
 --- Asks for a page's headers alone.
 --- @param url string
 --- @param options? neap.http.options
 --- @return neap.http.reply
-function http.head(url, options) return ask("HEAD", url, options, 2) end
+function http.head(url, options) return ask("HEAD", url, options, OWN) end
 
 --- The body of a reply that is JSON. Raises kind `protocol` where it is none.
 --- @param url string
@@ -185,31 +188,31 @@ end
 --- @param url string
 --- @param options? neap.http.options  and undo, keep, irreversible, done, repeatable
 --- @return { status: integer, headers: table<string, string>, body: string }
-function http.request(method, url, options) return change(method, url, options, 2) end
+function http.request(method, url, options) return change(method, url, options, OWN) end
 
 --- http.request by POST.
 --- @param url string
 --- @param options? table  as of http.request
 --- @return { status: integer, headers: table<string, string>, body: string }
-function http.post(url, options) return change("POST", url, options, 2) end
+function http.post(url, options) return change("POST", url, options, OWN) end
 
 --- http.request by PUT.
 --- @param url string
 --- @param options? table  as of http.request
 --- @return { status: integer, headers: table<string, string>, body: string }
-function http.put(url, options) return change("PUT", url, options, 2) end
+function http.put(url, options) return change("PUT", url, options, OWN) end
 
 --- http.request by PATCH.
 --- @param url string
 --- @param options? table  as of http.request
 --- @return { status: integer, headers: table<string, string>, body: string }
-function http.patch(url, options) return change("PATCH", url, options, 2) end
+function http.patch(url, options) return change("PATCH", url, options, OWN) end
 
 --- http.request by DELETE.
 --- @param url string
 --- @param options? table  as of http.request
 --- @return { status: integer, headers: table<string, string>, body: string }
-function http.delete(url, options) return change("DELETE", url, options, 2) end
+function http.delete(url, options) return change("DELETE", url, options, OWN) end
 
 -- ---- files ----
 
