@@ -66,6 +66,44 @@ describe("neap test", function()
     matches(output, "the trial has no answer to host.read of .*curl")
   end)
 
+  it("makes schemas in memory, and reaches no real server for anything else", function()
+    local root = scratch()
+    console.shell(("cd %s && %s new shop/data --repo ."):format(root, NEAP))
+    local text = fs.read(root .. "/procedures/shop/environments/lab.yml")
+    local entry = "databases: { main: { postgres: db.invalid, database: shop }, old: { mysql: db.invalid } }\n"
+    fs.write(root .. "/procedures/shop/environments/lab.yml", text .. entry)
+    fs.write(root .. "/procedures/shop/data.lua", [[
+      step "Have a schema" { run = function() sql.schema(env.databases.main, "books") end }
+      step "Have a database" { run = function() sql.database(env.databases.old, "books") end }
+      step "Look" { when = function() return env.look == "yes" end,
+        run = function()
+          local count = 0
+          for row in env.databases.main:rows "select id from books" do count = count + row.id end
+          return count
+        end }]])
+    fs.write(root .. "/procedures/shop/data_test.lua", [[
+      local function tried(look, rows)
+        return trial("shop/data", { env = "lab", values = { look = look }, given = function(self)
+          if rows then self:answer("sql.rows", "from books", rows) end
+        end })
+      end
+      it("has them", function()
+        local data = tried "no"
+        equal(data:run().status, "done")
+        equal(data:get("sql.schema", { database = "main", name = "books" }), { owner = "neap" })
+        equal(data:get("sql.database", { database = "old", name = "books" }).charset, "utf8mb4")
+        data:crash_everywhere()
+        data:fail_everywhere()
+      end)
+      it("looks at rows", function()
+        equal(tried("yes", { { id = 2 }, { id = 3 } }):run().status, "done")
+        matches(tried "yes":run().failure.message, "no answer to sql.rows")
+        matches(tried("yes", true):run().failure.message, "no connection to the database main")
+      end)]])
+    local output, status = console.shell(("cd %s && %s test"):format(root, NEAP))
+    equal({ output:match "%d+ passed, %d+ failed", status }, { "2 passed, 0 failed", 0 })
+  end)
+
   it("prints as TAP and as JUnit, too", function()
     local path = scratch() .. "/one_test.lua"
     fs.write(path, [[it("is well", function() end) it("is <not>", function() error("no\nindeed", 0) end)

@@ -189,6 +189,11 @@ local function file_at(self, target)
   return found, "directory"
 end
 
+--- What a server of databases says of itself: who is logged in, and what it makes a new database with.
+local SERVER_SAYS = {
+  current_user = "neap", ["@@character_set_server"] = "utf8mb4", ["select collation_name"] = "utf8mb4_general_ci",
+}
+
 --- What follows from the states.
 local follows = {
   ["file.stat"] = function(self, target)
@@ -201,6 +206,12 @@ local follows = {
     local state = self:get("file.content", target)
     if not state then fault.raise { kind = "missing", message = target.path .. " is not there" } end
     return require "native.crypto".sha256(state.content)
+  end,
+  ["sql.server"] = function(self, target, text, params)
+    for pattern, answer in pairs(SERVER_SAYS) do
+      if text:find(pattern, 1, true) then return answer end
+    end
+    self:no_answer("sql.server", target, text, params)
   end,
   ["service.running"] = function() return true end,
   ["nginx.test"] = function() return true end,
@@ -237,6 +248,13 @@ function Targets.no_answer(_, name, target, ...)
   fault.raise { kind = "missing",
     message = ("the trial has no answer to %s of %s"):format(name, read_text(target, ...)),
     hint = ('say it in the test: trial:answer("%s", nil, …)'):format(name) }
+end
+
+--- Raises that nothing real is reached.
+--- @param what string  "the database shop"
+function Targets.no_connection(_, what)
+  fault.raise { kind = "missing", message = ("the trial has no connection to %s"):format(what),
+    hint = "give the states that are changed by trial:put(kind, target, state), and answers by trial:answer(read, …)" }
 end
 
 --- The answer to a read.

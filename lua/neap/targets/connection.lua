@@ -158,6 +158,7 @@ end
 
 --- The run's `prompt` asks a person for a passphrase; `overrides` of an entry are settings of ssh.open's.
 local function open_session(connection, run)
+  if run.fakes then run.fakes:no_connection("the host " .. connection.name) end
   local ssh = require "neap.targets.ssh"
   local entry, policy = connection.entry, run.environment.policy or {}
   local overrides = { user = entry.user, port = entry.port }

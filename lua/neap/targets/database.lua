@@ -363,6 +363,7 @@ end
 
 local function take(value, purpose)
   local pool, run = pool_of(value)
+  if run.fakes then run.fakes:no_connection("the database " .. pool.name) end
   local idle = pool.idle[purpose]
   local connection = idle and table.remove(idle)
   return connection or open(pool, run, purpose), pool

@@ -2,6 +2,7 @@
 local databases = require "neap.targets.database"
 local effect    = require "neap.engine.effect"
 local fault     = require "native.error"
+local hosts     = require "neap.targets.connection"
 local json      = require "native.json"
 local marker    = require "neap.targets.sql.marker"
 local shell     = require "neap.targets.shell"
@@ -31,6 +32,8 @@ end
 --- @param params any[]
 --- @return any ...
 function schema.row(name, text, params)
+  local fakes = hosts.run().fakes
+  if fakes then return fakes:read("sql.server", name, text, params) end
   local row = databases.within(name, "read", function(connection) return connection:query(text, params).rows[1] end)
   if not row then return nil end
   for i, value in ipairs(row) do
