@@ -221,6 +221,23 @@ describe("aws", function()
       equal(user_names(), {})
     end)
 
+    it("nothing that the model does not know: says of a mistake where it stands in the procedure", function()
+      for call, why in pairs {
+        ['("s3"):ListBukets()'] = "Did you mean 'ListBuckets'",
+        ['("iam"):all("GetUser")'] = "does not come page by page",
+        ['("ec2"):wait("InstanceRuning")'] = "Did you mean 'InstanceRunning'",
+        ['("s3"):presigned("GetObjec", { Bucket = "b", Key = "k" }, 60)'] = "Did you mean 'GetObject'",
+        ['("s3"):presigned("GetObject", { Bucket = "b", Key = "k" })'] = "good for 1 to 604800 seconds, not nil",
+        ['("s3"):presigned("GetObject", { Bucket = "b", Key = "k" }, 604801)'] = "not 604801",
+        ['("iam"):CreateUser({ UserName = "v" }, { keep = "x", done = { operation = "GetUsr" } })'] = "'GetUser'",
+      } do
+        local self = trial("aws.client" .. call)
+        local ok, message = pcall(self.plan, self)
+        equal(ok, false)
+        matches(tostring(message), "^procedures/test/it.lua:3: .*" .. why)
+      end
+    end)
+
     it("nothing of another account: nothing is even intended", function()
       local self = trial(CREATE .. "})")
       self.environment.aws = section { account = "210987654321" }

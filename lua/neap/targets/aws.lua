@@ -17,6 +17,7 @@ local task        = require "native.task"
 local aws = {}
 
 local READ_TIMEOUT, CHANGE_TIMEOUT = 60, 120 -- seconds
+local WEEK                         = 604800
 local TOKEN_LIFE = 8 * 3600                  -- the shortest time for which a service remembers a token
 
 -- ---- clients ----
@@ -190,6 +191,7 @@ end
 --- @return any[]
 function Client:all(name, parameters)
   check_call(self, name, parameters or {}, 2)
+  pages.check_list(known.client(target_of(self)).service, name, 2)
   return read_all(target_of(self), name, parameters or {})
 end
 
@@ -211,10 +213,13 @@ function Client:region() return target_of(self).region end
 --- A URL by which anybody may fetch (GetObject) or put (PutObject) an object for a time.
 --- @param name string
 --- @param parameters table
---- @param seconds integer
+--- @param seconds integer  at most a week
 --- @return string|native.secret.value
 function Client:presigned(name, parameters, seconds)
   check_call(self, name, parameters, 2)
+  if math.type(seconds) ~= "integer" or seconds < 1 or seconds > WEEK then
+    error(("a URL is good for 1 to %d seconds, not %s"):format(WEEK, tostring(seconds)), 2)
+  end
   return known.client(target_of(self)):presigned(name, parameters, seconds)
 end
 

@@ -127,12 +127,14 @@ function model.of(name)
 end
 
 --- The operation of that name. Raises a mistake with the near name.
---- @param name string  "ListBuckets"
+--- @param name string    "ListBuckets"
+--- @param level? integer  whose mistake it is; the caller's
 --- @return table
-function Service:operation(name)
+function Service:operation(name, level)
   local operation = self.operations[name]
   if operation then return operation end
-  error(("%s has no operation %q%s"):format(self.name, tostring(name), near.hint(tostring(name), self.operations)), 3)
+  error(("%s has no operation %q%s"):format(self.name, tostring(name), near.hint(tostring(name), self.operations)),
+    (level or 1) + 1)
 end
 
 --- A reference to a shape, as a shape: what the reference says itself counts before what the shape says.
@@ -157,12 +159,14 @@ end
 function Service:paginator(name) return part(self, "paginators-1.json", "pagination")[name] end
 
 --- What a waiter asks, and what it waits for. Raises a mistake with the near name.
---- @param name string  "StackCreateComplete"
+--- @param name string    "StackCreateComplete"
+--- @param level? integer  whose mistake it is; the caller's
 --- @return table
-function Service:waiter(name)
+function Service:waiter(name, level)
   local waiters = part(self, "waiters-2.json", "waiters")
   if waiters[name] then return waiters[name] end
-  error(("%s has no waiter %q%s"):format(self.name, tostring(name), near.hint(tostring(name), waiters)), 3)
+  error(("%s has no waiter %q%s"):format(self.name, tostring(name), near.hint(tostring(name), waiters)),
+    (level or 1) + 1)
 end
 
 local READS = { "^Get%u", "^List%u", "^Describe%u", "^Head%u", "^Query$", "^Scan$", "^Search%u", "^Lookup%u",

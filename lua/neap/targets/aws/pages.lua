@@ -39,7 +39,16 @@ function pages.each(service, name, parameters, call, see)
   end
 end
 
---- The items of all pages, of the list that the operation is about.
+--- Raises a mistake where an operation does not come page by page.
+--- @param service aws.service
+--- @param name string
+--- @param level integer
+function pages.check_list(service, name, level)
+  if service:paginator(name) then return end
+  error(("%s of %s does not come page by page"):format(name, service.name), level + 1)
+end
+
+--- The items of all pages, of the list that the operation is about, which comes page by page.
 --- @param service aws.service
 --- @param name string
 --- @param parameters table
@@ -47,7 +56,6 @@ end
 --- @return any[]
 function pages.all(service, name, parameters, call)
   local paginator = service:paginator(name)
-  if not paginator then error(("%s of %s does not come page by page"):format(name, service.name), 3) end
   local key, items = as_list(paginator.result_key)[1], json.array {}
   pages.each(service, name, parameters, call, function(result)
     local list = path.find(result, key) or {}
@@ -104,7 +112,7 @@ end
 --- @param name string
 --- @param level integer
 function pages.check(service, name, level)
-  for _, acceptor in ipairs(service:waiter(name).acceptors) do
+  for _, acceptor in ipairs(service:waiter(name, level + 1).acceptors) do
     if acceptor.argument then path.check(acceptor.argument, level + 1) end
   end
 end

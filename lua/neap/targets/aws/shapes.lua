@@ -85,7 +85,7 @@ end
 --- @param parameters table
 --- @param level integer
 function shapes.check(service, name, parameters, level)
-  local operation = service:operation(name)
+  local operation = service:operation(name, level + 1)
   local ok, problem = true, nil
   if operation.input then
     ok, problem = pcall(check, service, service:shape(operation.input), parameters, name)
