@@ -153,6 +153,14 @@ describe("a rehearsal", function()
     equal({ outcome.status, outcome.exit, outcome.rehearsal }, { "done", 9, "failed" })
   end)
 
+  it("proves nothing where, but for what a rollback leaves, everything was as wanted", function()
+    local _, outcome = rehearse([[step "One" { run = function()
+      world.set("a", 1)
+      world.event("mail", "hello", { keep = "a mail harms nobody" })
+    end }]], { a = 1 })
+    equal({ outcome.status, outcome.exit, outcome.rehearsal }, { "done", 9, "failed" })
+  end)
+
   it("is failed by a step that a person did or skipped, and takes no other code", function()
     local skip = { choice = "skip", reason = "not here" }
     local fails = TWO .. [[ step "Fail" { run = function() fail "no" end }]]

@@ -174,12 +174,13 @@ local function by_show(a, b)
   return a.what < b.what
 end
 
---- Whether anything was changed that can have been rehearsed; a procedure that changes nothing at all has nothing to show.
+--- Whether anything was changed that can have been rehearsed: what a rollback leaves cannot. A procedure that has no states
+--- at all has nothing to show.
 local function has_changed(self)
   local as_wanted = 0
   for entry in self.journal.store:records(self.number, 0, stages(self).turned.seq) do
     local record = self.journal:outline(entry.line)
-    if record.type == "intent" then return true end
+    if record.type == "intent" and record.disposition ~= "keep" then return true end
     if record.type == "end" and record.status == "same" then as_wanted = as_wanted + 1 end
   end
   return as_wanted == 0

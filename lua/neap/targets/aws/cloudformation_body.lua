@@ -5,7 +5,6 @@ local crypto    = require "native.crypto"
 local fault     = require "native.error"
 local names     = require "neap.targets.s3.names"
 local request   = require "neap.targets.s3.request"
-local state     = require "neap.targets.s3.state"
 local templates = require "neap.targets.aws.cloudformation_template"
 
 local body = {}
@@ -62,14 +61,12 @@ local function upload(target, text)
   local place, digest = target.templates, crypto.sha256(text)
   local key = (place.prefix and place.prefix .. "/" or "") .. digest .. ".template"
   local s3 = account.target("s3", { profile = target.profile, region = target.region })
-  if not state.exists(s3, place.bucket, key) then
-    request.send(s3, { method = "PUT", bucket = place.bucket, key = key, body = text, digest = digest,
-      headers = { ["content-type"] = "text/plain; charset=utf-8" } }, TIMEOUT)
-  end
+  request.send(s3, { method = "PUT", bucket = place.bucket, key = key, body = text, digest = digest,
+    headers = { ["content-type"] = "text/plain; charset=utf-8" } }, TIMEOUT)
   return request.url(s3, place.bucket, key)
 end
 
---- What of a request brings a template; a large one is uploaded, unless its object is there.
+--- What of a request brings a template; a large one is uploaded, whatever lies there under its name.
 --- @param target table
 --- @param text string
 --- @return { TemplateBody?: string, TemplateURL?: string }
