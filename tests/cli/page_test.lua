@@ -34,6 +34,15 @@ describe("a page", function()
     equal(terminal:fit("short  line", 4), "short  line")
   end)
 
+  it("shows the last ten lines of what a target said, and how many were before", function()
+    local lines = {}
+    for i = 1, 300 do lines[i] = ("line %d"):format(i) end
+    local last = narrow:last_lines(table.concat(lines, "\n") .. "\n")
+    equal({ #last, last[1], last[2], last[11] }, { 11, "(290 lines before these)", "line 291", "line 300" })
+    equal(#narrow:last_lines(table.concat(lines, "\n", 1, 11)), 11)
+    equal(narrow:last_lines(nil), {})
+  end)
+
   it("colours only where colour is wanted", function()
     equal(narrow:paint("red", "x"), "x")
     equal(page.new { colour = true }:paint("red", "x"), "\27[31mx\27[0m")

@@ -149,14 +149,24 @@ function world:neap(words, setting)
   return self:start(list, setting):wait()
 end
 
---- Runs neap on a terminal of its own, with somebody there who types these lines.
---- @return table result  as of neap
-function world:typed(words, lines)
+--- Runs neap on a terminal of its own, with somebody there who types that line when the question is asked.
+--- @return table result  as of neap, text: what the terminal shows
+function world:typed(words, question, line)
   local command = { "script", "-qec", world.NEAP .. " " .. words, "/dev/null" }
-  local setting = environment(self, { TERM = "dumb" })
-  local result = process.run(command, { env = setting, clear_env = true, reads = true, input = lines, timeout = 120 })
-  result.text = result.out .. result.err
-  return result
+  local stream <close> = process.spawn(command, { env = environment(self, { TERM = "dumb" }), clear_env = true,
+    reads = true })
+  local shown, asked = "", false
+  return task.deadline(120, function()
+    for piece in function() return stream:read() end do
+      shown = shown .. piece
+      if not asked and shown:find(question, 1, true) then
+        asked = true
+        stream:write(line .. "\n")
+      end
+    end
+    local ended = stream:wait()
+    return { status = ended.status, signal = ended.signal, text = shown }
+  end)
 end
 
 --- The same as neap; raises unless it ends with that exit status.

@@ -22,7 +22,7 @@ hosts.ways = {}
 
 local READ_TIMEOUT, CHANGE_TIMEOUT = 60, 3600 -- seconds
 local OPEN_TIMEOUT = 60                       -- seconds for a session or a file channel, questions to a person included
-local LAST_LINES = 10
+local LAST_LINES, LAST_BYTES = 200, 64 * 1024
 local SFTP_SERVER = [[
 for folder in /usr/lib/openssh /usr/libexec/openssh /usr/lib/ssh /usr/libexec; do
   [ -x $folder/sftp-server ] && exec %s$folder/sftp-server
@@ -236,8 +236,8 @@ end
 
 -- ---- commands ----
 
---- The last lines of what a command said: its errors, and before them what there is room for of its output, since many
---- a program says there what went wrong.
+--- The last 200 lines, or 64 KiB, of what a command said: its errors, and before them what there is room for of its
+--- output, since many a program says there what went wrong.
 --- @param result { out: string, err: string }
 --- @return string
 function hosts.last_lines(result)
@@ -245,7 +245,8 @@ function hosts.last_lines(result)
   for _, side in ipairs { result.out, result.err } do
     for line in secret.redact(side):gmatch("[^\n]+") do lines[#lines + 1] = line end
   end
-  return table.concat(lines, "\n", math.max(1, #lines - LAST_LINES + 1))
+  local text = table.concat(lines, "\n", math.max(1, #lines - LAST_LINES + 1))
+  return (text:sub(-LAST_BYTES):gsub(#text > LAST_BYTES and "^[\x80-\xBF]+" or "^$", "")) -- whole letters
 end
 
 --- Whether that is sudo's refusal, and not the command's own words: then it has not run.

@@ -43,7 +43,7 @@ local function add_failure(lines, failure, page)
   for _, line in ipairs(page:lines(failure.message)) do
     lines[#lines + 1] = page:paint("alarm", #lines == 0 and "! " .. line or "  " .. line)
   end
-  for _, line in ipairs(failure.output and page:lines(failure.output) or {}) do lines[#lines + 1] = "  | " .. line end
+  for _, line in ipairs(page:last_lines(failure.output)) do lines[#lines + 1] = "  | " .. line end
   if failure.hint then lines[#lines + 1] = "  hint  " .. page:clean(failure.hint) end
 end
 

@@ -19,7 +19,7 @@ end
 local MOST_ROWS = 3 -- of a terminal, for one line of a target: the question below is to stay in sight
 
 local function said_by_target(failure, page)
-  local lines = failure.output and page:lines(failure.output) or {}
+  local lines = page:last_lines(failure.output)
   for i, line in ipairs(lines) do
     if page.wraps then line = page:cut(line, MOST_ROWS * page.width - #"    | ") end
     lines[i] = "    | " .. line
@@ -112,6 +112,9 @@ end
 --- Asked before it is taken up in either direction: what is in doubt.
 local function is_of_both(question) return question.kind == "in doubt" end
 
+--- Whether it is the procedure that is wrong: to go on with the same code would come to the same.
+local function is_mistake(failure) return failure ~= nil and (not fault.is(failure) or failure.kind == "mistake") end
+
 local function add_next(lines, outcome, page)
   local question = outcome.question
   local function add_answers()
@@ -121,6 +124,9 @@ local function add_next(lines, outcome, page)
   lines[#lines + 1] = ""
   lines[#lines + 1] = page:paint("bold", "WHAT NEXT")
   lines[#lines + 1] = page:clean("  neap resume " .. named(outcome)) .. page:paint("dim", "     go on from here")
+  if is_mistake(outcome.failure) then
+    lines[#lines + 1] = "    --code current --reason WHY" .. page:paint("dim", "   with the files as they are now")
+  end
   if question and question.kind ~= "code" then add_answers() end -- which is asked where the code is brought along
   if not outcome.point_of_no_return then
     lines[#lines + 1] = page:clean("  neap rollback " .. named(outcome)) .. page:paint("dim", "   put everything back")

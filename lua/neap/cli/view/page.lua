@@ -44,6 +44,20 @@ function page:lines(text)
   return lines
 end
 
+local SAID = 10 -- lines below a failure: the journal keeps more, which a key and the report show
+
+--- What a target said, as far as it stands below a failure: its last lines, and how many were before them.
+--- @param text string?
+--- @return string[]
+function page:last_lines(text)
+  local lines = text and self:lines(text) or {}
+  local before = #lines - SAID
+  if before <= 1 then return lines end -- one line more takes no more room than to say so
+  local last = table.move(lines, before + 1, #lines, 2, {})
+  last[1] = ("(%d lines before these)"):format(before)
+  return last
+end
+
 --- Colour, where there is any: bold dim red green yellow blue cyan alarm.
 --- @param mark? string  stands round each sequence, for a line editor
 function page:paint(colour, text, mark)
