@@ -2,15 +2,17 @@
 local tree = require "tests.tree"
 
 --- What every room may use.
-local NATIVE, NEAR, ORDERED, TASKS = "^native%.", "^neap%.near$", "^neap%.ordered$", "^neap%.tasks$"
+local NATIVE, HOME, NEAR = "^native%.", "^neap%.home$", "^neap%.near$"
+local ORDERED, TASKS = "^neap%.ordered$", "^neap%.tasks$"
 
 --- The first room whose pattern matches a path says what its files may require.
 local ROOMS = {
+  { "^lua/neap/home%.lua$", { NATIVE } },
   { "^lua/neap/near%.lua$", { NATIVE } },
   { "^lua/neap/ordered%.lua$", {} },
   { "^lua/neap/tasks%.lua$", { NATIVE } },
   { "^lua/neap/engine/", { NATIVE, "^neap%.engine%.", NEAR, ORDERED, TASKS, "^neap%.words$" } },
-  { "^lua/neap/targets/", { NATIVE, "^neap%.engine%.effect$", "^neap%.targets%.", NEAR, ORDERED, TASKS } },
+  { "^lua/neap/targets/", { NATIVE, "^neap%.engine%.effect$", "^neap%.targets%.", HOME, NEAR, ORDERED, TASKS } },
   { "^lua/neap/fakes/", { NATIVE, "^neap%.engine%.", "^neap%.targets%.", "^neap%.fakes%.", NEAR, ORDERED, TASKS } },
   { "^lua/neap/", { "" } },
 }

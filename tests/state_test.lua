@@ -4,14 +4,17 @@ local state   = require "neap.state"
 
 describe("state", function()
   local home
-  local getenv = os.getenv
+  local getenv, environ = os.getenv, process.environ
 
   before_each(function()
     home = fs.realpath(scratch())
     rawset(os, "getenv", function(name) return name == "XDG_STATE_HOME" and home or getenv(name) end)
   end)
 
-  after_each(function() rawset(os, "getenv", getenv) end)
+  after_each(function()
+    rawset(os, "getenv", getenv)
+    process.environ = environ
+  end)
 
   it("is a person's own folder where the environment has none", function()
     local folder, shared = state.folder "encode/lab"
@@ -21,6 +24,7 @@ describe("state", function()
 
   it("is in the login's home where no variable names one, as in a timer's job", function()
     rawset(os, "getenv", function() return nil end)
+    process.environ = function() return nil end
     equal((state.path "encode/nowhere"), process.user().home .. "/.local/state/neap/encode/nowhere")
   end)
 

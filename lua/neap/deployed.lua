@@ -1,7 +1,7 @@
 --- Values of an environment that are read out of deployed configuration: `yaml:FILE#path`.
 local fault     = require "native.error"
 local fs        = require "native.fs"
-local process   = require "native.process"
+local home      = require "neap.home"
 local yaml_edit = require "neap.targets.yaml.edit"
 
 local deployed = {}
@@ -17,7 +17,7 @@ local function missing(message, ...)
   fault.raise { kind = "missing", message = message:format(...) }
 end
 
-local function expanded(path) return (path:gsub("^~/", (os.getenv "HOME" or process.user().home) .. "/")) end
+local function expanded(path) return (path:gsub("^~/", home() .. "/")) end
 
 --- The folder of a repository of this machine that a name stands for: its key, or the last name in its path.
 local function folder_of(repositories, name)

@@ -1,6 +1,7 @@
 --- Secrets that servers keep: Vault, the parameters of AWS Systems Manager, AWS Secrets Manager.
 local credentials = require "neap.targets.aws.credentials"
 local fault       = require "native.error"
+local home        = require "neap.home"
 local json        = require "native.json"
 local known       = require "neap.targets.aws.known"
 local process     = require "native.process"
@@ -25,7 +26,7 @@ end
 
 local function token_of(keys)
   if process.environ "VAULT_TOKEN" then return secret.variable("VAULT_TOKEN", keys) end
-  local ok, token = pcall(secret.file, (process.environ "HOME" or process.user().home) .. "/.vault-token", keys)
+  local ok, token = pcall(secret.file, home() .. "/.vault-token", keys)
   if ok then return token end
   if not fault.is(token, "missing") then error(token, 0) end
   return fault.raise { kind = "auth", message = "there is no token of Vault: neither VAULT_TOKEN nor ~/.vault-token",

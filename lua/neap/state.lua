@@ -1,7 +1,7 @@
 --- The folder of an environment's journal, lock and key: shared by its Unix group, or one person's own.
-local fault   = require "native.error"
-local fs      = require "native.fs"
-local process = require "native.process"
+local fault = require "native.error"
+local fs    = require "native.fs"
+local home  = require "neap.home"
 
 local state = {}
 
@@ -11,9 +11,9 @@ local SHARED = "/var/lib/neap"
 local REMOTE = { nfs = true, cifs = true, smb = true, fuse = true, afs = true, ["9p"] = true }
 
 local function private_root()
-  local home = os.getenv "XDG_STATE_HOME"
-  if not home or home == "" then home = (os.getenv "HOME" or process.user().home) .. "/.local/state" end
-  return home .. "/neap"
+  local folder = os.getenv "XDG_STATE_HOME"
+  if not folder or folder == "" then folder = home() .. "/.local/state" end
+  return folder .. "/neap"
 end
 
 --- The file of the lines that this login has typed at the REPL: nobody else's, whatever folder a journal lies in.

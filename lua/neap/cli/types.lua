@@ -1,7 +1,7 @@
 --- `neap types`: what editors have to know of a procedure's words, as LuaCATS declarations.
 local embedded  = require "native.embedded"
 local fs        = require "native.fs"
-local process   = require "native.process"
+local home      = require "neap.home"
 local reference = require "neap.reference"
 local words     = require "neap.words"
 
@@ -18,7 +18,7 @@ end
 --- @return string
 function types.default_folder()
   local data = os.getenv "XDG_DATA_HOME"
-  if not data or data == "" then data = (os.getenv "HOME" or process.user().home) .. "/.local/share" end
+  if not data or data == "" then data = home() .. "/.local/share" end
   return data .. "/neap/types"
 end
 

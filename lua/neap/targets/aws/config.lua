@@ -1,6 +1,7 @@
 --- What ~/.aws/config and ~/.aws/credentials say. Secret keys and session tokens in them are secrets from the first.
 local fault   = require "native.error"
 local fs      = require "native.fs"
+local home    = require "neap.home"
 local near    = require "neap.near"
 local ordered = require "neap.ordered"
 local process = require "native.process"
@@ -16,14 +17,14 @@ local HIDDEN = { aws_secret_access_key = true, aws_session_token = true }
 function config.paths()
   local function path_of(variable, name)
     local path = process.environ(variable) or "~/.aws/" .. name
-    return (path:gsub("^~", process.environ "HOME" or process.user().home))
+    return (path:gsub("^~", home()))
   end
   return path_of("AWS_CONFIG_FILE", "config"), path_of("AWS_SHARED_CREDENTIALS_FILE", "credentials")
 end
 
 --- The folder that single sign-on keeps its tokens in.
 --- @return string
-function config.sso_cache() return (process.environ "HOME" or process.user().home) .. "/.aws/sso/cache" end
+function config.sso_cache() return home() .. "/.aws/sso/cache" end
 
 --- A file that others may read is read as long as there is nothing secret in it.
 local function open_text(path, keys)
