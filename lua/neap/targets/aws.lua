@@ -146,11 +146,7 @@ local function described(self, given, what, level)
   if type(given) ~= "table" or type(given.operation) ~= "string" then
     error(('%s is a call, as in { operation = "DeleteTags", parameters = { … } }'):format(what), level + 1)
   end
-  for key in pairs(given) do
-    if not QUESTION[key] then
-      error(("%s has no %q%s"):format(what, tostring(key), near.hint(key, QUESTION)), level + 1)
-    end
-  end
+  shell.check_keys(given, QUESTION, what, level + 1)
   check_call(self, given.operation, given.parameters or {}, level + 1)
   return { operation = given.operation, parameters = given.parameters or {}, missing = given.missing,
     path = given.path, equals = given.equals }

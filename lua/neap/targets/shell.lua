@@ -117,6 +117,19 @@ function shell.line(command)
   return text:sub(1, (utf8.offset(text, 0, 78) or 78) - 1) .. "…"
 end
 
+--- Raises a mistake for the first key of a table that is none of names, with the name that was probably meant.
+--- @param given table?
+--- @param names table<string, any>
+--- @param what string     whose key it is: "a rule"
+--- @param level integer   as error counts
+function shell.check_keys(given, names, what, level)
+  for key in pairs(given or {}) do
+    if names[key] == nil then
+      error(("%s has no %q%s"):format(what, tostring(key), near.hint(key, names)), level + 1)
+    end
+  end
+end
+
 --- Raises a mistake for the first key of options that is none of names, with the name that was probably meant.
 --- @param options table?
 --- @param names table<string, any>

@@ -6,9 +6,9 @@ local effect    = require "neap.engine.effect"
 local events    = require "neap.targets.aws.cloudformation_events"
 local fault     = require "native.error"
 local hosts     = require "neap.targets.connection"
-local near      = require "neap.near"
 local ordered   = require "neap.ordered"
 local resource  = require "neap.targets.aws.resource"
+local shell     = require "neap.targets.shell"
 local status    = require "neap.targets.aws.cloudformation_status"
 local task      = require "native.task"
 local templates = require "neap.targets.aws.cloudformation_template"
@@ -304,17 +304,9 @@ local function target_of(name, options)
     named = options.named, templates = body.place(options, 3) })
 end
 
-local function check_names(given, known, what, level)
-  for key in pairs(given or {}) do
-    if known[key] == nil then
-      error(("%s has no %q%s"):format(what, tostring(key), near.hint(key, known)), level + 1)
-    end
-  end
-end
-
 local function check(target, stack)
   if type(stack) ~= "table" or type(stack.template) ~= "string" then error('a stack is { template = "…" }', 3) end
-  check_names(stack, STACK, "a stack", 3)
+  shell.check_keys(stack, STACK, "a stack", 3)
   body.check(target, stack.template, "the template of " .. target.stack)
 end
 
@@ -322,7 +314,7 @@ end
 local function parameters_for(target, stack)
   local list, known = summary(resource.apart(target), stack.template), {}
   for _, one in ipairs(list) do known[one.ParameterKey] = true end
-  check_names(stack.parameters, known, ("the template of %s: Parameters"):format(target.stack), 3)
+  shell.check_keys(stack.parameters, known, ("the template of %s: Parameters"):format(target.stack), 3)
   return list
 end
 

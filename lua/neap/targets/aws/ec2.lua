@@ -204,24 +204,20 @@ resource.declare("ec2.tags", {
 
 -- ---- images ----
 
-local function images_of(target, filters)
-  return account.read(target, "DescribeImages", { Owners = { "self" }, Filters = filters }).Images or {}
+local function images_named(target)
+  return account.read(target, "DescribeImages", { Owners = { "self" }, Filters = { { Name = "name",
+    Values = { target.name } } } }).Images or {}
 end
-
-local function image_named(target) return images_of(target, { { Name = "name", Values = { target.name } } })[1] end
 
 local COPY = "neap %s" -- the description of a copy: older models know no tags for it
 
 local function mark_of(image)
-  for _, tag in ipairs(image.Tags or {}) do
-    if tag.Key == resource.MARK then return tag.Value end
-  end
-  return (image.Description or ""):match "^neap (%x+%-%x+)$"
+  return resource.mark_in(image.Tags) or (image.Description or ""):match "^neap (%x+%-%x+)$"
 end
 
 --- The image of this name that an effect, or with `of_run` any of its run, has made.
 local function image_by(target, witness, of_run)
-  for _, one in ipairs(images_of(target, { { Name = "name", Values = { target.name } } })) do
+  for _, one in ipairs(images_named(target)) do
     local mark = mark_of(one)
     if mark == witness or of_run and resource.is_of_run(mark, witness) then return one end
   end
@@ -249,12 +245,11 @@ local function delete_image(target, call)
   end
 end
 
-local function refuse_taken(target, one)
+local function refuse_taken(target)
+  local one = images_named(target)[1]
   if not one then return end
-  fault.raise { kind = "conflict", code = "taken",
-    message = ("there is an image %s already, %s, made at %s"):format(target.name, one.ImageId,
-      one.CreationDate or "an unknown time"),
-    hint = "neap neither takes it for its own nor deletes it: give the new one another name" }
+  resource.refuse_taken("an image " .. target.name, ("%s, made at %s"):format(one.ImageId,
+    one.CreationDate or "an unknown time"))
 end
 
 local function make_image(target, data, witness)
@@ -271,7 +266,7 @@ end
 effect.action "ec2.image" {
   timeout = 3600 * 4,
   run = function(target, data, call)
-    refuse_taken(target, image_named(target))
+    refuse_taken(target)
     make_image(target, data, call.witness)
     return wait_for_image(target, call.witness)
   end,
@@ -288,7 +283,7 @@ effect.action "ec2.image" {
   says = function(data) return "of " .. (data.instance or data.image) end,
 }
 
-local look_for_taken = effect.read("ec2.taken", function(target) refuse_taken(target, image_named(target)) end)
+local look_for_taken = effect.read("ec2.taken", refuse_taken)
 
 -- ---- what authors call ----
 

@@ -2,8 +2,8 @@
 local account  = require "neap.targets.aws.account"
 local effect   = require "neap.engine.effect"
 local fault    = require "native.error"
-local near     = require "neap.near"
 local resource = require "neap.targets.aws.resource"
+local shell    = require "neap.targets.shell"
 
 local security = {}
 
@@ -121,9 +121,7 @@ local RULE  = { protocol = true, port = true, to = true, from = true, note = tru
 
 local function check_keys(given, known, what, level)
   if type(given) ~= "table" then error(what .. " is a table", level + 1) end
-  for key in pairs(given) do
-    if not known[key] then error(("%s has no %q%s"):format(what, tostring(key), near.hint(key, known)), level + 1) end
-  end
+  shell.check_keys(given, known, what, level + 1)
 end
 
 local function rule_of(given, level)

@@ -37,17 +37,11 @@ end
 
 local function refuse_taken(target, one)
   if not one then return end
-  local from, made = one[OF[target.of].source] or "something else", one.SnapshotCreateTime or "an unknown time"
-  fault.raise { kind = "conflict", code = "taken",
-    message = ("there is a snapshot %s already, of %s, made at %s"):format(target.snapshot, from, made),
-    hint = "neap neither takes it for its own nor deletes it: give the new one another name" }
+  resource.refuse_taken("a snapshot " .. target.snapshot, ("of %s, made at %s"):format(
+    one[OF[target.of].source] or "something else", one.SnapshotCreateTime or "an unknown time"))
 end
 
-local function mark_of(one)
-  for _, tag in ipairs(one and one.TagList or {}) do
-    if tag.Key == resource.MARK then return tag.Value end
-  end
-end
+local function mark_of(one) return one and resource.mark_in(one.TagList) end
 
 local function delete(target, call)
   local of, one = OF[target.of], find(target)

@@ -3,9 +3,9 @@ local account  = require "neap.targets.aws.account"
 local effect   = require "neap.engine.effect"
 local fault    = require "native.error"
 local json     = require "native.json"
-local near     = require "neap.near"
 local ordered  = require "neap.ordered"
 local resource = require "neap.targets.aws.resource"
+local shell    = require "neap.targets.shell"
 
 local groups = {}
 
@@ -101,14 +101,6 @@ resource.declare("redshift.parameter_group", {
 
 local GROUP = { family = true, description = true, parameters = true }
 
-local function check_fields(group, known, what, level)
-  for key in pairs(group or {}) do
-    if not known[key] then
-      error(("%s has no %q%s"):format(what, tostring(key), near.hint(key, known)), level + 1)
-    end
-  end
-end
-
 local function refuse_other(what, name, field, before, given)
   if given == nil or given == before then return end
   fault.raise { kind = "conflict",
@@ -123,7 +115,7 @@ end
 --- @param options? table  keep, irreversible, timeout; profile, region, endpoint
 function groups.parameter_group(name, group, options)
   options = resource.options(options, {}, 2)
-  check_fields(group, GROUP, "a parameter group", 2)
+  shell.check_keys(group, GROUP, "a parameter group", 2)
   local target = resource.target("redshift", options, { group = name })
   effect.change("redshift.parameter_group", target, function(before)
     if not group then return nil end
@@ -145,7 +137,7 @@ local WLM = { concurrency = true, short_queries = true }
 --- @param given { concurrency: integer, short_queries?: integer|false }
 --- @return table[]
 function groups.wlm(given)
-  check_fields(given, WLM, "redshift.wlm", 2)
+  shell.check_keys(given, WLM, "redshift.wlm", 2)
   local list = json.array { { auto_wlm = false, query_concurrency = given.concurrency } }
   if given.short_queries ~= nil then
     list[2] = { short_query_queue = given.short_queries ~= false,
@@ -185,7 +177,7 @@ resource.declare("redshift.subnet_group", {
 --- @param options? table  keep, irreversible, timeout; profile, region, endpoint
 function groups.subnet_group(name, group, options)
   options = resource.options(options, {}, 2)
-  check_fields(group, { subnets = true, description = true }, "a subnet group", 2)
+  shell.check_keys(group, { subnets = true, description = true }, "a subnet group", 2)
   if group and (type(group.subnets) ~= "table" or not group.subnets[1]) then
     error('a subnet group is { subnets = { "subnet-…", … } }', 2)
   end

@@ -134,6 +134,23 @@ end
 --- The tag under which what neap makes bears its effect's name.
 resource.MARK = "neap-effect"
 
+--- The mark among tags; nil where neap has not made what bears them.
+--- @param tags { Key: string, Value: string }[]?
+--- @return string?
+function resource.mark_in(tags)
+  for _, tag in ipairs(tags or {}) do
+    if tag.Key == resource.MARK then return tag.Value end
+  end
+end
+
+--- Raises kind `conflict`: something has the name already that neap was to give, and is not its own.
+--- @param what string  "an image base 7"
+--- @param more string  which it is, and when it was made
+function resource.refuse_taken(what, more)
+  fault.raise { kind = "conflict", code = "taken", message = ("there is %s already, %s"):format(what, more),
+    hint = "neap neither takes it for its own nor deletes it: give the new one another name" }
+end
+
 --- Whether a mark is of the run that an effect belongs to.
 --- @param mark string?    as something bears it
 --- @param witness string  the effect's name

@@ -4,7 +4,6 @@ local account  = require "neap.targets.aws.account"
 local effect   = require "neap.engine.effect"
 local fault    = require "native.error"
 local json     = require "native.json"
-local near     = require "neap.near"
 local resource = require "neap.targets.aws.resource"
 local shell    = require "neap.targets.shell"
 local task     = require "native.task"
@@ -183,11 +182,7 @@ local ALIAS = { zone = true, name = true, evaluate = true }
 
 local function checked_alias(record, level)
   local alias = record.alias
-  for key in pairs(type(alias) == "table" and alias or {}) do
-    if not ALIAS[key] then
-      error(("%s: alias has no %q%s"):format(record.name, tostring(key), near.hint(key, ALIAS)), level + 1)
-    end
-  end
+  if type(alias) == "table" then shell.check_keys(alias, ALIAS, record.name .. ": alias", level + 1) end
   if type(alias) ~= "table" or alias.zone == nil or alias.name == nil then
     error(("%s: alias is { zone =, name = }"):format(record.name), level + 1)
   end

@@ -2,7 +2,6 @@
 --- login's own git: its configuration, credential helpers, keys, signing and hooks are in force. It never asks a person.
 local fault   = require "native.error"
 local hosts   = require "neap.targets.connection"
-local near    = require "neap.near"
 local ordered = require "neap.ordered"
 local shell   = require "neap.targets.shell"
 local witness = require "neap.targets.witness"
@@ -250,9 +249,7 @@ local function check_repository(repo, level)
   if type(repo) ~= "table" or type(repo.git) ~= "string" then
     error('a repository is one of env.repositories, or { git = "~/git/name", on = host }', level + 1)
   end
-  for key in pairs(repo) do
-    if not KEYS[key] then error(("a repository has no %q%s"):format(tostring(key), near.hint(key, KEYS)), level + 1) end
-  end
+  shell.check_keys(repo, KEYS, "a repository", level + 1)
   if not repo.git:find "^~?/[^/]" or repo.git:find "[%c]" then
     error(("%q is no absolute path of a repository"):format(repo.git), level + 1)
   end
