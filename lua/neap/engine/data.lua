@@ -10,6 +10,7 @@ local INLINE = 4096    -- longer strings go to the content store
 local FINGERPRINT = 64 -- digits
 local REFERENCE = "$blob"
 local SECRET, SEALED, SEALED_TEXT = "$secret", "$sealed", "$sealed_text"
+local OWN_KEYS = { REFERENCE, SECRET, SEALED, SEALED_TEXT }
 
 --- The value itself, or what an object of neap's (a host, say) gives for the journal: its metatable's __plain(object).
 local function plain_of(value)
@@ -82,9 +83,9 @@ local function pack_text(text, keep, sealing)
 end
 
 local function check_keys(value)
-  local key = value[REFERENCE] ~= nil and REFERENCE or value[SECRET] ~= nil and SECRET
-    or value[SEALED] ~= nil and SEALED or value[SEALED_TEXT] ~= nil and SEALED_TEXT
-  if key then error("a key named " .. key .. " cannot be journaled", 0) end
+  for _, key in ipairs(OWN_KEYS) do
+    if value[key] ~= nil then error("a key named " .. key .. " cannot be journaled", 0) end
+  end
 end
 
 --- sealing: the keyring, where there is a secret that a text could hold.

@@ -246,7 +246,8 @@ function hosts.last_lines(result)
     for line in secret.redact(side):gmatch("[^\n]+") do lines[#lines + 1] = line end
   end
   local text = table.concat(lines, "\n", math.max(1, #lines - LAST_LINES + 1))
-  return (text:sub(-LAST_BYTES):gsub(#text > LAST_BYTES and "^[\x80-\xBF]+" or "^$", "")) -- whole letters
+  if #text <= LAST_BYTES then return text end
+  return (text:sub(-LAST_BYTES):gsub("^[\x80-\xBF]+", "")) -- whole letters
 end
 
 --- Whether that is sudo's refusal, and not the command's own words: then it has not run.

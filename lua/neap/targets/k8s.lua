@@ -241,8 +241,8 @@ local wait_deleted = read("k8s.deleted", function(_, place, timeout) waits.delet
 function k8s.delete(cluster, given, options)
   options = check_options(options, { "namespace" }, CHANGE, 2)
   for _, place in ipairs(places_of(cluster, given, options, 2)) do
-    local meant = losses.options(place, effect_options(options))
-    effect.change("k8s.object", target_of(place), function() return nil end, meant)
+    local target = target_of(place)
+    effect.change("k8s.object", target, function() return nil end, losses.options(target, effect_options(options)))
     if not effect.planning() then wait_deleted(cluster, place, options.timeout or WAIT_TIMEOUT) end
   end
 end

@@ -18,15 +18,13 @@ local function owner_of(object)
 end
 
 --- The options of the change that deletes an object: its author's, else what its kind calls for.
---- @param place { cluster: string, kind: table, namespace?: string, object: string }
+--- @param target neap.k8s.target
 --- @param options { keep?: string, irreversible?: string, timeout?: number }  is altered
 --- @return table
-function losses.options(place, options)
+function losses.options(target, options)
   if options.keep or options.irreversible then return options end
-  options.irreversible = GOES_WITH[place.kind.kind]
-  if place.kind.kind == "Job" then options.keep = "made again it would run again" end
-  local target = { cluster = place.cluster, api = place.kind.api, kind = place.kind.kind, namespace = place.namespace,
-    object = place.object }
+  options.irreversible = GOES_WITH[target.kind]
+  if target.kind == "Job" then options.keep = "made again it would run again" end
   local object = not options.irreversible and kinds.read(target)
   local owner = object and owner_of(object)
   if owner then options.keep = ("%s makes another"):format(owner) end
