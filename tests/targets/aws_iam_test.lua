@@ -82,15 +82,9 @@ show([i.create_access_key(UserName='full')['AccessKey']['AccessKeyId'] for n in 
   end)
 
   it("refuses a role whose policy is none, and parts that a role does not have, where the procedure says it", function()
-    local function mistake(step)
-      local trial = world:trial { step }
-      local ok, message = pcall(trial.plan, trial)
-      equal(ok, false)
-      return tostring(message)
-    end
-    matches(mistake 'iam.role("r", { trus = {} })', "^procedures/test/it.lua:%d+: no option is named \"trus\"")
-    matches(mistake 'iam.role("r", {})', "^procedures/test/it.lua:%d+: trust is a policy, .*it is missing")
-    matches(mistake 'iam.inline_policy({ role = "r" }, "p", "{bad")',
+    matches(world:mistake 'iam.role("r", { trus = {} })', "^procedures/test/it.lua:%d+: no option is named \"trus\"")
+    matches(world:mistake 'iam.role("r", {})', "^procedures/test/it.lua:%d+: trust is a policy, .*it is missing")
+    matches(world:mistake 'iam.inline_policy({ role = "r" }, "p", "{bad")',
       "^procedures/test/it.lua:%d+: the document is a policy")
   end)
 

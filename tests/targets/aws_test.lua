@@ -232,9 +232,7 @@ describe("aws", function()
         ['("iam"):CreateUser({ UserName = "v" }, { keep = "x", done = { operation = "GetUsr" } })'] = "'GetUser'",
       } do
         local self = trial("aws.client" .. call)
-        local ok, message = pcall(self.plan, self)
-        equal(ok, false)
-        matches(tostring(message), "^procedures/test/it.lua:3: .*" .. why)
+        matches(tostring(raises(self.plan, self)), "^procedures/test/it.lua:3: .*" .. why)
       end
     end)
 

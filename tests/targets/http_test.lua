@@ -121,9 +121,8 @@ describe("http", function()
         'put(URL, { json = 1, undo = { method = "DELETE" } })', 'put(URL, { keep = "a test", repeatabel = true })',
         'request("PUT", URL, { repeatable = true })', 'download(URL, "local", "/a", {})' } do
         local self = trial("http." .. call:gsub("URL", '"PATH/thing/a"'))
-        local ok, message = pcall(self.plan, self)
-        equal({ call, ok, tostring(message):match "^procedures/test/it.lua:3: " }, { call, false,
-          "procedures/test/it.lua:3: " })
+        local message = tostring(raises(self.plan, self))
+        equal({ call, message:match "^procedures/test/it.lua:3: " }, { call, "procedures/test/it.lua:3: " })
       end
     end)
 

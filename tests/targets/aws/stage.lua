@@ -145,6 +145,14 @@ function stage:refused(picture, step)
   return trial:failure() or outcome.failure
 end
 
+--- What a plan of a step says where the step itself is a mistake.
+function stage:mistake(step)
+  local trial = self:trial { step }
+  local ok, message = pcall(trial.plan, trial)
+  if ok then error("a plan took " .. step, 2) end
+  return tostring(message)
+end
+
 --- Crashes at each point in turn, with everything made anew by prepare(self); after each, once resumed and once rolled
 --- back. Each takes some time: all of them where that is asked for, else some, in turn resumed and rolled back.
 --- @param given? { run?: fun(trial: table, at: integer), stride?: integer, after?: fun(picture: any) }  run: as mortal.run,
